@@ -1,0 +1,51 @@
+# CNN Internals. `make book` and `make test` are all a newcomer needs; both set everything up.
+
+.DEFAULT_GOAL := help
+.PHONY: help install book serve edition test lint format bench clean
+
+# The first Python on the path that is new enough; `make PYTHON=/path/to/python book` overrides.
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,\
+  $(if $(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo yes),$(name))))
+BIN := .venv/bin
+READY := .venv/.ready
+
+help:  ## Show this list.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Installed again only when the dependencies change.
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer on the PATH; install one, or say make PYTHON=/path/to/python"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@touch $(READY)
+
+install: $(READY)  ## Set up .venv with everything.
+
+book: $(READY)  ## Execute every chapter at quick and build the site into build/quick/site.
+	$(BIN)/internals execute --profile quick
+	$(BIN)/internals build --profile quick
+
+serve: $(READY)  ## Open the published edition with live reload.
+	$(BIN)/mkdocs serve
+
+edition: $(READY)  ## Execute every chapter at full on the real data: the published edition.
+	$(BIN)/internals execute --profile full --data real
+	$(BIN)/internals build --profile full
+
+test: lint  ## Lint and test.
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+lint: $(READY)  ## Check style and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check internals tests
+	$(BIN)/mypy
+
+format: $(READY)  ## Put the code into the one layout.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format internals tests
+
+bench: $(READY)  ## Measure speed, as ratios within one run.
+	$(BIN)/python -m tests.bench
+
+clean:  ## Remove everything that was made (not .venv).
+	rm -rf build

@@ -1,0 +1,5 @@
+"""CNN Internals: famous convolutional networks, trained and looked into."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,11 @@
+from .activations import Strongest as Strongest
+from .activations import Unit as Unit
+from .activations import capture as capture
+from .activations import strongest as strongest
+from .anatomy import ReceptiveField as ReceptiveField
+from .anatomy import receptive_field as receptive_field
+from .anatomy import summarize as summarize
+from .data import load as load
+from .models import build as build
+from .projection import Projection as Projection
+from .projection import project as project

@@ -1,0 +1,56 @@
+"""Where a result was made: versions, machine, commit."""
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def versions(packages: list[str]) -> dict[str, str]:
+    """The installed version of each of `packages`; those not installed are left out."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> str:
+    """The system, processor family and number of usable cores, e.g. `Linux x86_64, 2 cores`."""
+    return f"{platform.system()} {platform.machine()}, {cores()} cores"
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows do not say
+        return os.cpu_count() or 1
+
+
+def commit() -> str:
+    """The checked-out commit, `+` if files were changed since, or `unknown` outside a checkout."""
+    head = _git("rev-parse", "--short=10", "HEAD")
+    if not head:
+        return "unknown"
+    return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _git(*words: str) -> str:
+    try:
+        result = subprocess.run(
+            ["git", *words], cwd=ROOT, capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return result.stdout.strip() if result.returncode == 0 else ""
+
+
+def build_folder() -> Path:
+    """Where made things go: `build/` in the checkout, or what `INTERNALS_BUILD` names."""
+    return Path(os.environ.get("INTERNALS_BUILD") or ROOT / "build")

@@ -1,0 +1,37 @@
+"""What can go wrong, in one line a user can act on: what, the value, the remedy."""
+
+
+class InternalsError(Exception):
+    """An expected failure; the command prints its message on one line and exits with status 1."""
+
+
+class DataError(InternalsError):
+    """A data set is missing, truncated, corrupt or unknown."""
+
+
+class LayerError(InternalsError):
+    """A layer, channel or position that the model does not have."""
+
+
+class AnatomyError(InternalsError):
+    """An operation whose receptive field cannot be stated exactly."""
+
+
+class TrainingError(InternalsError):
+    """A training run that cannot start or cannot go on."""
+
+
+class CheckpointError(InternalsError):
+    """A checkpoint or weights file that cannot be trusted."""
+
+
+class ProjectionError(InternalsError):
+    """A projection that would be wrong if it were drawn."""
+
+
+class ChapterError(InternalsError):
+    """A chapter that is unknown, broken or stale."""
+
+
+class OutputError(InternalsError):
+    """A file or folder that cannot be written."""

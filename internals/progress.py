@@ -1,0 +1,86 @@
+"""Progress of long work: a bar on a terminal, a few plain lines anywhere else."""
+
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Counts `total` steps of `unit`; `note` shows numbers such as loss="0.0123".
+
+    Off a terminal at most about `lines` lines are printed, evenly spread, and always the last; of
+    work that is over within `quiet` seconds, none.
+    """
+
+    def __init__(
+        self, label: str, total: int, unit: str = "step", lines: int = 10, quiet: float = 0
+    ) -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self._done = 0
+        self._began = time.monotonic()
+        self._started_at = 0
+        self._every = max(1, total // max(1, lines))
+        self._printed = 0
+        self._quiet = quiet
+        terminal = sys.stderr.isatty()
+        self._bar = (
+            tqdm(total=total, desc=label, unit=unit, dynamic_ncols=True, leave=False)
+            if terminal
+            else None
+        )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def start_at(self, done: int) -> None:
+        """Count from `done`, work of an earlier run, which tells nothing of today's speed."""
+        self._done = self._started_at = self._printed = done
+        if self._bar is not None:
+            self._bar.update(done)
+            self._bar.unpause()
+
+    def advance(self, steps: int = 1, *, silent: bool = False, **note: str) -> None:
+        """Count `steps` more; a `silent` advance moves the bar but never prints a line."""
+        self._done += steps
+        if self._bar is not None:
+            if note:
+                self._bar.set_postfix(note, refresh=False)
+            self._bar.update(steps)
+        elif not silent and self._is_due():
+            self._printed = self._done
+            numbers = "".join(f", {key} {value}" for key, value in note.items())
+            print(
+                f"{self.label}: {self._done}/{self.total} {self.unit}s{numbers}{self._left()}",
+                flush=True,
+            )
+
+    def _is_due(self) -> bool:
+        if time.monotonic() - self._began < self._quiet:
+            return False
+        return self._done - self._printed >= self._every or self._done >= self.total
+
+    def _left(self) -> str:
+        fresh = self._done - self._started_at
+        if self._done >= self.total or fresh <= 0:
+            return ""
+        seconds = (time.monotonic() - self._began) / fresh * (self.total - self._done)
+        return f", {clock(seconds)} left"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as `m:ss` or `h:mm:ss`."""
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
