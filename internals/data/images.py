@@ -1,0 +1,85 @@
+"""A labelled set of images, uint8 in memory."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+from internals.errors import DataError
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Labelled images as they were recorded: `images` uint8 (N, C, H, W), `labels` int64 (N,)."""
+
+    images: UInt8[Tensor, "images channels height width"]
+    labels: Int64[Tensor, " images"]
+    class_names: tuple[str, ...]
+    name: str
+    fingerprint: str
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.labels):
+            raise DataError(f"{self.name}: {len(self.images)} images but {len(self.labels)} labels")
+        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(
+            self.class_names
+        ):
+            raise DataError(
+                f"{self.name}: a label lies outside its {len(self.class_names)} classes"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def subset(self, indices: Int64[Tensor, " chosen"], name: str | None = None) -> "ImageSet":
+        """The images at `indices`, in that order; image ids then count within the subset."""
+        return replace(
+            self,
+            images=self.images[indices],
+            labels=self.labels[indices],
+            name=name or self.name,
+        )
+
+    def padded(self, margin: int) -> "ImageSet":
+        """The images in a frame of `margin` background (0) pixels on every side."""
+        return replace(self, images=functional.pad(self.images, (margin,) * 4))
+
+    def hold_out(self, count: int, seed: int) -> tuple["ImageSet", "ImageSet"]:
+        """Split into (the rest, `count` held out), class by class in proportion, by `seed`.
+
+        Raises `DataError` when fewer than `count` + 1 images are there.
+        """
+        if not 0 < count < len(self):
+            raise DataError(f"cannot hold out {count} of {len(self)} images of {self.name}")
+        held = _stratified(self.labels, count, seed)
+        mask = torch.zeros(len(self), dtype=torch.bool)
+        mask[held] = True
+        return self.subset((~mask).nonzero().flatten()), self.subset(mask.nonzero().flatten())
+
+
+class Splits(NamedTuple):
+    """Training images, a hold-out of them that chooses epochs, and test images used once."""
+
+    train: ImageSet
+    validation: ImageSet
+    test: ImageSet
+
+
+def _stratified(
+    labels: Int64[Tensor, " images"], count: int, seed: int
+) -> Int64[Tensor, " chosen"]:
+    """Choose `count` indices so that every class gives its share, the largest remainders first."""
+    generator = torch.Generator().manual_seed(seed)
+    classes, sizes = labels.unique(return_counts=True)
+    exact = sizes.double() * count / len(labels)
+    take = exact.floor().long()
+    missing = count - int(take.sum())
+    take[(exact - take).argsort(descending=True, stable=True)[:missing]] += 1
+    chosen = []
+    for label, quota in zip(classes, take, strict=True):
+        members = (labels == label).nonzero().flatten()
+        chosen.append(members[torch.randperm(len(members), generator=generator)[:quota]])
+    return torch.cat(chosen).sort().values

@@ -1,0 +1,167 @@
+"""Where a data set lies on this machine, and which one would be used: no torch, no decoding.
+
+The order of look-up: the folder named by `INTERNALS_DATA`, the user's cache folder, a download
+into that cache, and, only in mode `auto`, the embedded stand-in. A folder that holds the data set
+in part, or damaged, is an error: other data are never taken in silence.
+"""
+
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import platformdirs
+
+from internals.errors import DataError, OutputError
+from internals.files import write_atomically
+
+MODES = ("auto", "real", "embedded")
+DATASETS = {"mnist": "digits"}  # each data set and its embedded stand-in
+
+# The four files of MNIST as torchvision unpacks them: size in bytes, MD5.
+MNIST_FILES = {
+    "train-images-idx3-ubyte": (47_040_016, "6bbc9ace898e44ae57da46a324031adb"),
+    "train-labels-idx1-ubyte": (60_008, "a25bea736e30d166cdddb491f175f624"),
+    "t10k-images-idx3-ubyte": (7_840_016, "2646ac647ad5339dbf082846283269ea"),
+    "t10k-labels-idx1-ubyte": (10_008, "27ae3e4e09519cfbb04c329615203637"),
+}
+_FOLDERS = {"mnist": "MNIST"}  # how each data set's folder is called inside a data folder
+_RETRY_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class Source:
+    """The data set that would be used: its name, its folder (None: embedded), its fingerprint."""
+
+    name: str
+    root: Path | None
+    fingerprint: str
+
+    def __str__(self) -> str:
+        where = f"from {self.root}" if self.root else "embedded in the installed packages"
+        return f"{self.name} ({where})"
+
+
+def identify(name: str, mode: str = "auto") -> str:
+    """The fingerprint of the data that `load(name, mode)` would use now.
+
+    Raises `DataError` when the name or mode is unknown, or when no usable data can be had.
+    """
+    return resolve(name, mode).fingerprint
+
+
+def resolve(name: str, mode: str = "auto") -> Source:
+    """Find the data set `name` in the order of look-up, downloading it if that is its turn.
+
+    Raises `DataError` for an unknown name or mode, for damaged files, and in mode `real` when
+    the data are not here and cannot be downloaded.
+    """
+    if mode not in MODES:
+        raise DataError(f"unknown data mode {mode!r}; choose one of {', '.join(MODES)}")
+    if name in DATASETS.values():
+        return _embedded(name)
+    if name not in DATASETS:
+        known = ", ".join([*DATASETS, *DATASETS.values()])
+        raise DataError(f"unknown data set {name!r}; known are {known}")
+    if mode == "embedded":
+        return _embedded(DATASETS[name])
+    if found := on_disk(name):
+        return found
+    return _download_or_stand_in(name, mode)
+
+
+def on_disk(name: str) -> Source | None:
+    """The verified data set in `INTERNALS_DATA` or the cache folder; None where neither has it."""
+    for folder in _folders():
+        if (folder / _FOLDERS[name]).exists():
+            return Source(name, folder, verify_mnist(folder))
+    return None
+
+
+def cache_folder() -> Path:
+    """The user's cache folder for downloaded data."""
+    return Path(platformdirs.user_cache_dir("cnn-internals")) / "data"
+
+
+def verify_mnist(root: Path) -> str:
+    """Check MNIST's four files in `root/MNIST/raw` byte by byte; return their fingerprint.
+
+    Raises `DataError` naming the first file that is missing, truncated or changed.
+    """
+    remedy = (
+        "put the original file there"
+        if root != cache_folder()
+        else f"delete {root / 'MNIST'}, then run `internals data fetch mnist`"
+    )
+    together = hashlib.sha256()
+    for file, (size, md5) in MNIST_FILES.items():
+        path = root / "MNIST" / "raw" / file
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise DataError(f"{path} is missing; {remedy}") from None
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}; {remedy}") from error
+        if len(content) != size:
+            raise DataError(f"{path} has {len(content):,} bytes, not {size:,}; {remedy}")
+        found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if found != md5:
+            raise DataError(f"{path} is damaged: MD5 {found}, not {md5}; {remedy}")
+        together.update(found.encode())
+    return f"mnist md5s {together.hexdigest()[:16]}"
+
+
+def _folders() -> list[Path]:
+    """The data folders in order; an `INTERNALS_DATA` that holds no data set at all is an error."""
+    folders = []
+    if named := os.environ.get("INTERNALS_DATA"):
+        folder = Path(named).expanduser()
+        if not folder.is_dir():
+            raise DataError(f"INTERNALS_DATA={named} is not a folder; correct it, or unset it")
+        known = ["MNIST", "imagenette2*"]
+        if not any(next(folder.glob(pattern), None) for pattern in known):
+            raise DataError(
+                f"INTERNALS_DATA={named} holds neither {' nor '.join(known)}; "
+                "put MNIST/raw/* there, or unset it to download"
+            )
+        folders.append(folder)
+    return [*folders, cache_folder()]
+
+
+def _embedded(name: str) -> Source:
+    return Source(name, None, f"{name} scikit-learn {metadata.version('scikit-learn')}")
+
+
+def _download_or_stand_in(name: str, mode: str) -> Source:
+    """Try the download; in mode `auto` remember a failure for an hour and use the stand-in."""
+    marker = cache_folder() / f"{name}.unreachable"
+    if (
+        mode == "auto"
+        and marker.is_file()
+        and time.time() - marker.stat().st_mtime < _RETRY_SECONDS
+    ):
+        return _embedded(DATASETS[name])
+
+    from internals.data.download import download  # torchvision: only when a download is due
+
+    try:
+        download(name, cache_folder())
+    except DataError as error:
+        if mode == "real":
+            raise
+        _remember(marker, str(error))
+        return _embedded(DATASETS[name])
+    marker.unlink(missing_ok=True)
+    found = on_disk(name)
+    assert found is not None, "a finished download is on disk"
+    return found
+
+
+def _remember(marker: Path, reason: str) -> None:
+    """Note the failed download; where even the cache cannot be written, the next run asks again."""
+    try:
+        write_atomically(marker, reason + "\n")
+    except OutputError:
+        return

@@ -1,0 +1,190 @@
+"""Oracle: IDX files that the test wrote byte by byte, and folders broken on purpose."""
+
+from pathlib import Path
+
+import pytest
+
+from internals.data import sources
+from internals.data.loading import load
+from internals.errors import DataError
+from tests.reference.tiny_mnist import check_content, facts, idx_files
+
+
+def write_mnist(folder: Path) -> Path:
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, content in idx_files().items():
+        (raw / name).write_bytes(content)
+    return raw
+
+
+@pytest.fixture
+def tiny(monkeypatch, no_real_data):
+    """The tiny files are what is taken for MNIST; the network is never asked."""
+    monkeypatch.setattr(sources, "MNIST_FILES", facts())
+    monkeypatch.setattr("internals.data.download.download", _unreachable)
+
+
+def _unreachable(name, root):
+    raise DataError("MNIST cannot be downloaded: the test says so")
+
+
+@pytest.mark.parametrize("mode", ["auto", "real"])
+def test_reads_exactly_what_is_in_the_named_folder(tiny, tmp_path, monkeypatch, mode, capsys):
+    write_mnist(tmp_path)
+    monkeypatch.setenv("INTERNALS_DATA", str(tmp_path))
+    splits = load("mnist", mode)
+    check_content(splits)
+    assert splits.train.name == "MNIST train"
+    assert "22 + 2 of MNIST train, 5 of MNIST test" in capsys.readouterr().out
+
+
+def test_reads_the_cache_folder_and_says_so(tiny, capsys):
+    write_mnist(sources.cache_folder())
+    check_content(load("mnist", "real"))
+    assert str(sources.resolve("mnist")) == f"mnist (from {sources.cache_folder()})"
+
+
+def test_the_named_folder_comes_before_the_cache(tiny, tmp_path, monkeypatch):
+    write_mnist(sources.cache_folder())
+    write_mnist(tmp_path / "named")
+    monkeypatch.setenv("INTERNALS_DATA", str(tmp_path / "named"))
+    assert sources.resolve("mnist").root == tmp_path / "named"
+
+
+def test_a_named_folder_without_mnist_leaves_it_to_the_cache(tiny, tmp_path, monkeypatch):
+    write_mnist(sources.cache_folder())
+    (tmp_path / "named" / "imagenette2-320").mkdir(parents=True)
+    monkeypatch.setenv("INTERNALS_DATA", str(tmp_path / "named"))
+    assert sources.resolve("mnist").root == sources.cache_folder()
+
+
+def test_fingerprint_is_of_the_content_not_of_the_place(tiny, tmp_path, monkeypatch):
+    write_mnist(tmp_path / "a")
+    write_mnist(tmp_path / "b")
+    found = set()
+    for folder in "ab":
+        monkeypatch.setenv("INTERNALS_DATA", str(tmp_path / folder))
+        found.add(sources.identify("mnist"))
+    assert len(found) == 1
+    assert found != {sources.identify("digits")}
+
+
+def _missing(path: Path) -> None:
+    path.unlink()
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _change(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def _make_unreadable(path: Path) -> None:
+    path.unlink()
+    path.mkdir()  # even root cannot read a folder as a file
+
+
+@pytest.mark.parametrize("mode", ["auto", "real"])
+@pytest.mark.parametrize("file", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_missing, "is missing"),
+        (_truncate, r"has [\d,]+ bytes, not [\d,]+"),
+        (_change, "is damaged: MD5"),
+        (_make_unreadable, "cannot be read: Is a directory"),
+    ],
+)
+def test_damage_is_one_line_naming_file_and_remedy(
+    tiny, tmp_path, monkeypatch, mode, file, damage, message
+):
+    raw = write_mnist(tmp_path)
+    damage(raw / file)
+    monkeypatch.setenv("INTERNALS_DATA", str(tmp_path))
+    with pytest.raises(DataError, match=message) as caught:
+        load("mnist", mode)
+    said = str(caught.value)
+    assert str(raw / file) in said
+    assert said.endswith("; put the original file there")
+    assert "\n" not in said
+
+
+def test_damage_in_the_cache_has_its_own_remedy(tiny):
+    _change(write_mnist(sources.cache_folder()) / "t10k-images-idx3-ubyte")
+    with pytest.raises(DataError, match=r"delete .*MNIST, then run `internals data fetch mnist`"):
+        load("mnist")
+
+
+def test_folders_that_are_none_are_refused(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("INTERNALS_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match=r"INTERNALS_DATA=.*nowhere is not a folder; correct it"):
+        load("mnist")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("INTERNALS_DATA", str(tmp_path / "file"))
+    with pytest.raises(DataError, match="is not a folder"):
+        load("mnist")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("INTERNALS_DATA", str(tmp_path / "empty"))
+    with pytest.raises(DataError, match="empty holds neither MNIST nor imagenette2"):
+        load("mnist")
+
+
+@pytest.mark.parametrize("where", ["MNIST as a file", "raw missing"])
+def test_a_half_made_folder_is_not_passed_over(tiny, tmp_path, monkeypatch, where):
+    if where == "MNIST as a file":
+        (tmp_path / "MNIST").write_text("")
+    else:
+        (tmp_path / "MNIST").mkdir()
+    monkeypatch.setenv("INTERNALS_DATA", str(tmp_path))
+    with pytest.raises(DataError, match="train-images-idx3-ubyte"):
+        load("mnist", "auto")
+
+
+def test_auto_falls_back_to_digits_and_real_never_does(tiny, monkeypatch, capsys):
+    assert load("mnist", "auto").train.name == "digits train"
+    assert "digits train" in capsys.readouterr().out
+    with pytest.raises(DataError, match="cannot be downloaded: the test says so"):
+        load("mnist", "real")
+
+
+def test_an_empty_name_of_the_folder_counts_as_none(tiny, monkeypatch):
+    monkeypatch.setenv("INTERNALS_DATA", "")
+    assert load("mnist", "auto").train.name == "digits train"
+
+
+def test_a_failed_download_is_remembered_for_an_hour_by_auto_only(tiny, monkeypatch):
+    tries = []
+
+    def fail(name, root):
+        tries.append(name)
+        _unreachable(name, root)
+
+    monkeypatch.setattr("internals.data.download.download", fail)
+    for _ in range(3):
+        sources.resolve("mnist", "auto")
+    assert len(tries) == 1
+    with pytest.raises(DataError):
+        sources.resolve("mnist", "real")
+    assert len(tries) == 2
+    now = sources.time.time()
+    monkeypatch.setattr(sources.time, "time", lambda: now + 3601)
+    sources.resolve("mnist", "auto")
+    assert len(tries) == 3
+
+
+def test_embedded_never_looks_at_the_folder(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("INTERNALS_DATA", str(tmp_path / "nowhere"))
+    assert sources.resolve("mnist", "embedded").name == "digits"
+    assert sources.resolve("digits", "real").root is None
+
+
+def test_unknown_names_are_refused_with_the_known():
+    with pytest.raises(DataError, match="unknown data set 'cifar'; known are mnist, digits"):
+        load("cifar")
+    with pytest.raises(DataError, match="unknown data mode 'best'; choose one of auto, real"):
+        load("mnist", "best")
