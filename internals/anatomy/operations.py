@@ -1,0 +1,246 @@
+"""How each of torch's operations changes the receptive field of what it is given.
+
+An operation is known by its name ("add", "add_" and "__add__" are one). What is not known here
+yields `Unclear`, which is an error only for the layers that depend on it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from internals.anatomy.field import Axis, Field
+
+
+@dataclass(frozen=True)
+class Unclear:
+    """A tensor whose field cannot be stated, and why."""
+
+    why: str
+
+
+Known = Field | Unclear
+Rule = Callable[[str, list[tuple[Tensor, Known]], tuple[Any, ...], dict[str, Any]], Known]
+
+ELEMENTWISE = frozenset(
+    """relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish softplus softsign hardtanh
+    hardsigmoid hardswish hardshrink softshrink tanhshrink logsigmoid threshold sigmoid tanh clamp
+    clip clamp_min clamp_max add sub subtract mul multiply div divide true_divide rsub radd rmul
+    rtruediv iadd isub imul itruediv truediv pow square sqrt rsqrt exp log log1p abs absolute neg
+    negative sign minimum maximum where lerp sin cos erf reciprocal float double half bfloat16 to
+    type clone detach contiguous copy dropout dropout1d dropout2d dropout3d alpha_dropout
+    feature_dropout feature_alpha_dropout local_response_norm layer_scale requires_grad
+    fill zero nan_to_num gt ge lt le eq ne heaviside sgn fmax fmin masked_fill zeros_like
+    ones_like""".split()
+)
+REDUCTIONS = frozenset(["mean", "sum", "amax", "amin", "max", "min", "std", "var", "logsumexp"])
+
+
+def propagate(
+    name: str, sources: list[tuple[Tensor, Known]], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Known:
+    """The field of what operation `name` makes of `sources`, the arguments whose field is known."""
+    for _, known in sources:
+        if isinstance(known, Unclear):
+            return known
+    fields = [known for _, known in sources if isinstance(known, Field)]
+    if name in ELEMENTWISE or all(axis.stride == 0 for field in fields for axis in field):
+        # Where there is one position left, whatever is computed from it sees the same pixels.
+        return _join(name, sources)
+    if name in REDUCTIONS:
+        return _reduce(name, sources, args, kwargs)
+    rule = _RULES.get(name)
+    return rule(name, sources, args, kwargs) if rule else Unclear(f"operation {name!r}")
+
+
+def _join(name: str, sources: Sequence[tuple[Tensor, Known]]) -> Known:
+    """The union of branches that meet position by position."""
+    first, joined = sources[0]
+    for tensor, other in sources[1:]:
+        assert isinstance(joined, Field) and isinstance(other, Field)
+        if joined.rows.stride and tensor.shape[-2:] != first.shape[-2:]:
+            return Unclear(f"maps of different sizes meeting in {name!r}")
+        rows, columns = joined.rows.join(other.rows), joined.columns.join(other.columns)
+        if rows is None or columns is None:
+            return Unclear(f"branches with different strides meeting in {name!r}")
+        joined = Field(rows, columns)
+    return joined
+
+
+def _conv(name, sources, args, kwargs) -> Known:
+    stride, padding, dilation = (
+        _argument(args, kwargs, index, key, default)
+        for index, key, default in [(3, "stride", 1), (4, "padding", 0), (5, "dilation", 1)]
+    )
+    weight = _argument(args, kwargs, 1, "weight", None)
+    field, kernel = sources[0][1], tuple(weight.shape[2:])
+    if padding == "valid":
+        padding = 0
+    elif padding == "same":
+        # torch puts the odd pixel of "same" padding behind: the front gets the smaller half.
+        padding = tuple((k - 1) * d // 2 for k, d in zip(kernel, _two(dilation), strict=True))
+    return _slide(field, kernel, _two(stride), _two(padding), _two(dilation))
+
+
+def _pool(name, sources, args, kwargs) -> Known:
+    after = 2 if name.startswith("lp") else 1  # its second argument is the norm
+    kernel = _two(_argument(args, kwargs, after, "kernel_size", None))
+    stride = _argument(args, kwargs, after + 1, "stride", None)
+    padding = 0 if name.startswith("lp") else _argument(args, kwargs, 3, "padding", 0)
+    dilation = _argument(args, kwargs, 4, "dilation", 1) if name.startswith("max") else 1
+    return _slide(
+        sources[0][1], kernel, _two(kernel if stride in (None, ()) else stride),
+        _two(padding), _two(dilation),
+    )  # fmt: skip
+
+
+def _slide(field, kernel, strides, paddings, dilations) -> Field:
+    return Field(
+        *(
+            axis.slide(k, s, p, d)
+            for axis, k, s, p, d in zip(field, kernel, strides, paddings, dilations, strict=True)
+        )
+    )
+
+
+def _adaptive_pool(name, sources, args, kwargs) -> Known:
+    tensor, field = sources[0]
+    wanted = _two(_argument(args, kwargs, 1, "output_size", None))
+    axes = []
+    for axis, length, out in zip(field, tensor.shape[-2:], wanted, strict=True):
+        out = length if out is None else out
+        if out == 1:
+            axes.append(axis.collapse(length))
+        elif length % out == 0:
+            axes.append(axis.slide(length // out, length // out, 0))
+        else:
+            return Unclear(f"{name!r} from {length} to {out} positions, whose windows differ")
+    return Field(*axes)
+
+
+def _concatenate(name, sources, args, kwargs) -> Known:
+    dim = _argument(args, kwargs, 1, "dim", 0)
+    tensor = sources[0][0]
+    if dim % tensor.ndim >= tensor.ndim - 2:
+        return Unclear(f"{name!r} along the image")
+    return _join(name, sources)
+
+
+def _batch_norm(name, sources, args, kwargs) -> Known:
+    if _argument(args, kwargs, 5, "training", False):
+        return Unclear("statistics of the whole batch")
+    return sources[0][1]
+
+
+def _pad(name, sources, args, kwargs) -> Known:
+    mode = _argument(args, kwargs, 2, "mode", "constant")
+    if mode != "constant":
+        return Unclear(f"padding of mode {mode!r}")
+    amounts = [*_argument(args, kwargs, 1, "pad", ()), 0, 0, 0, 0]
+    field = sources[0][1]
+    return Field(field.rows.shift(-amounts[2]), field.columns.shift(-amounts[0]))
+
+
+def _flatten(name, sources, args, kwargs) -> Known:
+    """One long axis: each of its units may be any position, so its field is the union of all."""
+    tensor, field = sources[0]
+    if _argument(args, kwargs, 2, "end_dim", -1) % tensor.ndim < tensor.ndim - 2:
+        return field
+    return _collapse(tensor, field)
+
+
+def _collapse(tensor: Tensor, field: Field) -> Field:
+    height, width = tensor.shape[-2:]
+    return Field(field.rows.collapse(height), field.columns.collapse(width))
+
+
+def _reshape(name, sources, args, kwargs) -> Known:
+    tensor = sources[0][0]
+    shape = args[1] if len(args) == 2 and isinstance(args[1], tuple | list) else args[1:]
+    shape = kwargs.get("shape", kwargs.get("size", shape))
+    if tensor.ndim >= 4 and tuple(shape[-2:]) == tuple(tensor.shape[-2:]) and len(shape) >= 3:
+        return sources[0][1]  # channels are regrouped, the image is left alone
+    if len(shape) == 2:
+        return _collapse(*sources[0])
+    return Unclear(f"{name!r} of an image's axes")
+
+
+def _transpose(name, sources, args, kwargs) -> Known:
+    tensor = sources[0][0]
+    dims = {_argument(args, kwargs, 1, "dim0", 0), _argument(args, kwargs, 2, "dim1", 0)}
+    if any(dim % tensor.ndim >= tensor.ndim - 2 for dim in dims):
+        return Unclear(f"{name!r} of an image's axes")
+    return sources[0][1]
+
+
+def _linear(name, sources, args, kwargs) -> Known:
+    tensor, field = sources[0]
+    return field if tensor.ndim == 2 else Unclear(f"{name!r} along the image")
+
+
+def _split(name, sources, args, kwargs) -> Known:
+    dim = _argument(args, kwargs, 2, "dim", 0)
+    tensor, field = sources[0]
+    return field if dim % tensor.ndim < tensor.ndim - 2 else Unclear(f"{name!r} along the image")
+
+
+def _index(name, sources, args, kwargs) -> Known:
+    """Slices with steps, as in x[:, :, ::2, ::2]."""
+    tensor, field = sources[0]
+    index = args[1] if isinstance(args[1], tuple) else (args[1],)
+    gap = next((n for n, part in enumerate(index) if part is Ellipsis), None)
+    if gap is not None:
+        missing = tensor.ndim - len(index) + 1
+        index = (*index[:gap], *[slice(None)] * missing, *index[gap + 1 :])
+    index = (*index, *[slice(None)] * (tensor.ndim - len(index)))
+    plain = all(isinstance(part, slice) for part in index[2:])
+    odd = any(part is None or getattr(part, "dtype", None) == torch.bool for part in index)
+    if tensor.ndim != 4 or odd or not plain:
+        return Unclear("indexing of an image's axes")
+    axes: list[Axis] = []
+    for axis, part, length in zip(field, index[2:], tensor.shape[2:], strict=True):
+        start, _, step = part.indices(length)
+        axes.append(axis.shift(start).slide(1, step, 0))
+    return Field(*axes)
+
+
+def _reduce(name, sources, args, kwargs) -> Known:
+    tensor, field = sources[0]
+    dims = _argument(args, kwargs, 1, "dim", None)
+    if isinstance(dims, Tensor):  # the two-tensor maximum and minimum
+        return _join(name, sources)
+    if dims is None:
+        return _collapse(tensor, field)
+    gone = {dim % tensor.ndim for dim in ([dims] if isinstance(dims, int) else dims)}
+    image = {tensor.ndim - 2, tensor.ndim - 1}
+    if image <= gone:
+        return _collapse(tensor, field)
+    return Unclear(f"{name!r} over one axis of the image") if image & gone else field
+
+
+def _argument(args: tuple[Any, ...], kwargs: dict[str, Any], index: int, key: str, default: Any):
+    return args[index] if len(args) > index else kwargs.get(key, default)
+
+
+def _two(value: Any) -> tuple[Any, Any]:
+    if isinstance(value, tuple | list):
+        return (value[0], value[0]) if len(value) == 1 else (value[0], value[1])
+    return value, value
+
+
+_RULES: dict[str, Rule] = {
+    **dict.fromkeys(["conv2d", "convolution"], _conv),
+    **dict.fromkeys(["max_pool2d", "max_pool2d_with_indices", "avg_pool2d", "lp_pool2d"], _pool),
+    **dict.fromkeys(["adaptive_avg_pool2d", "adaptive_max_pool2d"], _adaptive_pool),
+    **dict.fromkeys(["cat", "concat", "concatenate"], _concatenate),
+    **dict.fromkeys(["view", "reshape"], _reshape),
+    **dict.fromkeys(["transpose", "swapaxes"], _transpose),
+    **dict.fromkeys(["chunk", "split", "split_with_sizes"], _split),
+    "pad": _pad,
+    "batch_norm": _batch_norm,
+    "flatten": _flatten,
+    "linear": _linear,
+    "getitem": _index,
+}
