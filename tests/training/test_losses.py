@@ -1,0 +1,126 @@
+"""Oracle: equation 9 written out with exp and log in float64, finite differences, its floor."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from internals.models.bitmaps import bitmaps
+from internals.models.lenet5_parts import RBFOutputLayer
+from internals.training.losses import CrossEntropy, MapLoss, build_loss
+from internals.training.recipes import find_recipe
+
+J = 5.0
+_PENALTIES = st.lists(st.lists(st.floats(0, 30), min_size=7, max_size=7), min_size=1, max_size=5)
+
+
+def equation_9(penalties: np.ndarray, labels: list[int], j: float) -> float:
+    total = 0.0
+    for row, label in zip(penalties, labels, strict=True):
+        total += row[label] + math.log(math.exp(-j) + sum(math.exp(-y) for y in row))
+    return total / len(labels)
+
+
+@given(_PENALTIES, st.floats(0, 8), st.integers(0, 6))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_is_equation_9(rows, j, label):
+    penalties = torch.tensor(rows, dtype=torch.float64)
+    labels = [(label + n) % 7 for n in range(len(rows))]
+    found = MapLoss(j)(penalties, torch.tensor(labels)).item()
+    assert math.isclose(
+        found, equation_9(penalties.numpy(), labels, j), rel_tol=1e-12, abs_tol=1e-12
+    )
+
+
+def test_floor_at_perfect_states():
+    penalties = RBFOutputLayer()(bitmaps())
+    loss = MapLoss(J)(penalties, torch.arange(10)).item()
+    assert abs(loss - 0.0067153) < 5e-8
+    assert abs(loss - math.log1p(math.exp(-5))) < 1e-6
+
+
+@pytest.mark.parametrize(("j", "floor"), [(5.0, 0.006715), (1.0, 0.3133), (0.1, 0.6444)])
+def test_nothing_is_below_the_floor(j, floor):
+    penalties = torch.full((1, 10), 1e4, dtype=torch.float64)
+    penalties[0, 3] = 0
+    loss = MapLoss(j)(penalties, torch.tensor([3])).item()
+    assert abs(loss - floor) < 1e-4
+    assert MapLoss(j)(torch.rand(50, 10) * 40, torch.randint(0, 10, (50,))).item() > floor
+
+
+def test_huge_penalties_do_not_overflow():
+    penalties = torch.full((2, 10), 1e4)
+    loss = MapLoss(J)(penalties, torch.tensor([0, 1]))
+    # log(exp(-5) + 10 exp(-10000)) is -5 to the last bit.
+    assert loss.item() == 1e4 - 5
+    assert MapLoss(J).probabilities(penalties).max().item() == 0
+
+
+def test_gradient_by_finite_differences():
+    penalties = (torch.rand(3, 10, dtype=torch.float64) * 8).requires_grad_()
+    labels = torch.tensor([2, 9, 0])
+    (found,) = torch.autograd.grad(MapLoss(J)(penalties, labels), penalties)
+    step = 1e-6
+    values = penalties.detach().numpy()
+    for n in range(3):
+        for i in range(10):
+            up, down = values.copy(), values.copy()
+            up[n, i] += step
+            down[n, i] -= step
+            slope = equation_9(up, labels.tolist(), J) - equation_9(down, labels.tolist(), J)
+            assert abs(found[n, i].item() - slope / (2 * step)) < 1e-8
+
+
+def test_rubbish_keeps_large_penalties_from_being_pushed_further():
+    """A wrong penalty is pulled up while it is below about j, and left alone far above."""
+    labels = torch.tensor([0])
+
+    def pull(wrong: float) -> float:
+        penalties = torch.full((1, 10), 1e3, dtype=torch.float64)
+        penalties[0, 0], penalties[0, 1] = J, wrong
+        penalties.requires_grad_()
+        return torch.autograd.grad(MapLoss(J)(penalties, labels), penalties)[0][0, 1].item()
+
+    assert pull(1.0) < -0.9
+    assert -1e-4 < pull(20.0) < 0
+
+
+def test_probabilities_and_rubbish_sum_to_one():
+    penalties = torch.rand(6, 10, dtype=torch.float64) * 12
+    found = MapLoss(J).probabilities(penalties).numpy()
+    for row, y in zip(found, penalties.numpy(), strict=True):
+        evidence = math.exp(-J) + sum(math.exp(-v) for v in y)
+        np.testing.assert_allclose(row, [math.exp(-v) / evidence for v in y], rtol=1e-12)
+        assert abs(row.sum() + math.exp(-J) / evidence - 1) < 1e-12
+
+
+def test_prediction_is_the_smallest_penalty():
+    penalties = torch.rand(40, 10) * 12
+    answers = MapLoss(J).scores(penalties).argmax(1).tolist()
+    assert answers == [int(np.argmin(row)) for row in penalties.numpy()]
+    assert answers == MapLoss(J).probabilities(penalties).argmax(1).tolist()
+
+
+def test_cross_entropy_by_exponentials():
+    logits = torch.randn(5, 10, dtype=torch.float64)
+    labels = [0, 3, 9, 3, 1]
+    expected, shares = 0.0, []
+    for row, label in zip(logits.tolist(), labels, strict=True):
+        evidence = sum(math.exp(v) for v in row)
+        shares.append([math.exp(v) / evidence for v in row])
+        expected -= math.log(shares[-1][label]) / 5
+    assert math.isclose(
+        CrossEntropy()(logits, torch.tensor(labels)).item(), expected, rel_tol=1e-12
+    )
+    np.testing.assert_allclose(CrossEntropy().probabilities(logits).numpy(), shares, rtol=1e-12)
+    assert CrossEntropy().scores(logits).argmax(1).tolist() == logits.argmax(1).tolist()
+
+
+def test_recipes_name_their_loss():
+    lenet = build_loss(find_recipe("lenet5", "full"))
+    assert isinstance(lenet, MapLoss)
+    assert lenet.rubbish_penalty == J
+    assert isinstance(build_loss(find_recipe("lenet5-softmax", "full")), CrossEntropy)
