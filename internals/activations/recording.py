@@ -1,0 +1,87 @@
+"""The outputs of named layers, as they were before anything changed them in place."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from internals.anatomy.trace import only_calls
+from internals.anatomy.watch import evaluating, run_until, watching
+
+# Modules that squash: far from zero they give one and the same number for many inputs.
+_SQUASHING = (nn.Tanh, nn.Sigmoid, nn.Softsign, nn.Hardtanh, nn.Hardsigmoid)
+
+
+class Recording:
+    """The maps of the layers named, (n, channels, height, width), filled as a pass goes on."""
+
+    def __init__(self, layers: Iterable[str]) -> None:
+        self.layers = tuple(layers)
+        self.maps: dict[str, Tensor] = {}
+
+    def keep(self, layer: str, value: Tensor) -> None:
+        """Copy the maps (n, channels, ...) of `layer`: what comes later may work in place."""
+        self.maps[layer] = value.clone().view(*value.shape[:2], *(value.shape[2:] or (1, 1)))
+
+    def is_full(self) -> bool:
+        """Whether every layer has spoken, so that the rest of the pass is not needed."""
+        return len(self.maps) == len(self.layers)
+
+
+@contextmanager
+def recording(
+    model: nn.Module, layers: Iterable[str], *, before_squashing: bool = False
+) -> Iterator[Recording]:
+    """While the block runs, keep what the named layers of `model` put out.
+
+    With `before_squashing` a layer that is itself a squashing function (tanh, sigmoid, ...) is
+    kept by its input: it has the same order and no ties at the ceiling.
+    """
+    record = Recording(dict.fromkeys(layers))
+    modules = {model.get_submodule(layer): layer for layer in record.layers}
+    squashing = {m: p for m, p in modules.items() if before_squashing and squashes(m)}
+
+    def note(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if module in squashing:
+            record.keep(squashing[module], inputs[0])
+
+    def see(path: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if path in record.layers and module not in squashing:
+            record.keep(path, output)
+
+    handle = register_module_forward_pre_hook(note)
+    try:
+        with watching(model, see):
+            yield record
+    finally:
+        handle.remove()
+
+
+def squashes(module: nn.Module) -> bool:
+    """Whether `module` is a squashing function, by its class or by its own word."""
+    return isinstance(module, _SQUASHING) or getattr(module, "squashes", False)
+
+
+def capture(
+    model: nn.Module, images: Float[Tensor, "n c h w"], layers: Iterable[str]
+) -> dict[str, Float[Tensor, "n channels y x"]]:
+    """The outputs of `layers` for a batch of normalised `images`, in evaluation mode.
+
+    Outputs of fully connected layers have height and width 1. The model is left as it was found.
+    Raises `LayerError` for a layer that the model lacks or calls twice.
+    """
+    layers = tuple(layers)
+    only_calls(model, layers, images.shape[1:])
+    with evaluating(model), torch.no_grad(), recording(model, layers) as record:
+        run_until(model, as_input(model, images), record.is_full)
+    return record.maps
+
+
+def as_input(model: nn.Module, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    """A copy of `images` of the model's device and precision: a model may work in place on it."""
+    like = next((p for p in model.parameters() if p.is_floating_point()), images)
+    return images.to(like.device, like.dtype, copy=True)

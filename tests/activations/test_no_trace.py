@@ -1,0 +1,125 @@
+"""Oracle: the model's own state before, compared item by item and bit by bit with that after."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.modules import module as torch_module
+
+from internals.activations.mining import strongest
+from internals.activations.recording import capture
+from internals.activations.unit import Unit
+from internals.anatomy.connection_count import connections
+from internals.anatomy.receptive_fields import receptive_field
+from internals.anatomy.summary import summarize
+from internals.models.catalogue import MODELS, build
+from internals.projection.backward import project
+
+_HOOKS = [name for name in vars(nn.Module()) if name.endswith("_hooks")]
+
+
+def _photograph(model: nn.Module) -> dict:
+    return {
+        "training": {name: module.training for name, module in model.named_modules()},
+        "hooks": {
+            (name, kind): dict(getattr(module, kind))
+            for name, module in model.named_modules()
+            for kind in _HOOKS
+        },
+        "global": {
+            kind: len(getattr(torch_module, kind))
+            for kind in vars(torch_module)
+            if kind.startswith("_global_") and kind.endswith("_hooks")
+        },
+        "wants": {name: p.requires_grad for name, p in model.named_parameters()},
+        "grads": {name: p.grad is None for name, p in model.named_parameters()},
+        "bits": {name: t.numpy().tobytes() for name, t in model.state_dict().items()},
+        "modules": {name: id(module) for name, module in model.named_modules()},
+        "forwards": [n for n, m in model.named_modules() if "forward" in vars(m)],
+        "mode": torch.is_grad_enabled(),
+    }
+
+
+def _instruments():
+    def images(size):
+        return torch.rand(3, 1, size, size)
+
+    return {
+        "capture": lambda m, s: capture(m, images(s), ["conv1", "conv2"]),
+        "strongest": lambda m, s: strongest(m, images(s), ["conv1", "conv2"], 2),
+        "gradient": lambda m, s: project(m, images(s)[:1], [Unit("conv2", 1, 2, 2)], "gradient"),
+        "guided": lambda m, s: project(
+            m, images(s)[:1], [Unit("conv2", 1, 2, 2)], "guided", tanh="agreeing"
+        ),
+        "summarize": lambda m, s: summarize(m, (1, s, s)),
+        "connections": lambda m, s: connections(m, (1, s, s)),
+        "receptive_field": lambda m, s: receptive_field(m, "conv2", (1, s, s)),
+    }
+
+
+def _odd_state(name: str) -> tuple[nn.Module, int]:
+    """Mixed modes, a frozen layer, a gradient: none of it may be tidied up."""
+    model = build(name)
+    model.train()
+    model.conv2.training = False
+    model.conv1.weight.requires_grad_(False)
+    model.conv2.bias.grad = torch.ones_like(model.conv2.bias)
+    model.conv1.register_forward_hook(lambda *_: None)
+    return model, 28 if name == "lenet5-28" else 32
+
+
+@pytest.mark.parametrize("instrument", _instruments())
+@pytest.mark.parametrize("name", MODELS)
+def test_the_model_is_as_it_was(name, instrument):
+    model, size = _odd_state(name)
+    x = torch.rand(2, 1, size, size)
+    before, answer = _photograph(model), model(x)
+    _instruments()[instrument](model, size)
+    assert _photograph(model) == before
+    torch.testing.assert_close(model(x), answer, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, AttributeError, MemoryError])
+@pytest.mark.parametrize("instrument", _instruments())
+def test_even_when_the_forward_pass_is_broken_off(instrument, error):
+    model, size = _odd_state("lenet5")
+    before = _photograph(model)
+    # The instruments look at the whole network first; the second pass is the one that breaks.
+    for calls_before in (0, 1):
+        count = iter(range(9))
+        right = model.tanh1.forward
+
+        def broken(x, count=count, calls_before=calls_before, right=right):
+            if next(count) == calls_before:
+                raise error
+            return right(x)
+
+        object.__setattr__(model.tanh1, "forward", broken)
+        try:
+            _instruments()[instrument](model, size)
+        except error:
+            pass
+        else:
+            assert calls_before == 1, "the error was swallowed"
+        finally:
+            object.__delattr__(model.tanh1, "forward")
+        assert _photograph(model) == before
+
+
+class Swallowing(nn.Module):
+    """A model that catches every Exception of its parts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3)
+
+    def forward(self, x):
+        try:
+            return self.conv2(self.conv1(x))
+        except Exception:
+            return x
+
+
+def test_stopping_early_is_not_seen_by_the_model():
+    model = Swallowing()
+    maps = capture(model, torch.rand(2, 1, 9, 9), ["conv1"])
+    assert maps["conv1"].shape == (2, 2, 7, 7)
