@@ -1,0 +1,17 @@
+from .architecture import Stage as Stage
+from .architecture import stack as stack
+from .bitmap_codes import bitmaps as bitmaps
+from .comparison_grid import comparison as comparison
+from .confusion_matrix import confusion as confusion
+from .connection_grid import connections as connections
+from .error_gallery import gallery as gallery
+from .field_boxes import field as field
+from .filter_sheet import filters as filters
+from .illustration import Illustration as Illustration
+from .layer_maps import LayerMaps as LayerMaps
+from .layer_maps import feature_maps as feature_maps
+from .line_plots import curves as curves
+from .line_plots import lines as lines
+from .panel_rows import panels as panels
+from .sample_sheet import samples as samples
+from .table import Table as Table

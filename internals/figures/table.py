@@ -1,0 +1,93 @@
+"""A table with its caption: Markdown for the page, aligned text for the terminal."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from internals.figures.numerals import DASH, MINUS, TIMES
+
+_NUMBER = re.compile(rf"[-+±{MINUS}]?[\d.,]*\d([eE][-+]?\d+)?( ?(%|s|ms|min|MB|px|{TIMES}))?")
+_BLANK = ("", "-", DASH)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of text under a header; `align` holds "left" or "right" a column.
+
+    Left out, `align` is worked out: columns that hold only numbers go to the right. Raises
+    `ValueError` when a row or `align` is not as long as the header, or the caption is empty.
+    """
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str
+    align: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.header):
+                raise ValueError(
+                    f"the header has {len(self.header)} cells, the row {row} {len(row)}"
+                )
+        if not self.caption.strip():
+            raise ValueError("the table has no caption; say what its columns hold")
+        if not self.align:
+            object.__setattr__(self, "align", tuple(_side(column) for column in self._body()))
+        if len(self.align) != len(self.header) or not set(self.align) <= {"left", "right"}:
+            raise ValueError(
+                f'align needs "left" or "right" for {len(self.header)} columns, not {self.align}'
+            )
+
+    @classmethod
+    def of(
+        cls, header: Iterable[object], rows: Iterable[Iterable[object]], caption: str
+    ) -> "Table":
+        """A table of any values: integers get thousands commas, floats three significant digits."""
+        cells = tuple(tuple(_cell(value) for value in row) for row in rows)
+        return cls(tuple(str(name) for name in header), cells, caption)
+
+    def markdown(self) -> str:
+        """A Markdown pipe table, without the caption."""
+        rules = ["---:" if side == "right" else ":---" for side in self.align]
+        lines = [self.header, rules, *self.rows]
+        return "\n".join(f"| {' | '.join(_escape(cell) for cell in line)} |" for line in lines)
+
+    def text(self) -> str:
+        """Columns aligned with spaces for a terminal, a rule under the header, no caption."""
+        widths = [max(map(len, column)) for column in zip(self.header, *self.rows, strict=True)]
+        justify: list[Callable[[str, int], str]] = [
+            str.rjust if side == "right" else str.ljust for side in self.align
+        ]
+
+        def line(cells: Iterable[str]) -> str:
+            aligned = (put(cell, w) for put, cell, w in zip(justify, cells, widths, strict=True))
+            return "  ".join(aligned).rstrip()
+
+        rule = "  ".join("─" * width for width in widths)
+        return "\n".join([line(self.header), rule, *(line(row) for row in self.rows)])
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook displays: the table, the caption below it."""
+        return f"{self.markdown()}\n\n*{self.caption}*"
+
+    def _body(self) -> list[tuple[str, ...]]:
+        return [tuple(row[index] for row in self.rows) for index in range(len(self.header))]
+
+
+def _side(column: Sequence[str]) -> str:
+    cells = [cell for cell in column if cell not in _BLANK]
+    return "right" if cells and all(_NUMBER.fullmatch(cell) for cell in cells) else "left"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, (str, bool)):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return DASH if value is None else str(value)
+
+
+def _escape(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("\n", " ")
