@@ -1,0 +1,19 @@
+// A figure is drawn twice, NAME.webp for light paper and NAME-dark.webp for dark. The page holds
+// the light one; its twin is put beside it here. Material's style sheet shows one of the two, and
+// a hidden lazy image is never fetched. Without scripts there is no dark scheme to need it.
+for (const picture of document.querySelectorAll('img[src$=".webp#only-light"]')) {
+  const light = picture.closest("a.glightbox") ?? picture
+  light.insertAdjacentHTML(
+    "afterend",
+    light.outerHTML
+      .replaceAll(".webp#only-light", "-dark.webp#only-dark")
+      .replace('data-gallery="light"', 'data-gallery="dark"'),
+  )
+}
+
+// Each heading links to itself. Written into the page, these links would be a thirtieth of it.
+for (const heading of document.querySelectorAll("article :is(h2, h3, h4)[id]")) {
+  const link = document.createElement("a")
+  Object.assign(link, { className: "headerlink", href: `#${heading.id}`, title: "Link", textContent: "#" })
+  heading.append(" ", link)
+}

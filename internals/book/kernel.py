@@ -1,0 +1,97 @@
+"""A fresh kernel for one notebook: started, fed cell by cell, always stopped."""
+
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from traitlets.config import Config
+
+_SOCKET_PATH = 90  # bytes: a Unix socket's path may have little more
+
+
+class _ThisPython(KernelSpecManager):
+    """The kernel is this interpreter, whatever kernels are installed on the machine."""
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=argv, display_name="Python 3", language="python")
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told what happens: a cell starts, a cell ends, a line is printed."""
+
+    started: Callable[[int], None]
+    ended: Callable[[int], None]
+    printed: Callable[[str], None]
+
+
+class _Client(NotebookClient):
+    watch: Watch
+
+    def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
+        if msg["msg_type"] == "stream" and msg["content"]["name"] == "stdout":
+            self.watch.printed(msg["content"]["text"])
+        return super().process_message(msg, cell, cell_index)
+
+
+def run_cells(
+    notebook: Any,
+    folder: Path,
+    environment: Mapping[str, str],
+    timeout: int | None,
+    watch: Watch,
+) -> None:
+    """Execute `notebook` in place in a fresh kernel whose working directory is `folder`.
+
+    `timeout` is in seconds a cell. Raises what nbclient raises for a cell that fails, runs out of
+    time or loses its kernel; the kernel is stopped in every case.
+    """
+    sockets = tempfile.mkdtemp(prefix="internals-")
+    config = Config()
+    if os.name != "nt" and len(sockets) < _SOCKET_PATH:
+        # A folder of its own: kernels that start together would else share one socket's path.
+        config.KernelManager.transport = "ipc"
+        config.KernelManager.ip = f"{sockets}/s"
+    manager = AsyncKernelManager(config=config, kernel_spec_manager=_ThisPython())
+    client = _Client(
+        notebook,
+        km=manager,
+        timeout=timeout,
+        record_timing=True,
+        shutdown_kernel="immediate",
+        resources={"metadata": {"path": str(folder)}},
+        on_cell_start=lambda cell, cell_index: watch.started(cell_index),
+        on_cell_executed=lambda cell, cell_index, execute_reply: watch.ended(cell_index),
+    )
+    client.watch = watch
+    client.owns_km = True  # ours was made for this notebook: stop it at the end
+    try:
+        _execute(client, manager, {**os.environ, **environment})
+    finally:
+        shutil.rmtree(sockets, ignore_errors=True)
+
+
+def _execute(client: _Client, manager: AsyncKernelManager, environment: dict[str, str]) -> None:
+    """Run the client in a thread of its own: in the main one it would take Ctrl-C for itself."""
+    # nbclient leaves a task behind when a kernel dies; who reads the log need not hear of it.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        finished = pool.submit(client.execute, env=environment)
+        try:
+            finished.result()
+        except KeyboardInterrupt:
+            if manager.provisioner and (pid := getattr(manager.provisioner, "pid", None)):
+                os.kill(pid, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
+            raise

@@ -1,0 +1,94 @@
+"""What a chapter's cells gave out, made ready to keep: streams tidied, pictures in files."""
+
+import base64
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from internals.book.mime import DARK, FIGURE, METRICS, TABLE
+from internals.book.pictures import to_webp
+from internals.errors import ChapterError
+from internals.files import write_atomically
+
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_OVERWRITTEN = re.compile(r"[^\n]*\r(?=[^\n])")
+_KEPT = ("text/markdown", "text/plain", FIGURE, TABLE)
+
+
+@dataclass
+class Harvest:
+    """What left the notebook: names of pictures and tables, metrics, what went to stderr."""
+
+    names: set[str] = field(default_factory=set)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    stderr: list[tuple[str, str]] = field(default_factory=list)
+
+
+def harvest(notebook: Any, folder: Path, places: Sequence[str]) -> Harvest:
+    """Tidy every output of `notebook` in place and write its pictures into `folder`.
+
+    `places` says where each cell stands, as file and line. Raises `ChapterError` for a picture
+    without caption and alt text, or a name used twice.
+    """
+    found = Harvest()
+    for place, cell in zip(places, notebook.cells, strict=True):
+        if cell.cell_type != "code":
+            continue
+        cell.outputs = [
+            kept for o in tidy(cell.outputs) if (kept := _keep(o, place, folder, found))
+        ]
+        found.stderr += [(place, o.text) for o in cell.outputs if o.get("name") == "stderr"]
+        cell.metadata.pop("execution", None)
+    return found
+
+
+def tidy(outputs: list[Any]) -> list[Any]:
+    """Streams merged, carriage returns applied, colour codes and empty chunks dropped."""
+    merged: list[Any] = []
+    for output in outputs:
+        last = merged[-1] if merged else None
+        if output.output_type == "stream" and last and last.get("name") == output.name:
+            last.text += output.text
+        else:
+            merged.append(output)
+    for output in merged:
+        if output.output_type == "stream":
+            output.text = _ANSI.sub("", _OVERWRITTEN.sub("", output.text))
+        elif output.output_type == "error":
+            output.traceback = [_ANSI.sub("", line) for line in output.traceback]
+    return [o for o in merged if o.output_type != "stream" or o.text.strip()]
+
+
+def _keep(output: Any, place: str, folder: Path, found: Harvest) -> Any | None:
+    """The output as it is stored, or None for one that only carried metrics."""
+    if output.output_type not in ("display_data", "execute_result"):
+        return output
+    data = output.data
+    found.metrics.update(data.pop(METRICS, {}))
+    if words := data.get(FIGURE) or data.get(TABLE):
+        if words["name"] in found.names:
+            raise ChapterError(f"{place}: shows a second picture or table {words['name']!r}")
+        found.names.add(words["name"])
+    if FIGURE in data:
+        _write_figure(data, folder)
+    elif any(mime.startswith("image/") for mime in data):
+        raise ChapterError(
+            f"{place}: displays a picture without caption and alt text; "
+            "use show(illustration, name)"
+        )
+    output.data = {mime: value for mime, value in data.items() if mime in _KEPT and value}
+    output.metadata = {}
+    return output if output.data else None
+
+
+def _write_figure(data: Any, folder: Path) -> None:
+    """Move the figure's pictures into files; what stays is a Markdown link, read by Jupyter too."""
+    words = data[FIGURE]
+    for mime, suffix in (("image/png", ""), (DARK, "-dark")):
+        picture = to_webp(base64.b64decode(data.pop(mime)))
+        write_atomically(folder / f"{words['name']}{suffix}.webp", picture)
+    alt = words["alt"].replace("[", "(").replace("]", ")").replace("\n", " ")
+    data["text/markdown"] = f"![{alt}]({words['name']}.webp)\n\n{words['caption']}"
+    data.pop("text/plain", None)

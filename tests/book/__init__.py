@@ -1,0 +1,1 @@
+"""The book: keys, execution, rendering, command."""
