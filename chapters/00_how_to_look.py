@@ -1,0 +1,395 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# title: How to look
+# description: The instruments of this book, on a network small enough to check by hand.
+# ---
+
+# %% [markdown]
+# # How to look inside a network
+#
+# Every picture in this book answers one of four questions about a single unit of a network: what
+# does it see, what does it want, which pixels gave it that, and would the picture look the same if
+# the network had learned nothing? This chapter builds the four instruments on a network with
+# twenty-six weights, where each of their answers can be worked out on paper.
+#
+# **What you will see**
+#
+# - a network of two layers, set by hand, that finds the top left corners of boxes;
+# - what its units see, what drives them, and the way back to the pixels under three rules;
+# - why a picture that looks right needs a control, and how the panels of later chapters are read.
+
+# %%
+from internals.book.chapter import open_chapter, show
+
+chapter = open_chapter()
+
+# %% [markdown]
+# ## A network you can hold in your head
+#
+# The first layer has two kernels of 3 × 3. One answers where an image grows brighter to the right,
+# the other where it grows brighter downwards. After a rectifier and a 2 × 2 maximum, one more
+# kernel asks for both at once and takes points off for what a corner must not have below and
+# beside it:
+
+# %%
+from collections import OrderedDict
+
+import torch
+from torch import nn
+
+torch.manual_seed(chapter.seed)
+rightwards = torch.tensor([[-1.0, 0, 1], [-1, 0, 1], [-1, 0, 1]])
+toy = nn.Sequential(OrderedDict(
+    conv1=nn.Conv2d(1, 2, kernel_size=3, bias=False),
+    relu1=nn.ReLU(),
+    pool1=nn.MaxPool2d(kernel_size=2),
+    conv2=nn.Conv2d(2, 1, kernel_size=2, bias=False),
+))  # fmt: skip
+with torch.no_grad():
+    toy.conv1.weight.copy_(torch.stack([rightwards, rightwards.T]).unsqueeze(1))
+    toy.conv2.weight.copy_(torch.tensor([[[[1.0, -1], [1, -1]], [[1, 1], [-1, -1]]]]))
+
+# %% [markdown]
+# The images are drawings of 12 × 12 pixels: a bright box somewhere on a dark, slightly noisy
+# ground. Two hundred of them are enough to mine:
+
+# %%
+random = torch.Generator().manual_seed(chapter.seed)
+images = 0.1 * torch.rand(200, 1, 12, 12, generator=random)
+corners = torch.randint(1, 7, (200, 2), generator=random)
+sizes = torch.randint(3, 6, (200, 2), generator=random)
+for image, (top, left), (height, width) in zip(images, corners, sizes, strict=True):
+    image[0, top : top + height, left : left + width] += 0.9
+images = (images * 255).round() / 255  # as a file would keep them
+names = [f"{height} × {width}" for height, width in sizes.tolist()]
+
+# %% [markdown]
+# Here is the first of them on its way through. Each layer's maps are signed, and mid grey is 0:
+
+# %%
+from internals.activations import capture
+from internals.figures import LayerMaps, feature_maps
+
+maps = capture(toy, images[:1], ["conv1", "relu1", "pool1", "conv2"])
+show(
+    feature_maps(
+        images[0].numpy(),
+        [LayerMaps(layer, values[0].numpy()) for layer, values in maps.items()],
+        caption="A box seen by the toy network. Map 0 of conv1 is amber on the box's left edge and "
+        "blue on its right one, map 1 likewise for top and bottom; the rectifier keeps the amber "
+        "parts, pooling makes them coarser, and conv2 is strongest where left and top edge meet.",
+        alt="A bright box, then two maps with its vertical and horizontal edges, their rectified "
+        "and pooled forms, and one map with a peak at the top left corner.",
+    ),
+    "toy",
+)
+
+# %% [markdown]
+# ## A unit
+#
+# A *unit* is one number in those maps: a layer, a channel, a row and a column. Its value is no
+# mystery. Unit (conv1, 0, row, column) is a sum over nine pixels:
+
+# %%
+from internals.activations import Unit
+
+unit = Unit("conv1", channel=0, row=4, column=2)
+window = images[0, 0, 4:7, 2:5]
+by_hand = window[:, 2].sum() - window[:, 0].sum()
+assert torch.isclose(by_hand, maps["conv1"][0, unit.channel, unit.row, unit.column])
+
+# %% [markdown]
+# ## What does it see?
+#
+# A unit's *receptive field* is the part of the image that can change it. Going up through the
+# layers, a window of $k$ taps widens a field of size $r$ by $k - 1$ steps, and a step is as long as
+# all strides before it together [@araujo2019]:
+#
+# $$
+# r_l = r_{l-1} + (k_l - 1) \prod_{i<l} s_i .
+# $$
+#
+# For `conv2` that is $1 + 2 \cdot 1 = 3$, then $3 + 1 \cdot 1 = 4$ after pooling with stride 2,
+# then $4 + 1 \cdot 2 = 6$:
+
+# %%
+from internals.anatomy import receptive_field
+
+sees = receptive_field(toy, "conv2", (1, 12, 12))
+print(sees)
+assert (sees.size, sees.stride, sees.start) == (6, 2, 0)
+
+# %% [markdown]
+# The book computes it from the graph of any network, with branches and all, so nobody has to count.
+# Two neighbouring units of `conv2` and their fields:
+
+# %%
+from internals.figures import field
+
+show(
+    field(
+        images[0].numpy(),
+        {"conv2 unit (0, 0)": sees.box(0, 0), "conv2 unit (2, 1)": sees.box(2, 1),
+         "conv1 unit (4, 2)": receptive_field(toy, "conv1", (1, 12, 12)).box(4, 2)},
+        caption="What three units can see of a 12 × 12 image. A unit of conv1 sees 3 × 3 pixels; "
+        "units of conv2 see 6 × 6, and two rows further down a unit's field lies four pixels lower, "
+        "because the layer's stride is two.",
+        alt="A pixel grid with a bright box and three outlined squares, one of three and two of six "
+        "pixels a side.",
+    ),
+    "fields",
+)  # fmt: skip
+
+# %% [markdown]
+# A test of that without any arithmetic: change one pixel after the other and see whether the unit
+# moves. Nothing outside the box may, and here the corners of the box do:
+
+# %%
+moves = torch.zeros(12, 12, dtype=torch.bool)
+for pixel in range(144):
+    changed = images[:1].clone()
+    changed.view(-1)[pixel] += 5.0
+    moves.view(-1)[pixel] = toy(changed)[0, 0, 2, 1] != maps["conv2"][0, 0, 2, 1]
+top, left, bottom, right = sees.box(2, 1)
+inside = torch.zeros_like(moves)
+inside[top:bottom, left:right] = True
+assert not moves[~inside].any() and moves.any()
+
+# %% [markdown]
+# ## What does it want?
+#
+# The plainest way to learn what a channel answers to is to show it many images and keep those it
+# answers hardest [@zeiler2014]. For each image we take the best place only, so that one image
+# cannot fill the list; equal values keep the order of their images:
+
+# %%
+from internals.activations import strongest
+
+found = strongest(toy, images, ["conv1", "conv2"], k=9)["conv2"]
+
+# %% [markdown]
+# Is it right? A scan that does nothing clever must agree:
+
+# %%
+with torch.no_grad():
+    answers = toy(images)[:, 0].flatten(1)
+best = answers.max(dim=1)
+order = best.values.argsort(descending=True, stable=True)[:9]
+assert torch.equal(order, found.image[0])
+assert torch.allclose(best.values[order], found.value[0])
+
+# %% [markdown]
+# ## Which pixels did it?
+#
+# Now the way back. Put a signal of 1 on the unit, 0 everywhere else in its layer, and run the
+# layers backwards. Most of them leave no choice: a convolution sends the signal back through the
+# same weights, a maximum sends it to the pixel that won (Zeiler and Fergus call the winners
+# *switches*), an average spreads it evenly. All of that is the ordinary gradient. Only at the
+# rectifier do three methods part. With $g$ the signal that arrives and $a$ what the rectifier gave
+# out,
+#
+# | rule | passes on | after |
+# |---|---|---|
+# | gradient | $g$ where $a > 0$ | Simonyan, Vedaldi and Zisserman [@simonyan2014] |
+# | deconvnet | $g$ where $g > 0$ | Zeiler and Fergus [@zeiler2014] |
+# | guided | $g$ where $a > 0$ and $g > 0$ | Springenberg et al. [@springenberg2015] |
+#
+# By hand, for the strongest unit of our corner finder, from the top down:
+
+# %%
+from torch.nn import functional
+
+unit, number = found.units(0)[0], int(found.image[0, 0])
+image = images[number : number + 1]
+relu1 = toy.relu1(toy.conv1(image))
+pool1, switches = functional.max_pool2d(relu1, 2, return_indices=True)
+signal = torch.zeros_like(toy.conv2(pool1))
+signal[0, 0, unit.row, unit.column] = 1
+
+# %% [markdown]
+# Three steps backwards: transposed kernel, switches, rectifier and the first kernels transposed:
+
+# %%
+by_hand = {}
+signal = functional.conv_transpose2d(signal, toy.conv2.weight)
+signal = functional.max_unpool2d(signal, switches, 2)
+for rule, kept in {
+    "gradient": signal * (relu1 > 0),
+    "deconvnet": signal.clamp(min=0),
+    "guided": signal.clamp(min=0) * (relu1 > 0),
+}.items():
+    by_hand[rule] = functional.conv_transpose2d(kept, toy.conv1.weight)[0]
+
+# %% [markdown]
+# And by the book's instrument, which takes any network as it is, changes nothing in it, and treats
+# as many units at a time as you like:
+
+# %%
+from internals.projection import project
+
+projections = {rule: project(toy, image, [unit], rule)[0] for rule in by_hand}
+for rule, projection in projections.items():
+    assert torch.allclose(projection.full(), by_hand[rule], atol=1e-6), rule
+    assert projection.box == sees.box(unit.row, unit.column)
+
+# %% [markdown]
+# The three answers side by side. Mid grey is no influence; more light on an amber pixel
+# would raise the unit, on a blue one it would lower it:
+
+# %%
+from internals.figures import comparison
+
+show(
+    comparison(
+        [[projection.full().detach().numpy() for projection in projections.values()]],
+        list(projections),
+        images=[image[0].numpy()],
+        caption="One unit of conv2, three ways back. The gradient shows every pixel whose change "
+        "would move the unit, also those that speak against the corner. Deconvnet drops what would "
+        "lower it, wherever that arises; guided keeps only what raised it through units that were "
+        "active. Outside the 6 × 6 field all three are exactly 0.",
+        alt="A bright box and three projections of the unit at its top left corner: amber and "
+        "blue edges, more of them and further apart for the gradient than for the other two.",
+    ),
+    "three-rules",
+)
+
+# %% [markdown]
+# One trap on the way: `max_unpool2d` equals the gradient of the maximum only while windows do not
+# overlap. With the 3 × 3 windows at stride 2 of later networks, one pixel can win twice, and
+# unpooling overwrites where the gradient adds. This book always uses the gradient:
+
+# %%
+peak = torch.zeros(1, 1, 7, 7)
+peak[0, 0, 1::2, 1::2] = 1.0
+peak[0, 0, 2::2, 2::2] = 2.0
+peak.requires_grad_()
+pooled, switches = functional.max_pool2d(peak, 3, 2, return_indices=True)
+(added,) = torch.autograd.grad(pooled.sum(), peak)
+overwritten = functional.max_unpool2d(torch.ones_like(pooled), switches, 3, 2)
+print(f"the gradient passes {added.sum():.0f} of 9, unpooling {overwritten.sum():.0f}")
+assert added.sum() == 9 > overwritten.sum()
+
+# %% [markdown]
+# ### Where there is no rule
+#
+# The papers speak of rectifiers only. Hooks that know nothing else pass over a tanh, or a rectifier
+# written as a function, and return the plain gradient without a word. We refuse instead:
+
+# %%
+from internals.errors import ProjectionError
+
+squashed = nn.Sequential(OrderedDict(conv1=toy.conv1, tanh1=nn.Tanh(), conv2=nn.Conv2d(2, 1, 3)))
+try:
+    project(squashed, image, [Unit("conv2", 0)], rule="guided")
+except ProjectionError as error:
+    print(error)
+
+# %% [markdown]
+# A choice can be made by name. `agreeing` is the one this book uses for LeNet-5: pass on what
+# supports a feature as it was, whichever sign it had. On a rectifier, whose outputs have one sign,
+# it would be the guided rule:
+
+# %%
+chosen = project(squashed, image, [Unit("conv2", 0)], rule="guided", tanh="agreeing")[0]
+print(f"{chosen.unit} has the value {chosen.value:.3f} and sees {chosen.box}")
+
+# %% [markdown]
+# ## Would it look the same if nothing had been learned?
+#
+# A picture with edges where the image has edges convinces the eye, and that is the danger: an edge
+# detector draws such pictures too, and knows nothing of the network. Adebayo and others therefore
+# replace the weights by random ones and look again [@adebayo2018]. We do it twenty times to the
+# upper layer of the toy, and compare the order of the pixels' magnitudes, 1 for the same order:
+
+# %%
+import copy
+
+from internals.projection import randomise, rank_correlation
+
+kept = {rule: [] for rule in projections}
+for seed in range(20):
+    torch.manual_seed(seed)
+    untrained = copy.deepcopy(toy)
+    untrained.conv2.reset_parameters()
+    control = randomise(toy, untrained, ["conv2"])
+    for rule, before in projections.items():
+        after = project(control, image, [unit], rule)
+        kept[rule].append(rank_correlation([before], after))
+
+# %% [markdown]
+# What is left of the trained picture, on average, when the weights that made the unit what it is
+# are gone:
+
+# %%
+from internals.figures import Table
+
+show(
+    Table.of(
+        ("rule", "rank correlation", "lowest", "highest"),
+        tuple(
+            (rule, f"{sum(values) / 20:.2f}", f"{min(values):.2f}", f"{max(values):.2f}")
+            for rule, values in kept.items()
+        ),
+        caption="Rank correlation of the projection's magnitudes before and after conv2's weights "
+        "were replaced by random ones, twenty times. A number near 1 is a warning: the picture "
+        "comes from the image and the first layer, not from what conv2 computes.",
+    ),
+    "control",
+)
+
+# %% [markdown]
+# That is why each chapter ends its pictures with this control, and why claims about what a channel
+# *detects* rest on the images that drive it, not on the look of a projection.
+#
+# ## How to read a panel
+#
+# From here on the three questions come together in one figure: for each channel of a layer, the
+# nine images that drive it hardest, cut to what the unit can see, under the projection of that
+# unit. Here is the only channel of the toy's second layer:
+
+# %%
+from internals.data import ImageSet, Normalization
+from internals.figures import panels
+from internals.projection import gather_evidence
+
+drawings = ImageSet(
+    (images * 255).round().to(torch.uint8),
+    torch.arange(len(images)), tuple(names), "boxes", "drawn",
+)  # fmt: skip
+rows = gather_evidence(toy, drawings, Normalization((0.0,), (1.0,)), found, channels=[0])
+show(
+    panels(
+        rows,
+        caption="The nine drawings that drive channel 0 of conv2 hardest, strongest first: guided "
+        "projections above the patches they belong to. Patches are shown as they are; projections "
+        "share one scale a channel, amber for plus, blue for minus, mid grey for 0. Printed are the unit's value, the class "
+        "(here the size of the box) and the number of the image.",
+        alt="Nine pairs of small tiles; every patch has the top left corner of a bright box in it, "
+        "every projection an L-shaped edge at that corner.",
+    ),
+    "panel",
+)
+
+# %% [markdown]
+# Every patch holds a top left corner, every projection its two edges. Read a panel in this order:
+# first the patches of a row (what do they share?), then the projections (is that what mattered?),
+# then the values (is the ninth nearly as strong as the first?), and keep the control in mind.
+#
+# ## Exercises
+#
+# 1. Turn `toy` into a finder of bottom right corners. Which weights have to change sign?
+# 2. Replace the maximum by an average. How does the receptive field change, and the gradient?
+# 3. Give `conv1` a padding of 1. Where do the fields of `conv2` start now, and what becomes of a
+#    patch at the border?
+#
+# Next comes a network that nobody set by hand: [LeNet-5](01_lenet5.py).
