@@ -37,12 +37,12 @@ test: lint  ## Lint and test.
 
 lint: $(READY)  ## Check style and types.
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check internals tests
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 format: $(READY)  ## Put the code into the one layout.
 	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format internals tests
+	$(BIN)/ruff format .
 
 bench: $(READY)  ## Measure speed, as ratios within one run.
 	$(BIN)/python -m tests.bench

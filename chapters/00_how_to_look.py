@@ -55,8 +55,12 @@ toy = nn.Sequential(OrderedDict(
     conv2=nn.Conv2d(2, 1, kernel_size=2, bias=False),
 ))  # fmt: skip
 with torch.no_grad():
-    toy.conv1.weight.copy_(torch.stack([rightwards, rightwards.T]).unsqueeze(1))
-    toy.conv2.weight.copy_(torch.tensor([[[[1.0, -1], [1, -1]], [[1, 1], [-1, -1]]]]))
+    toy.conv1.weight.copy_(
+        torch.stack([rightwards, rightwards.T]).unsqueeze(1)
+    )
+    toy.conv2.weight.copy_(
+        torch.tensor([[[[1.0, -1], [1, -1]], [[1, 1], [-1, -1]]]])
+    )
 
 # %% [markdown]
 # The images are drawings of 12 × 12 pixels: a bright box somewhere on a dark, slightly noisy
@@ -67,7 +71,9 @@ random = torch.Generator().manual_seed(chapter.seed)
 images = 0.1 * torch.rand(200, 1, 12, 12, generator=random)
 corners = torch.randint(1, 7, (200, 2), generator=random)
 sizes = torch.randint(3, 6, (200, 2), generator=random)
-for image, (top, left), (height, width) in zip(images, corners, sizes, strict=True):
+for image, (top, left), (height, width) in zip(
+    images, corners, sizes, strict=True
+):
     image[0, top : top + height, left : left + width] += 0.9
 images = (images * 255).round() / 255  # as a file would keep them
 names = [f"{height} × {width}" for height, width in sizes.tolist()]
@@ -83,7 +89,10 @@ maps = capture(toy, images[:1], ["conv1", "relu1", "pool1", "conv2"])
 show(
     feature_maps(
         images[0].numpy(),
-        [LayerMaps(layer, values[0].numpy()) for layer, values in maps.items()],
+        [
+            LayerMaps(layer, values[0].numpy())
+            for layer, values in maps.items()
+        ],
         caption="A box seen by the toy network. Map 0 of conv1 is amber on the box's left edge and "
         "blue on its right one, map 1 likewise for top and bottom; the rectifier keeps the amber "
         "parts, pooling makes them coarser, and conv2 is strongest where left and top edge meet.",
@@ -105,7 +114,9 @@ from internals.activations import Unit
 unit = Unit("conv1", channel=0, row=4, column=2)
 window = images[0, 0, 4:7, 2:5]
 by_hand = window[:, 2].sum() - window[:, 0].sum()
-assert torch.isclose(by_hand, maps["conv1"][0, unit.channel, unit.row, unit.column])
+assert torch.isclose(
+    by_hand, maps["conv1"][0, unit.channel, unit.row, unit.column]
+)
 
 # %% [markdown]
 # ## What does it see?
@@ -125,6 +136,7 @@ assert torch.isclose(by_hand, maps["conv1"][0, unit.channel, unit.row, unit.colu
 from internals.anatomy import receptive_field
 
 sees = receptive_field(toy, "conv2", (1, 12, 12))
+sees_less = receptive_field(toy, "conv1", (1, 12, 12))
 print(sees)
 assert (sees.size, sees.stride, sees.start) == (6, 2, 0)
 
@@ -138,8 +150,11 @@ from internals.figures import field
 show(
     field(
         images[0].numpy(),
-        {"conv2 unit (0, 0)": sees.box(0, 0), "conv2 unit (2, 1)": sees.box(2, 1),
-         "conv1 unit (4, 2)": receptive_field(toy, "conv1", (1, 12, 12)).box(4, 2)},
+        {
+            "conv2 unit (0, 0)": sees.box(0, 0),
+            "conv2 unit (2, 1)": sees.box(2, 1),
+            "conv1 unit (4, 2)": sees_less.box(4, 2),
+        },
         caption="What three units can see of a 12 × 12 image. A unit of conv1 sees 3 × 3 pixels; "
         "units of conv2 see 6 × 6, and two rows further down a unit's field lies four pixels lower, "
         "because the layer's stride is two.",
@@ -158,7 +173,9 @@ moves = torch.zeros(12, 12, dtype=torch.bool)
 for pixel in range(144):
     changed = images[:1].clone()
     changed.view(-1)[pixel] += 5.0
-    moves.view(-1)[pixel] = toy(changed)[0, 0, 2, 1] != maps["conv2"][0, 0, 2, 1]
+    moves.view(-1)[pixel] = (
+        toy(changed)[0, 0, 2, 1] != maps["conv2"][0, 0, 2, 1]
+    )
 top, left, bottom, right = sees.box(2, 1)
 inside = torch.zeros_like(moves)
 inside[top:bottom, left:right] = True
@@ -250,7 +267,7 @@ from internals.figures import comparison
 
 show(
     comparison(
-        [[projection.full().detach().numpy() for projection in projections.values()]],
+        [[projection.full().numpy() for projection in projections.values()]],
         list(projections),
         images=[image[0].numpy()],
         caption="One unit of conv2, three ways back. The gradient shows every pixel whose change "
@@ -276,7 +293,7 @@ peak.requires_grad_()
 pooled, switches = functional.max_pool2d(peak, 3, 2, return_indices=True)
 (added,) = torch.autograd.grad(pooled.sum(), peak)
 overwritten = functional.max_unpool2d(torch.ones_like(pooled), switches, 3, 2)
-print(f"the gradient passes {added.sum():.0f} of 9, unpooling {overwritten.sum():.0f}")
+print(f"gradient {added.sum():.0f} of 9, unpooling {overwritten.sum():.0f}")
 assert added.sum() == 9 > overwritten.sum()
 
 # %% [markdown]
@@ -288,9 +305,13 @@ assert added.sum() == 9 > overwritten.sum()
 # %%
 from internals.errors import ProjectionError
 
-squashed = nn.Sequential(OrderedDict(conv1=toy.conv1, tanh1=nn.Tanh(), conv2=nn.Conv2d(2, 1, 3)))
+conv2 = nn.Conv2d(2, 1, kernel_size=3)
+squashed = nn.Sequential(
+    OrderedDict(conv1=toy.conv1, tanh1=nn.Tanh(), conv2=conv2)
+)
+unit0 = Unit("conv2", channel=0)
 try:
-    project(squashed, image, [Unit("conv2", 0)], rule="guided")
+    project(squashed, image, [unit0], rule="guided")
 except ProjectionError as error:
     print(error)
 
@@ -300,7 +321,7 @@ except ProjectionError as error:
 # it would be the guided rule:
 
 # %%
-chosen = project(squashed, image, [Unit("conv2", 0)], rule="guided", tanh="agreeing")[0]
+chosen = project(squashed, image, [unit0], rule="guided", tanh="agreeing")[0]
 print(f"{chosen.unit} has the value {chosen.value:.3f} and sees {chosen.box}")
 
 # %% [markdown]
@@ -337,8 +358,11 @@ show(
     Table.of(
         ("rule", "rank correlation", "lowest", "highest"),
         tuple(
-            (rule, f"{sum(values) / 20:.2f}", f"{min(values):.2f}", f"{max(values):.2f}")
-            for rule, values in kept.items()
+            (
+                rule,
+                *(f"{x:.2f}" for x in (sum(left) / 20, min(left), max(left))),
+            )
+            for rule, left in kept.items()
         ),
         caption="Rank correlation of the projection's magnitudes before and after conv2's weights "
         "were replaced by random ones, twenty times. A number near 1 is a warning: the picture "
@@ -366,7 +390,9 @@ drawings = ImageSet(
     (images * 255).round().to(torch.uint8),
     torch.arange(len(images)), tuple(names), "boxes", "drawn",
 )  # fmt: skip
-rows = gather_evidence(toy, drawings, Normalization((0.0,), (1.0,)), found, channels=[0])
+rows = gather_evidence(
+    toy, drawings, Normalization((0.0,), (1.0,)), found, channels=[0]
+)
 show(
     panels(
         rows,

@@ -61,7 +61,7 @@ print(f"mean {pixels.mean():.3f}, variance {pixels.var():.3f}")
 assert abs(pixels.mean()) < 0.2 and pixels.var() < 0.5
 
 # %% [markdown]
-# Here are the first digits of each class. Twelve in a column, none alike:
+# Here are the first digits of each class. Twelve of each, no two alike:
 
 # %%
 from internals.figures import samples
@@ -260,10 +260,10 @@ show(
     Table.of(
         ("layer", "output", "parameters", "multiply-adds", "field", "stride"),
         tuple(
-            (row.name, " × ".join(map(str, row.shape)), row.parameters, row.multiply_adds,
-             row.field.size, row.field.stride)
-            for row in rows
-            if row.kind != "Tanh"
+            (r.name, " × ".join(map(str, r.shape)), r.parameters, r.multiply_adds,
+             r.field.size, r.field.stride)
+            for r in rows
+            if r.kind != "Tanh"
         ),
         caption="The network of this chapter, layer by layer, without its squashing functions. A "
         "unit of conv3 sees the whole 32 × 32 field.",
@@ -284,13 +284,17 @@ from internals.anatomy import connections as count_connections
 
 paper = LeNet5(paper=True)
 counted = count_connections(paper, (1, 32, 32))
-names = dict(zip(counted, ("C1", "S2", "C3", "S4", "C5", "F6", "output"), strict=True))
+paper_names = ("C1", "S2", "C3", "S4", "C5", "F6", "output")
+names = dict(zip(counted, paper_names, strict=True))
 sizes = {row.name: row.parameters for row in summarize(paper, (1, 32, 32))}
 show(
     Table.of(
         ("layer", "in the paper", "parameters", "connections"),
         (
-            *((name, names[name], sizes[name], counted[name]) for name in counted),
+            *(
+                (name, names[name], sizes[name], n)
+                for name, n in counted.items()
+            ),
             ("all", "", sum(sizes.values()), sum(counted.values())),
         ),
         caption="The paper's form of the network, counted from its graph: shared weights let 60,000 "
@@ -309,7 +313,6 @@ assert (sum(sizes.values()), sum(counted.values())) == (60_000, 340_908)
 # | S2, S4 | a trained coefficient and bias a map | plain averages; likewise |
 # | bitmaps | figure 3 | our own drawing |
 # | $j$ | positive, no value given | 5 |
-# | optimiser and rate | the table of the recipe below has both | AdamW, half a cosine |
 # | epoch kept | the last | the best on training digits held out |
 #
 # ## Training
@@ -334,12 +337,14 @@ show(
 
 # %%
 run = trained(recipe, digits, seed=chapter.seed)
-print(f"{run.test.top1:.2%} of {len(digits.test):,} test digits right, {run.provenance.seconds:.0f} s")
-chapter.record(test_top1=run.test.top1, test_loss=run.test.loss, seconds=run.provenance.seconds)
+test, seconds = run.test, run.provenance.seconds
+print(
+    f"{test.top1:.2%} of {len(digits.test):,} test digits right, {seconds:.0f} s"
+)
+chapter.record(test_top1=test.top1, test_loss=test.loss, seconds=seconds)
 
 # %% [markdown]
-# What a run looks like from outside is two curves. Look for the point where the training curve goes
-# on falling and the held-out one does not:
+# Look for the point where the training curve goes on falling and the held-out one does not:
 
 # %%
 from internals.figures import curves
@@ -347,16 +352,19 @@ from internals.figures import curves
 history = run.history
 show(
     curves(
-        loss={"training": history.column("train_loss"), "held out": history.column("validation_loss")},
+        loss={
+            "training": history.column("train_loss"),
+            "held out": history.column("validation_loss"),
+        },
         accuracy={
             "training": history.column("train_top1"),
             "held out": history.column("validation_top1"),
         },
         best=history.best.number,
-        references={"test": run.test.top1},
-        caption="Loss and accuracy by epoch. The training curve is the mean over the epoch while the "
-        "weights still moved; the held-out digits are scored after it. The marked epoch is the one "
-        "kept, and the line is its score on the test digits, looked at once.",
+        references={"test": test.top1},
+        caption="Loss and accuracy by epoch. The training curve is the mean over the epoch, while the "
+        "weights still moved; the held-out digits are scored after it. The dashed line is the score "
+        "of the epoch kept on the test digits.",
         alt="Two charts: the training and held-out loss fall steeply and flatten; both accuracies "
         "rise to a plateau, the training curve above the held-out one.",
     ),
@@ -368,19 +376,26 @@ show(
 # distorted copies of the training digits. How do the two forms of the network compare with that?
 
 # %%
-paper_run = trained(find_recipe("lenet5-paper", chapter.profile), digits, seed=chapter.seed)
+paper_recipe = find_recipe("lenet5-paper", chapter.profile)
+paper_run = trained(paper_recipe, digits, seed=chapter.seed)
 
 # %% [markdown]
 # Nor should a comparison leave out the plainest classifier of all, which has no hidden layer:
 
 # %% tags=["remove-input"]
+from internals.figures import percent
+
 scores = [
-    ("LeNet-5, this chapter", run.provenance.data, f"{1 - run.test.top1:.2%}"),
-    ("LeNet-5, the paper's form", run.provenance.data, f"{1 - paper_run.test.top1:.2%}"),
-    ("the notebook this book grew from", "MNIST train", "0.99%"),
-    ("LeNet-5, the paper", "MNIST train", "0.95%"),
-    ("with distortions, the paper", "MNIST train", "0.80%"),
-    ("linear classifier, the paper", "MNIST train", "12.0%"),
+    ("LeNet-5, this chapter", run.provenance.data, percent(1 - test.top1, 2)),
+    (
+        "LeNet-5, the paper's form",
+        run.provenance.data,
+        percent(1 - paper_run.test.top1, 2),
+    ),
+    ("the notebook this book grew from", "MNIST train", "0.99 %"),
+    ("LeNet-5, the paper", "MNIST train", "0.95 %"),
+    ("with distortions, the paper", "MNIST train", "0.80 %"),
+    ("linear classifier, the paper", "MNIST train", "12.0 %"),
 ]
 show(
     Table.of(
@@ -403,7 +418,7 @@ from internals.figures import confusion
 names = digits.test.class_names
 show(
     confusion(
-        run.test.confusion,
+        test.confusion,
         names,
         caption="Which test digits were read as which: a row for the true class, a column for the "
         "answer, the diagonal of right answers muted. Look for cells that stand out on both sides "
@@ -419,9 +434,9 @@ show(
 # of it tells more than one that was torn between two answers:
 
 # %%
-right = run.test.predicted == digits.test.labels.numpy()
+right = test.predicted == digits.test.labels.numpy()
 wrong = np.flatnonzero(~right)
-wrong = wrong[np.argsort(-run.test.confidence[wrong])]
+wrong = wrong[np.argsort(-test.confidence[wrong])]
 shown = wrong[:27]
 
 # %% [markdown]
@@ -436,8 +451,8 @@ show(
     gallery(
         digits.test.images[shown].numpy() / 255,
         [names[digits.test.labels[i]] for i in shown],
-        [names[run.test.predicted[i]] for i in shown],
-        run.test.confidence[shown],
+        [names[test.predicted[i]] for i in shown],
+        test.confidence[shown],
         ids=[int(i) for i in shown],
         total=len(wrong),
         caption="Test digits that were misread: true class → answer, the posterior of that answer, "
@@ -451,16 +466,17 @@ show(
 
 # %% [markdown]
 # That makes the output layer able to say no. Refuse every digit whose best posterior is below one
-# half, as a cheque reader would hand it to a clerk, and see what is left:
+# half, as a cheque reader would hand it to a clerk:
 
 # %%
-sure = run.test.confidence >= 0.5
+sure = test.confidence >= 0.5
 show(
     Table.of(
         ("digits", "share of all", "errors among them"),
         [
-            (name, f"{chosen.mean():.1%}", f"{(~right)[chosen].mean() if chosen.any() else 0:.2%}")
-            for name, chosen in {"all": sure | ~sure, "accepted": sure, "refused": ~sure}.items()
+            (name, percent(part.mean()), percent(1 - right[part].mean(), 2))
+            for name, part in {"accepted": sure, "refused": ~sure}.items()
+            if part.any()
         ],
         caption="What the class of rubbish is good for: the errors among the test digits that the "
         "network accepts, and among those it refuses because none of the ten bitmaps is near.",
@@ -529,7 +545,7 @@ show(
     ),
     "one-digit",
 )
-assert maps["rbf"].flatten().argmin() == run.test.predicted[seven]
+assert maps["rbf"].flatten().argmin() == test.predicted[seven]
 
 # %% [markdown]
 # ### What each channel looks for
@@ -541,7 +557,8 @@ from internals.activations import strongest
 from internals.data import Normalized
 
 training = Normalized(digits.train, normalization)
-found = strongest(run.model, training, ["conv1", "pool1", "conv2", "pool2", "conv3"], k=9)
+layers = ["conv1", "pool1", "conv2", "pool2", "conv3"]
+found = strongest(run.model, training, layers, k=9)
 
 # %% [markdown]
 # Values are ranked before they are squashed, because afterwards can be too late: a large sum comes
@@ -551,7 +568,9 @@ found = strongest(run.model, training, ["conv1", "pool1", "conv2", "pool2", "con
 # %%
 squashed = capture(run.model, training[:10_000], ["tanh5"])["tanh5"].flatten(1)
 ties = (squashed == squashed.amax(dim=0)).sum(dim=0)
-print(f"up to {ties.max():,} digits tie for the first place of a channel, {ties.median():,} at the median")
+print(
+    f"up to {ties.max():,} digits tie for the first place, median {ties.median()}"
+)
 
 # %% [markdown]
 # For the way back to the pixels a choice has to be made, because the papers on deconvnets and
@@ -566,8 +585,10 @@ from internals.projection import gather_evidence
 
 
 def panel(layer: str, *, caption: str, alt: str) -> None:
-    rows = gather_evidence(run.model, digits.train, normalization, found[layer], tanh="agreeing")
-    alt = f"Six channels of {layer}, nine projections each above the patches they come from: {alt}."
+    rows = gather_evidence(
+        run.model, digits.train, normalization, found[layer], tanh="agreeing"
+    )
+    alt = f"Nine projections above their patches, for six channels of {layer}: {alt}."
     show(panels(rows, caption=caption, alt=alt), f"{layer}-strongest")
 
 
@@ -675,12 +696,13 @@ steps = [[], ["conv3"], ["conv3", "conv2"], ["conv3", "conv2", "conv1"]]
 # of it:
 
 # %%
+rules = {"gradient": None, "deconvnet": "straight", "guided": "agreeing"}
 pictures, left = [], []
-for rule, tanh in {"gradient": None, "deconvnet": "straight", "guided": "agreeing"}.items():
+for rule, tanh in rules.items():
     nets = [randomise(run.model, untrained, layers) for layers in steps]
     runs = [project(net, tops, units, rule, tanh=tanh) for net in nets]
     pictures.append([projections[0].full().numpy() for projections in runs])
-    left.append([rank_correlation(runs[0], projections) for projections in runs])
+    left.append([rank_correlation(runs[0], other) for other in runs])
 
 # %% [markdown]
 # Here is the unit of channel 0 from left to right losing its weights, and under each picture the
@@ -693,7 +715,7 @@ show(
     comparison(
         pictures,
         ["trained", "conv3 random", "+ conv2", "+ conv1"],
-        names=["gradient", "deconvnet", "guided"],
+        names=list(rules),
         notes=[[f"ρ = {value:.2f}" for value in row] for row in left],
         shared=False,
         caption="A unit of conv3 projected as trained, and with the weights of conv3, then conv2, "
@@ -709,11 +731,11 @@ show(
 # %% [markdown]
 # The guided row goes on drawing the digit when not one trained weight is left: it repeats what it
 # was shown. So in the panels above trust the patches and their classes, and let the projections only
-# say where in a patch to look. The next cell holds this run to that statement:
+# say where in a patch to look. The next cell holds this run to it:
 
 # %%
 gradient, deconvnet, guided = left
-if chapter.profile != "smoke":  # a few steps of training leave nothing to lose
+if chapter.profile != "smoke":  # which has nothing to lose
     assert guided[1] > gradient[1] and guided[3] > gradient[3]
 
 # %% [markdown]
@@ -723,9 +745,10 @@ if chapter.profile != "smoke":  # a few steps of training leave nothing to lose
 
 # %%
 ids = found["conv3"].image[0]
-templates = project(run.model, training[ids], found["conv3"].units(0), "deconvnet", tanh="straight")
-for projection in templates[1:]:
-    assert torch.allclose(projection.full(), templates[0].full(), atol=1e-6)
+units = found["conv3"].units(0)
+same = project(run.model, training[ids], units, "deconvnet", tanh="straight")
+for projection in same[1:]:
+    assert torch.allclose(projection.pixels, same[0].pixels, atol=1e-6)
 
 # %% [markdown]
 # ## Key features
@@ -739,8 +762,7 @@ for projection in templates[1:]:
 #
 # ## Exercises
 #
-# 1. Train `LeNet5(paper=True)` with `internals train lenet5-paper --profile full`. Which of the ten
-#    classes does it lose or win?
+# 1. Draw the confusion matrix of `paper_run`. Which classes does the paper's form lose or win?
 # 2. Replace the bitmaps by random codes between −0.1 and 0.1. What is the least possible loss now,
 #    and why does training seem to stop far above 0?
 # 3. Draw the conv3 panel with the plain gradient, `rule="gradient"`. Which rows change most?

@@ -12,6 +12,7 @@ from .layer_maps import LayerMaps as LayerMaps
 from .layer_maps import feature_maps as feature_maps
 from .line_plots import curves as curves
 from .line_plots import lines as lines
+from .numerals import percent as percent
 from .panel_rows import panels as panels
 from .sample_sheet import samples as samples
 from .table import Table as Table
