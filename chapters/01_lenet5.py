@@ -72,8 +72,8 @@ show(
         digits.train.labels.numpy(),
         digits.train.class_names,
         caption="The first twelve training digits of each class, in the 32 × 32 field that the "
-        "network sees. Notice how differently the same name is written: sevens with and without a "
-        "bar, twos with and without a loop, and fours that are open or closed.",
+        "network sees. Notice how differently one name is written: look for twos with and without "
+        "a loop, and fours that are open or closed.",
         alt="A grid of handwritten digits, one row a class from zero to nine, twelve examples each.",
     ),
     "digits",
@@ -102,11 +102,11 @@ show(
             Stage("linear", 84, operation="distance"),
             Stage("rbf", 10),
         ],
-        caption="LeNet-5 as stacks of feature maps, drawn to scale. Maps shrink while their number "
-        "grows: where a feature is becomes less precise, what it is becomes more so. The paper "
-        "calls these layers C1, S2, C3, S4, C5, F6 and output.",
+        caption="LeNet-5 drawn to scale. Maps shrink while their number grows: where a feature is "
+        "becomes less precise, what it is more so. The paper calls these layers C1, S2, C3, S4, C5, "
+        "F6 and output.",
         alt="Eight stages from a 32 by 32 input to ten outputs: six maps of 28, six of 14, sixteen "
-        "of 10, sixteen of 5, then 120, 84 and 10 single units.",
+        "of 10, sixteen of 5, then 120, 84 and 10 units.",
     ),
     "architecture",
 )
@@ -159,9 +159,9 @@ show(
         {"f": f, "f ′ (slope)": slope, "f ″ (bend)": bend},
         xlabel="weighted sum a",
         marks={f"{most_bent:.2f}": most_bent},
-        caption="The squashing function with its first two derivatives. The bend is largest in "
-        "magnitude at ±0.99, close to the ±1 that the paper names; by ±4 the slope is nearly gone, "
-        "and with it what a backward pass could tell.",
+        caption="The squashing function and its first two derivatives. The bend is largest at "
+        "±0.99, close to the ±1 that the paper names; by ±4 the slope is nearly gone, and with it "
+        "what a backward pass could tell.",
         alt="An S-shaped curve through the origin saturating near plus and minus 1.7, its bell-"
         "shaped slope, and its second derivative with extremes near plus and minus one.",
     ),
@@ -186,9 +186,9 @@ show(
         listens.T,
         rows="map of S2",
         columns="map of C3",
-        caption="Table I of the paper: a filled cell where a map of C3 (column) listens to a map of S2 "
-        "(row). Sixty pairs of ninety-six are joined, and every map of S2 is heard by exactly ten. "
-        "Notice the cyclic bands, made to break the symmetry between maps.",
+        caption="Table I of the paper: which maps of C3 (columns) listen to which of S2 (rows). Sixty "
+        "pairs of ninety-six are joined, and every map of S2 is heard by ten. Notice the cyclic "
+        "bands.",
         alt="A grid of six rows and sixteen columns with sixty dots in diagonal bands; the last "
         "column is full.",
     ),
@@ -215,8 +215,8 @@ show(
         prototypes,
         digits.train.class_names,
         caption="The ten targets of the output layer, our own drawing in the style of the paper's "
-        "figure 3: ink is +1, paper is −1. Notice that 3 and 8 differ in few pixels: characters "
-        "that are easily confused get similar codes, which a reader of whole words can use.",
+        "figure 3: ink is +1, paper is −1. Notice how little sets 3 and 8 apart: characters that "
+        "are easily confused get similar codes, which a reader of whole words can use.",
         alt="Ten small black-and-white bitmaps, seven by twelve, each a stylised digit.",
     ),
     "prototypes",
@@ -380,7 +380,7 @@ paper_recipe = find_recipe("lenet5-paper", chapter.profile)
 paper_run = trained(paper_recipe, digits, seed=chapter.seed)
 
 # %% [markdown]
-# Nor should a comparison leave out the plainest classifier of all, which has no hidden layer:
+# Side by side, with the plainest classifier of all at the end:
 
 # %% tags=["remove-input"]
 from internals.figures import percent
@@ -420,9 +420,8 @@ show(
     confusion(
         test.confusion,
         names,
-        caption="Which test digits were read as which: a row for the true class, a column for the "
-        "answer, the diagonal of right answers muted. Look for cells that stand out on both sides "
-        "of the diagonal: those pairs of digits really look alike.",
+        caption="Which test digits (rows) were read as which (columns), right answers muted. Look "
+        "for cells that stand out on both sides of the diagonal: those pairs really look alike.",
         alt="A ten by ten matrix of counts, nearly everything on the diagonal, a few mistakes "
         "scattered off it.",
     ),
@@ -455,11 +454,11 @@ show(
         test.confidence[shown],
         ids=[int(i) for i in shown],
         total=len(wrong),
-        caption="Test digits that were misread: true class → answer, the posterior of that answer, "
-        "and the digit's number in the test set; the most confident mistakes come first. Notice "
-        "how many have a stroke missing, or one too many.",
-        alt="A gallery of misread handwritten digits, each with its true class, the wrong answer "
-        "and the confidence of the network.",
+        caption="Misread test digits: true class → answer, the posterior of that answer, and the "
+        "digit's number; the most confident mistakes come first. Notice how many have a stroke "
+        "missing, or one too many.",
+        alt="Misread handwritten digits, each with its true class, the wrong answer and the "
+        "confidence of the network.",
     ),
     "mistakes",
 )
@@ -691,9 +690,8 @@ tops = training[found["conv3"].image[:20, 0]]
 steps = [[], ["conv3"], ["conv3", "conv2"], ["conv3", "conv2", "conv1"]]
 
 # %% [markdown]
-# We do it for the strongest unit of each of the first twenty channels of conv3, under all three
-# rules. The rank correlation of magnitudes says how much of the trained picture is left, 1 for all
-# of it:
+# We do it for the strongest unit of each of twenty channels of conv3, under all three rules. The
+# rank correlation of magnitudes says how much of the trained picture is left, 1 for all of it:
 
 # %%
 rules = {"gradient": None, "deconvnet": "straight", "guided": "agreeing"}
@@ -705,8 +703,7 @@ for rule, tanh in rules.items():
     left.append([rank_correlation(runs[0], other) for other in runs])
 
 # %% [markdown]
-# Here is the unit of channel 0 from left to right losing its weights, and under each picture the
-# mean correlation of all twenty:
+# Here is the unit of channel 0 losing its weights, and the mean correlation of all twenty:
 
 # %%
 from internals.figures import comparison
@@ -721,7 +718,7 @@ show(
         caption="A unit of conv3 projected as trained, and with the weights of conv3, then conv2, "
         "then conv1 replaced by untrained ones. ρ is the rank correlation with the trained picture, "
         "the mean of twenty units. Compare the rows: what survives on the right is the digit that "
-        "was shown, not what the network knows of it.",
+        "was shown.",
         alt="Three rows of four projections of one digit; the gradient and deconvnet rows turn into "
         "blots when weights are random, the guided row keeps drawing the digit.",
     ),
