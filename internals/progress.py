@@ -15,7 +15,7 @@ class Progress:
     """
 
     def __init__(
-        self, label: str, total: int, unit: str = "step", lines: int = 10, quiet: float = 0
+        self, label: str, total: int, unit: str = "step", lines: int = 4, quiet: float = 0
     ) -> None:
         self.label, self.total, self.unit = label, total, unit
         self._done = 0
