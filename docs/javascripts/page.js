@@ -3,6 +3,7 @@
 // a hidden lazy image is never fetched. Without scripts there is no dark scheme to need it.
 for (const picture of document.querySelectorAll('img[src$=".webp#only-light"]')) {
   const light = picture.closest("a.glightbox") ?? picture
+  light.dataset.gallery = "light"
   light.insertAdjacentHTML(
     "afterend",
     light.outerHTML

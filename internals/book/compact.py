@@ -24,6 +24,7 @@ _SHORTER = {
     ' data-width="auto"': "",
     ' data-height="auto"': "",
     ' data-desc-position="bottom"': "",
+    ' data-gallery="light"': "",  # page.js says it
     ' style="text-align: left;"': "",
     ' style="text-align: right;"': ' class="right"',
     ' display="inline"': "",

@@ -215,6 +215,8 @@ def test_an_interrupt_stops_the_kernel_and_starts_no_other_chapter(tmp_path: Pat
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell starts background work, this test among it, with the interrupt ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     marker = tmp_path / "started"
     deadline = time.monotonic() + 60
