@@ -194,7 +194,7 @@ def test_code_that_decides_the_weights_changes_the_key(edited, file, old, new):
         ("training/loop.py", "# for dropout", "# for drop-out"),
         ("training/losses.py", "\n\nclass MapLoss", "\n\n\n# a remark\nclass MapLoss"),
         ("figures/palette.py", '"""', '"""x'),
-        ("progress.py", "lines: int = 10", "lines: int = 11"),
+        ("progress.py", "quiet: float = 0", "quiet: float = 1"),
         ("models/lenet5_variants.py", "16, 120", "16, 121"),
         ("activations/mining.py", "_BATCH = 256", "_BATCH = 128"),
     ],
