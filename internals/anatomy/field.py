@@ -42,9 +42,10 @@ class ReceptiveField:
 
 
 def clip(box: Box, height: int, width: int) -> Box:
-    """The part of `box` that lies on an image of `height` x `width` pixels."""
+    """The part of `box` that lies on an image of `height` x `width` pixels; it may be empty."""
     top, left, bottom, right = box
-    return max(top, 0), max(left, 0), min(bottom, height), min(right, width)
+    top, left = min(max(top, 0), height), min(max(left, 0), width)
+    return top, left, max(min(bottom, height), top), max(min(right, width), left)
 
 
 def _both(value: Pair) -> tuple[int, int]:
@@ -53,11 +54,16 @@ def _both(value: Pair) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Axis:
-    """The field along one axis: position i sees [start + i stride, start + i stride + size)."""
+    """The field along one axis: position i sees [start + i stride, start + i stride + size).
+
+    It is `local` while a position depends on nothing but those pixels: not on how large the image
+    is, and not on where in it they lie, but for the padding at its borders.
+    """
 
     size: int
     stride: int
     start: int
+    local: bool = True
 
     def slide(self, kernel: int, stride: int, padding: int, dilation: int = 1) -> "Axis":
         """After a window of `kernel` taps, `dilation` apart (Araujo et al., eq. 2 and 3)."""
@@ -66,11 +72,16 @@ class Axis:
             self.size + reach * self.stride,
             self.stride * stride,
             self.start - padding * self.stride,
+            self.local,
         )
 
     def collapse(self, length: int) -> "Axis":
         """After all `length` positions have become one."""
-        return Axis(self.size + (length - 1) * self.stride, 0, self.start)
+        return Axis(self.size + (length - 1) * self.stride, 0, self.start, local=False)
+
+    def anywhere(self) -> "Axis":
+        """The same where the image's size or the place in it matters as well."""
+        return replace(self, local=False)
 
     def shift(self, positions: int) -> "Axis":
         """After the axis has lost its first `positions` (negative: gained some by padding)."""
@@ -82,7 +93,7 @@ class Axis:
             return None
         start = min(self.start, other.start)
         end = max(self.start + self.size, other.start + other.size)
-        return Axis(end - start, self.stride, start)
+        return Axis(end - start, self.stride, start, self.local and other.local)
 
 
 class Field(NamedTuple):
@@ -90,6 +101,15 @@ class Field(NamedTuple):
 
     rows: Axis
     columns: Axis
+
+    @property
+    def local(self) -> bool:
+        """Whether a window of the image gives its units the same values as the whole image."""
+        return self.rows.local and self.columns.local
+
+    def anywhere(self) -> "Field":
+        """The same where the image's size or the place in it matters as well."""
+        return Field(self.rows.anywhere(), self.columns.anywhere())
 
     def public(self) -> ReceptiveField:
         """The same as the library's users see it."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from internals.anatomy.field import Axis, Field
+from internals.anatomy.operation_names import ELEMENTWISE, REDUCTIONS
 
 
 @dataclass(frozen=True)
@@ -24,19 +25,6 @@ class Unclear:
 Known = Field | Unclear
 Rule = Callable[[str, list[tuple[Tensor, Known]], tuple[Any, ...], dict[str, Any]], Known]
 
-ELEMENTWISE = frozenset(
-    """relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish softplus softsign hardtanh
-    hardsigmoid hardswish hardshrink softshrink tanhshrink logsigmoid threshold sigmoid tanh clamp
-    clip clamp_min clamp_max add sub subtract mul multiply div divide true_divide rsub radd rmul
-    rtruediv iadd isub imul itruediv truediv pow square sqrt rsqrt exp log log1p abs absolute neg
-    negative sign minimum maximum where lerp sin cos erf reciprocal float double half bfloat16 to
-    type clone detach contiguous copy dropout dropout1d dropout2d dropout3d alpha_dropout
-    feature_dropout feature_alpha_dropout local_response_norm layer_scale requires_grad
-    fill zero nan_to_num gt ge lt le eq ne heaviside sgn fmax fmin masked_fill zeros_like
-    ones_like""".split()
-)
-REDUCTIONS = frozenset(["mean", "sum", "amax", "amin", "max", "min", "std", "var", "logsumexp"])
-
 
 def propagate(
     name: str, sources: list[tuple[Tensor, Known]], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -48,11 +36,21 @@ def propagate(
     fields = [known for _, known in sources if isinstance(known, Field)]
     if name in ELEMENTWISE or all(axis.stride == 0 for field in fields for axis in field):
         # Where there is one position left, whatever is computed from it sees the same pixels.
-        return _join(name, sources)
+        return _meet(name, sources, args)
     if name in REDUCTIONS:
         return _reduce(name, sources, args, kwargs)
     rule = _RULES.get(name)
     return rule(name, sources, args, kwargs) if rule else Unclear(f"operation {name!r}")
+
+
+def _meet(name: str, sources: Sequence[tuple[Tensor, Known]], args: tuple[Any, ...]) -> Known:
+    """Branches joined; where another tensor takes part that has positions, place matters too."""
+    joined = _join(name, sources)
+    ours = {id(tensor) for tensor, _ in sources}
+    parts = [part for arg in args for part in (arg if isinstance(arg, tuple | list) else [arg])]
+    others = [part for part in parts if isinstance(part, Tensor) and id(part) not in ours]
+    placed = name != "prelu" and any(max(other.shape[-2:], default=1) > 1 for other in others)
+    return joined.anywhere() if placed and isinstance(joined, Field) else joined
 
 
 def _join(name: str, sources: Sequence[tuple[Tensor, Known]]) -> Known:
@@ -114,7 +112,7 @@ def _adaptive_pool(name, sources, args, kwargs) -> Known:
         if out == 1:
             axes.append(axis.collapse(length))
         elif length % out == 0:
-            axes.append(axis.slide(length // out, length // out, 0))
+            axes.append(axis.slide(length // out, length // out, 0).anywhere())
         else:
             return Unclear(f"{name!r} from {length} to {out} positions, whose windows differ")
     return Field(*axes)
@@ -125,7 +123,7 @@ def _concatenate(name, sources, args, kwargs) -> Known:
     tensor = sources[0][0]
     if dim % tensor.ndim >= tensor.ndim - 2:
         return Unclear(f"{name!r} along the image")
-    return _join(name, sources)
+    return _meet(name, sources, args)
 
 
 def _batch_norm(name, sources, args, kwargs) -> Known:
@@ -140,7 +138,8 @@ def _pad(name, sources, args, kwargs) -> Known:
         return Unclear(f"padding of mode {mode!r}")
     amounts = [*_argument(args, kwargs, 1, "pad", ()), 0, 0, 0, 0]
     field = sources[0][1]
-    return Field(field.rows.shift(-amounts[2]), field.columns.shift(-amounts[0]))
+    moved = Field(field.rows.shift(-amounts[2]), field.columns.shift(-amounts[0]))
+    return moved if min(amounts) >= 0 else moved.anywhere()
 
 
 def _flatten(name, sources, args, kwargs) -> Known:
@@ -202,7 +201,9 @@ def _index(name, sources, args, kwargs) -> Known:
     axes: list[Axis] = []
     for axis, part, length in zip(field, index[2:], tensor.shape[2:], strict=True):
         start, _, step = part.indices(length)
-        axes.append(axis.shift(start).slide(1, step, 0))
+        moved = axis.shift(start).slide(1, step, 0)
+        counted_from_the_front = part.stop is None and (part.start or 0) >= 0
+        axes.append(moved if counted_from_the_front else moved.anywhere())
     return Field(*axes)
 
 

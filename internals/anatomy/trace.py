@@ -36,8 +36,30 @@ def trace(model: nn.Module, input_shape: Iterable[int]) -> dict[str, Call]:
     shape = tuple(input_shape)
     if len(shape) != 3 or min(shape) < 1:
         raise AnatomyError(f"input_shape={shape} is not (channels, height, width)")
+    try:
+        return _pass(model, shape, torch.device("meta"))
+    except Exception:
+        return _real_pass(model, shape)
+
+
+def _real_pass(model: nn.Module, shape: tuple[int, ...]) -> dict[str, Call]:
+    try:
+        return _pass(model, shape, None)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise AnatomyError(
+            f"{type(model).__name__} cannot take an input of shape {shape}: {reason}"
+        ) from error
+
+
+def _pass(model: nn.Module, shape: tuple[int, ...], device: torch.device | None) -> dict[str, Call]:
+    """The calls of one pass on `device`, by default the model's; on "meta" nothing is computed."""
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
-    image = torch.zeros((1, *shape), dtype=like.dtype, device=like.device)
+    image = torch.zeros((1, *shape), dtype=like.dtype, device=device or like.device)
+    tensors = {}
+    if device is not None:
+        everything = (*model.named_parameters(), *model.named_buffers())
+        tensors = {name: tensor.to(device) for name, tensor in everything}
     follower = _Follower(image)
     calls: dict[str, Call] = {}
 
@@ -48,15 +70,8 @@ def trace(model: nn.Module, input_shape: Iterable[int]) -> dict[str, Call]:
         known = follower.known(output) or Unclear("an output that does not depend on the image")
         calls[path] = Call(module, [*before, output.shape], known)
 
-    with evaluating(model), torch.no_grad(), watching(model, see):
-        try:
-            with follower:
-                model(image)
-        except (RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise AnatomyError(
-                f"{type(model).__name__} cannot take an input of shape {shape}: {reason}"
-            ) from error
+    with evaluating(model), torch.no_grad(), watching(model, see), follower:
+        torch.func.functional_call(model, tensors, (image,))
     return calls
 
 
@@ -123,8 +138,9 @@ class _Follower(TorchFunctionMode):
 
     def _forget_memory_of(self, written: Tensor) -> None:
         """Whatever shares memory with a tensor written in place has changed as well, unseen."""
-        memory = written.untyped_storage().data_ptr()
-        sharing = [t for t, _ in self._fields.values() if t.untyped_storage().data_ptr() == memory]
+        # Not the address of the numbers: on the meta device there are none.
+        memory = written.untyped_storage()._cdata
+        sharing = [t for t, _ in self._fields.values() if t.untyped_storage()._cdata == memory]
         if written._base is not None:
             sharing.append(written._base)
         for tensor in sharing:
