@@ -1,6 +1,6 @@
 """The outputs of named layers, as they were before anything changed them in place."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,9 +23,9 @@ class Recording:
         self.layers = tuple(layers)
         self.maps: dict[str, Tensor] = {}
 
-    def keep(self, layer: str, value: Tensor) -> None:
-        """Copy the maps (n, channels, ...) of `layer`: what comes later may work in place."""
-        self.maps[layer] = value.clone().view(*value.shape[:2], *(value.shape[2:] or (1, 1)))
+    def keep(self, layer: str, maps: Tensor) -> None:
+        """Copy the maps of `layer`: what comes later may work in place."""
+        self.maps[layer] = maps.clone()
 
     def is_full(self) -> bool:
         """Whether every layer has spoken, so that the rest of the pass is not needed."""
@@ -33,32 +33,49 @@ class Recording:
 
 
 @contextmanager
-def recording(
-    model: nn.Module, layers: Iterable[str], *, before_squashing: bool = False
-) -> Iterator[Recording]:
-    """While the block runs, keep what the named layers of `model` put out.
+def listening(
+    model: nn.Module,
+    layers: Iterable[str],
+    hear: Callable[[str, Tensor], None],
+    *,
+    before_squashing: bool = False,
+) -> Iterator[None]:
+    """While the block runs, call `hear(layer, maps)` as soon as a named layer has spoken.
 
-    With `before_squashing` a layer that is itself a squashing function (tanh, sigmoid, ...) is
-    kept by its input: it has the same order and no ties at the ceiling.
+    `maps` (n, channels, height, width) are the layer's own: a layer after it may change them in
+    place. With `before_squashing` a layer that is itself a squashing function (tanh, sigmoid, ...)
+    is heard by its input: it has the same order and no ties at the ceiling.
     """
-    record = Recording(dict.fromkeys(layers))
-    modules = {model.get_submodule(layer): layer for layer in record.layers}
+    modules = {model.get_submodule(layer): layer for layer in layers}
     squashing = {m: p for m, p in modules.items() if before_squashing and squashes(m)}
 
     def note(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         if module in squashing:
-            record.keep(squashing[module], inputs[0])
+            hear(squashing[module], _as_maps(inputs[0]))
 
     def see(path: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if path in record.layers and module not in squashing:
-            record.keep(path, output)
+        if module in modules and module not in squashing:
+            hear(modules[module], _as_maps(output))
 
     handle = register_module_forward_pre_hook(note)
     try:
         with watching(model, see):
-            yield record
+            yield
     finally:
         handle.remove()
+
+
+@contextmanager
+def recording(model: nn.Module, layers: Iterable[str]) -> Iterator[Recording]:
+    """While the block runs, keep what the named layers of `model` put out."""
+    record = Recording(dict.fromkeys(layers))
+    with listening(model, record.layers, record.keep):
+        yield record
+
+
+def _as_maps(value: Tensor) -> Tensor:
+    """Units of a fully connected layer are maps of one position."""
+    return value.view(*value.shape[:2], *(value.shape[2:] or (1, 1)))
 
 
 def squashes(module: nn.Module) -> bool:

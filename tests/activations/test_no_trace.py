@@ -89,7 +89,7 @@ def test_even_when_the_forward_pass_is_broken_off(instrument, error):
         right = model.tanh1.forward
 
         def broken(x, count=count, calls_before=calls_before, right=right):
-            if next(count) == calls_before:
+            if next(count) >= calls_before:
                 raise error
             return right(x)
 
