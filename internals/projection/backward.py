@@ -1,23 +1,19 @@
 """Units back to pixels, many at a time."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from internals.activations.mining import Images
-from internals.activations.recording import recording
 from internals.activations.unit import Unit
-from internals.anatomy.field import Box, clip
-from internals.anatomy.trace import Call, only_calls, stated
-from internals.anatomy.watch import evaluating, locating, run_until
+from internals.anatomy.field import Box, Field, clip
+from internals.anatomy.trace import Call, only_calls
 from internals.errors import LayerError, ProjectionError
-from internals.projection.rules import RULES, TANH_RULES, RuledBackward, refuse_own_functions
-
-_BATCH = 64
+from internals.projection.engine import Engine, Job
+from internals.projection.rules import RULES, TANH_RULES
+from internals.projection.windows import windows
 
 
 @dataclass(frozen=True)
@@ -51,72 +47,67 @@ def project(
     rule: str = "guided",
     *,
     tanh: str | None = None,
+    of: Sequence[int] | None = None,
 ) -> list[Projection]:
     """Project `units` back to the pixels of `images`, one unit an image, by one backward pass each.
 
-    `images` are normalised, (n, c, h, w). `rule` ("gradient", "deconvnet" or "guided") says what
-    happens at rectifiers, and `tanh` ("gradient", "straight" or "agreeing") at tanh, for which
-    deconvnet and guided have none of their own: see `internals.projection.rules`. The model is run
-    in evaluation mode and left as it was found. Raises `ProjectionError` for a non-linearity
-    without a rule, and `LayerError` for a unit that the model does not have.
+    `images` are normalised, (n, c, h, w). Where one image has several units, `of` says for each
+    unit the number of its image, which is then run forward once for all of them. `rule`
+    ("gradient", "deconvnet" or "guided") says what happens at rectifiers, and `tanh` ("gradient",
+    "straight" or "agreeing") at tanh, for which deconvnet and guided have none of their own: see
+    `internals.projection.rules`. The model is run in evaluation mode, on no more of each image than
+    the unit can see, and left as it was found. Raises `ProjectionError` for a non-linearity without
+    a rule, and `LayerError` for a unit that the model does not have.
     """
     _check_rules(rule, tanh)
-    if len(images) != len(units):
-        raise ProjectionError(
-            f"{len(units)} units for {len(images)} images; give one unit an image"
-        )
+    of = _images_of(units, len(images), of)
     if not units:
         return []
-    shape = tuple(images[:1].shape[1:])
-    calls = only_calls(model, {unit.layer for unit in units}, shape)
+    channels, height, width = images[:1].shape[1:]
+    calls = only_calls(model, {unit.layer for unit in units}, (channels, height, width))
+    size = (height, width)
     for unit in units:
         _check_unit(unit, calls[unit.layer])
     results: dict[int, Projection] = {}
     for layer, call in calls.items():
-        numbers = [number for number, unit in enumerate(units) if unit.layer == layer]
-        for start in range(0, len(numbers), _BATCH):
-            part = numbers[start : start + _BATCH]
-            chosen = [units[number] for number in part]
-            inputs = torch.cat([images[number : number + 1] for number in part])
-            values, signals = _backward(model, inputs, chosen, rule, tanh)
-            for number, unit, value, signal in zip(part, chosen, values, signals, strict=True):
-                results[number] = _crop(unit, rule, value, signal, call)
+        field = call.field if isinstance(call.field, Field) else None
+        jobs = [
+            Job(number, of[number], unit, *windows(field, size, unit.row, unit.column))
+            for number, unit in enumerate(units)
+            if unit.layer == layer
+        ]
+        for job, value, signal in Engine(model, layer, rule, tanh).run(images, jobs, size):
+            results[job.number] = _crop(job, rule, value, signal, field, size)
     return [results[number] for number in range(len(units))]
 
 
-def _backward(
-    model: nn.Module, inputs: Tensor, units: list[Unit], rule: str, tanh: str | None
-) -> tuple[list[float], Tensor]:
-    """The units' values and the ruled gradients of those values, (n, c, h, w), of one layer."""
-    layer = units[0].layer
-    like = next((p for p in model.parameters() if p.is_floating_point()), inputs)
-    _, channels, rows, columns = zip(*units, strict=True)
-    with (
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        evaluating(model),
-        locating(model) as where,
-        recording(model, [layer]) as record,
-        nullcontext() if rule == "gradient" else RuledBackward(rule, tanh, where),
-    ):
-        inputs = inputs.to(like.device, like.dtype).detach().clone().requires_grad_()
-        # A copy, because the model may work in place on what it is given.
-        run_until(model, inputs.clone(), record.is_full)
-        values = record.maps[layer][range(len(units)), channels, rows, columns]
-        if rule != "gradient":
-            refuse_own_functions(values, rule)
-        # Images do not touch each other in evaluation mode, so one sum serves them all.
-        (signals,) = torch.autograd.grad(values.sum() + 0 * inputs.sum(), inputs)
-    return values.tolist(), signals.cpu()
-
-
-def _crop(unit: Unit, rule: str, value: float, signal: Tensor, call: Call) -> Projection:
-    height, width = signal.shape[1:]
-    field = stated(unit.layer, call.field).public()
-    box = clip(field.box(unit.row, unit.column), height, width)
+def _crop(
+    job: Job, rule: str, value: float, signal: Tensor, field: Field | None, size: tuple[int, int]
+) -> Projection:
+    """The signal over the unit's receptive field, as far as that lies on the image."""
+    unit, box = job.unit, (0, 0, *size)
+    if field is not None:
+        box = clip(field.public().box(unit.row, unit.column), *size)
     top, left, bottom, right = box
-    pixels = signal[:, top:bottom, left:right].clone()
-    return Projection(unit, rule, value, pixels, box, (height, width))
+    above, before = job.rows.start, job.columns.start
+    pixels = signal[:, top - above : bottom - above, left - before : right - before].clone()
+    return Projection(unit, rule, value, pixels, box, size)
+
+
+def _images_of(units: Sequence[Unit], images: int, of: Sequence[int] | None) -> Sequence[int]:
+    """The image of each unit; by default units and images are paired one to one."""
+    if of is None:
+        if images != len(units):
+            raise ProjectionError(
+                f"{len(units)} units for {images} images; give one unit an image, or say with of= "
+                "which image each unit is on"
+            )
+        return range(images)
+    if len(of) != len(units) or not all(0 <= number < images for number in of):
+        raise ProjectionError(
+            f"of={list(of)} must hold for each of {len(units)} units an image of 0 to {images - 1}"
+        )
+    return of
 
 
 def _check_rules(rule: str, tanh: str | None) -> None:

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from internals.activations.ranking import Strongest
-from internals.anatomy.receptive_fields import receptive_field
+from internals.anatomy.field import Box, Field
+from internals.anatomy.trace import only_calls
 from internals.data.images import ImageSet
 from internals.data.normalization import Normalization, Normalized
 from internals.projection.backward import Projection, project
@@ -31,32 +32,39 @@ def gather_evidence(
     channels = list(dict.fromkeys(channels))
     units = [unit for channel in channels for unit in found.units(channel)]
     ids = torch.cat([found.image[channel] for channel in channels])
-    inputs = Normalized(images, normalization)[ids]
-    projections = project(model, inputs, units, rule, tanh=tanh)
-    field = receptive_field(model, found.layer, inputs.shape[1:])
+    shown, of = ids.unique(return_inverse=True)
+    inputs = Normalized(images, normalization)[shown]
+    projections = project(model, inputs, units, rule, tanh=tanh, of=of.tolist())
+    known = only_calls(model, [found.layer], inputs.shape[1:])[found.layer].field
+    field = known.public() if isinstance(known, Field) else None
     rows = []
     for channel in channels:
         mine = [p for p in projections if p.unit.channel == channel]
-        numbers = found.image[channel].tolist()
-        corners = [field.box(p.unit.row, p.unit.column) for p in mine]
-        top, left, bottom, right = corners[0]
-        rows.append(
-            Evidence(
-                layer=found.layer,
-                channel=channel,
-                projections=[p.pixels.numpy() for p in mine],
-                patches=[_patch(images, n, p) for n, p in zip(numbers, mine, strict=True)],
-                values=[p.value for p in mine],
-                labels=[images.class_names[int(images.labels[n])] for n in numbers],
-                images=numbers,
-                offsets=[
-                    (p.box[0] - corner[0], p.box[1] - corner[1])
-                    for p, corner in zip(mine, corners, strict=True)
-                ],
-                size=(bottom - top, right - left),
-            )
-        )
+        # Where no field can be stated, a projection is of the whole image.
+        boxes = [field.box(p.unit.row, p.unit.column) if field else p.box for p in mine]
+        rows.append(_evidence(images, found, channel, mine, boxes))
     return rows
+
+
+def _evidence(
+    images: ImageSet, found: Strongest, channel: int, mine: list[Projection], boxes: list[Box]
+) -> Evidence:
+    """The projections of one channel with their patches; `boxes` are their fields, not clipped."""
+    numbers = found.image[channel].tolist()
+    top, left, bottom, right = boxes[0]
+    return Evidence(
+        layer=found.layer,
+        channel=channel,
+        projections=[p.pixels.numpy() for p in mine],
+        patches=[_patch(images, n, p) for n, p in zip(numbers, mine, strict=True)],
+        values=[p.value for p in mine],
+        labels=[images.class_names[int(images.labels[n])] for n in numbers],
+        images=numbers,
+        offsets=[
+            (p.box[0] - box[0], p.box[1] - box[1]) for p, box in zip(mine, boxes, strict=True)
+        ],
+        size=(bottom - top, right - left),
+    )
 
 
 def _patch(images: ImageSet, number: int, projection: Projection):

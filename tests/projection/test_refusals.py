@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from internals.activations.unit import Unit
-from internals.errors import AnatomyError, LayerError, ProjectionError
+from internals.errors import LayerError, ProjectionError
 from internals.models.lenet5 import LeNet5
 from internals.projection.backward import project
 
@@ -70,13 +70,10 @@ class Cut(nn.Module):
         return self.cut(torch.ones(1, 2, 5, 5).expand(len(x), -1, -1, -1))
 
 
-def test_layers_whose_field_is_not_known_are_refused(images):
-    with pytest.raises(
-        AnatomyError, match="'after' cannot be stated: it depends on operation 'int"
-    ):
-        project(Cut(), images[:1], [Unit("after", 0, 0, 0)])
-    with pytest.raises(AnatomyError, match="'cut' cannot be stated"):
-        project(Cut(), images[:1], [Unit("cut", 0, 0, 0)])
+def test_a_layer_that_the_image_does_not_reach_has_a_projection_of_nothing(images):
+    (found,) = project(Cut(), images[:1], [Unit("cut", 0, 0, 0)], "gradient")
+    assert found.pixels.eq(0).all()
+    assert found.box == (0, 0, *images.shape[2:])
 
 
 @pytest.fixture

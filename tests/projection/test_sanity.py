@@ -1,0 +1,241 @@
+"""Oracle: SciPy's spearmanr, the cascade written out as a loop, and layers by hand."""
+
+import copy
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+from torch import nn
+
+from internals.activations.unit import Unit
+from internals.errors import LayerError, ProjectionError
+from internals.figures import comparison
+from internals.models.lenet5 import LeNet5
+from internals.projection.backward import project
+from internals.projection.class_maps import grad_cam
+from internals.projection.input_attributions import gradient_times_input, saliency
+from internals.projection.randomisation_cascade import sanity
+from internals.projection.rules import RULES
+from internals.projection.weight_randomisation import randomise, rank_correlation
+from tests.reference.small_classifier import SmallClassifier, photographs
+
+UNITS = [Unit("conv2", 0, 1, 2), Unit("conv2", 4, 0, 0), Unit("conv2", 2, 2, 3)]
+INSTRUMENTS = {
+    "saliency": partial(saliency, classes=1),
+    "gradient x input": partial(gradient_times_input, classes=1),
+    "Grad-CAM": partial(grad_cam, layer="conv2", classes=[4, 0, 2], upsample=True),
+}
+
+
+def _untrained() -> SmallClassifier:
+    other = SmallClassifier()
+    random = torch.Generator().manual_seed(31)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=random) / 5)
+    return other
+
+
+def test_a_cascade_of_rules_is_the_loop_written_out():
+    model, untrained = SmallClassifier(), _untrained()
+    control = sanity(model, untrained, photographs(), UNITS)
+    steps = [[], ["conv2"], ["conv2", "conv1"]]
+    assert control.names == RULES and control.layers == ("conv2", "conv1")
+    for row, rule in enumerate(RULES):
+        networks = [randomise(model, untrained, layers) for layers in steps]
+        runs = [project(network, photographs(), UNITS, rule) for network in networks]
+        for step, run in enumerate(runs):
+            expected = rank_correlation(runs[0], run)
+            assert control.magnitudes[row, step].mean() == pytest.approx(expected, abs=1e-15)
+            expected = rank_correlation(runs[0], run, signed=True)
+            assert control.signed[row, step].mean() == pytest.approx(expected, abs=1e-15)
+            for image, projection in enumerate(run):
+                assert np.array_equal(control.maps[row][step][image], projection.full().numpy())
+
+
+def test_the_correlations_are_scipys():
+    """Over the box of the unit for projections, over the whole image for other pictures."""
+    control = sanity(SmallClassifier(), _untrained(), photographs(), UNITS, instruments=INSTRUMENTS)
+    boxes = [p.box for p in project(SmallClassifier(), photographs(), UNITS, "gradient")]
+    assert control.names == (*RULES, *INSTRUMENTS)
+    assert control.magnitudes.shape == control.signed.shape == (6, 4, 3)
+    for row, steps in enumerate(control.maps):
+        for step, pictures in enumerate(steps):
+            for image, (top, left, bottom, right) in enumerate(boxes):
+                box = ... if row >= 3 else np.s_[:, top:bottom, left:right]
+                before, after = steps[0][image][box].ravel(), pictures[image][box].ravel()
+                signed, plain = control.signed[row, step, image], spearmanr(before, after)
+                assert signed == pytest.approx(plain.statistic, abs=1e-12)
+                expected = spearmanr(np.abs(before), np.abs(after)).statistic
+                assert control.magnitudes[row, step, image] == pytest.approx(expected, abs=1e-12)
+    changed = control.magnitudes[:, -1].mean(axis=1)
+    assert (changed < 0.9).all(), "a control that changes nothing would prove nothing"
+
+
+@pytest.mark.parametrize("how", ["no layer", "the same weights"])
+def test_where_nothing_is_randomised_everything_is_left(how):
+    model = SmallClassifier()
+    layers = [] if how == "no layer" else None
+    control = sanity(
+        model, copy.deepcopy(model), photographs(), UNITS, instruments=INSTRUMENTS, layers=layers
+    )
+    ones = np.ones((6, 1 if how == "no layer" else 4, 3))
+    np.testing.assert_allclose(control.magnitudes, ones, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(control.signed, ones, rtol=0, atol=1e-14)
+
+
+def test_the_last_step_is_the_untrained_network():
+    control = sanity(SmallClassifier(), _untrained(), photographs(), instruments=INSTRUMENTS)
+    assert control.layers == ("fc", "conv2", "conv1")
+    for row, (name, instrument) in enumerate(INSTRUMENTS.items()):
+        expected = instrument(_untrained(), photographs()).numpy()
+        found = np.stack(control.maps[row][-1])
+        np.testing.assert_array_equal(found.squeeze(), expected.squeeze(), err_msg=name)
+
+
+def test_layers_draw_their_own_weights_where_no_network_is_given():
+    """As `reset_parameters` does from the seed, top layer first; the global generator stays."""
+    model, torch_state = SmallClassifier(), torch.get_rng_state()
+    control = sanity(model, None, photographs(), UNITS, ["gradient"], seed=7)
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    torch.manual_seed(7)
+    drawn = copy.deepcopy(model)
+    drawn.conv2.reset_parameters()
+    drawn.conv1.reset_parameters()
+    expected = sanity(model, drawn, photographs(), UNITS, ["gradient"])
+    np.testing.assert_array_equal(control.magnitudes, expected.magnitudes)
+    assert control.magnitudes[0, 2].mean() < 0.9
+    other = sanity(model, None, photographs(), UNITS, ["gradient"], seed=8)
+    assert (other.magnitudes != control.magnitudes).any()
+
+
+def test_lenet5_with_a_reading_of_tanh_for_each_rule(digits):
+    """By default the layers are those up to the unit's own, the last called first."""
+    model, units = LeNet5(), [Unit("conv3", 0), Unit("conv3", 7)]
+    images = digits.test.images[:2].float() / 255
+    rules = {"gradient": None, "deconvnet": "straight", "guided": "agreeing"}
+    control = sanity(model, LeNet5(), images, units, rules)
+    assert control.layers == ("conv3", "conv2", "conv1")
+    assert control.titles == ["trained", "conv3 random", "+ conv2", "+ conv1"]
+    for row, (rule, tanh) in enumerate(rules.items()):
+        expected = project(model, images, units, rule, tanh=tanh)[1].full().numpy()
+        assert np.array_equal(control.pictures(1)[row][0], expected)
+    gradient, _, guided = control.magnitudes.mean(axis=2)
+    assert guided[0] == pytest.approx(1) and control.notes()[2][0] == "ρ = 1.00"
+    assert control.notes()[0][3] == f"ρ = {gradient[3]:.2f}"
+
+
+def test_it_is_ready_to_be_drawn():
+    control = sanity(SmallClassifier(), None, photographs(), UNITS, instruments=INSTRUMENTS)
+    words = "A caption of at least twelve words, as each picture of this book has to have one."
+    drawn = comparison(
+        control.pictures(2),
+        control.titles,
+        names=control.names,
+        notes=control.notes(),
+        shared=False,
+        caption=words,
+        alt=words,
+    )
+    labels = {text.get_text() for text in drawn.figure.texts} | {
+        text.get_text() for axes in drawn.figure.axes for text in axes.texts
+    }
+    assert {"trained", "fc random", "+ conv2", "+ conv1", "ρ = 1.00", *control.names} <= labels
+
+
+def test_a_picture_without_contrast_has_no_order():
+    flat = {"flat": lambda model, images: torch.zeros(len(images), 4, 4)}
+    control = sanity(SmallClassifier(), _untrained(), photographs(), instruments=flat)
+    assert not control.magnitudes.any() and not control.signed.any()
+
+
+def test_an_instrument_of_ones_own_sees_networks_in_evaluation_mode():
+    mode = {"mode": lambda model, images: torch.full_like(images, float(model.drop.training))}
+    control = sanity(SmallClassifier().train(), None, photographs(), instruments=mode)
+    assert not np.array(control.maps).any()
+
+
+def test_images_that_the_model_cannot_take():
+    with pytest.raises(ProjectionError, match=r"cannot take images of shape \(1, 11, 13\)"):
+        sanity(SmallClassifier(), None, photographs()[:, :1], instruments=INSTRUMENTS)
+
+
+def test_the_model_is_left_as_it_was():
+    model, untrained = SmallClassifier().train(), _untrained()
+    before, other = copy.deepcopy(model.state_dict()), copy.deepcopy(untrained.state_dict())
+    sanity(model, untrained, photographs(), UNITS, instruments=INSTRUMENTS)
+    sanity(model, None, photographs(), UNITS)
+    for kept, now in ((before, model.state_dict()), (other, untrained.state_dict())):
+        for name, weights in kept.items():
+            assert torch.equal(now[name], weights), name
+    assert model.training and model.drop.training
+
+
+class _OwnWeights(SmallClassifier):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones((), dtype=torch.float64))
+
+
+def _without_reset() -> SmallClassifier:
+    model = SmallClassifier()
+    model.conv1 = nn.Sequential(_NoResetting())
+    return model
+
+
+class _NoResetting(nn.Module):
+    """Has weights, and no way to draw them again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(7, 3, 3, 3, dtype=torch.float64))
+
+    def forward(self, x):
+        return torch.conv2d(x, self.weight, padding=1)
+
+
+def _other_shape() -> SmallClassifier:
+    model = SmallClassifier()
+    model.conv1 = nn.Conv2d(3, 8, 3)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "untrained", "options", "error", "words"),
+    [
+        (SmallClassifier(), None, {"units": ()}, ProjectionError, "nothing to compare; give units"),
+        (SmallClassifier(), None, {"units": UNITS[:2]}, ProjectionError, "2 units for 3 images"),
+        (
+            SmallClassifier(),
+            None,
+            {"instruments": {"guided": saliency}},
+            ProjectionError,
+            "'guided' is a rule already; give the instrument another name",
+        ),
+        (SmallClassifier(), None, {"rules": "guide"}, ProjectionError, "unknown rule 'guide'"),
+        (SmallClassifier(), None, {"layers": ["conv9"]}, LayerError, "no layer 'conv9'"),
+        (_OwnWeights(), None, {}, LayerError, "has weights that belong to no layer; name layers="),
+        (_without_reset(), None, {}, LayerError, r"'conv1.0' \(_NoResetting\) has no reset_param"),
+        (SmallClassifier(), _other_shape(), {}, ProjectionError, "weights of layer 'conv1' are ot"),
+        (
+            SmallClassifier(),
+            None,
+            {"units": (), "instruments": {"odd": lambda model, images: images[:2]}},
+            ProjectionError,
+            r"odd gives pictures of shape \(2, 3, 11, 13\) for 3 images",
+        ),
+        (
+            SmallClassifier(),
+            None,
+            {"units": (), "instruments": {"odd": lambda model, images: images * torch.nan}},
+            ProjectionError,
+            "a pixel of odd is nan for 3 images",
+        ),
+    ],
+)
+def test_refusals(model, untrained, options, error, words):
+    with pytest.raises(error, match=words) as raised:
+        sanity(model, untrained, photographs(), **({"units": UNITS} | options))
+    assert "\n" not in str(raised.value)
