@@ -6,6 +6,8 @@ from .anatomy import ReceptiveField as ReceptiveField
 from .anatomy import receptive_field as receptive_field
 from .anatomy import summarize as summarize
 from .data import load as load
+from .data import read_folder as read_folder
 from .models import build as build
+from .models import resolve_model as resolve_model
 from .projection import Projection as Projection
 from .projection import project as project

@@ -9,6 +9,10 @@ class DataError(InternalsError):
     """A data set is missing, truncated, corrupt or unknown."""
 
 
+class ModelError(InternalsError):
+    """A network that cannot be found, built, filled with weights or run."""
+
+
 class LayerError(InternalsError):
     """A layer, channel or position that the model does not have."""
 

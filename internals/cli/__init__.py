@@ -6,7 +6,7 @@ import traceback
 
 import typer
 
-from internals.cli import book, data, train
+from internals.cli import book, data, project, summary, train
 from internals.errors import InternalsError
 
 app = typer.Typer(
@@ -29,6 +29,8 @@ def _options(
 
 data.register(app)
 train.register(app)
+project.register(app)
+summary.register(app)
 book.register(app)
 
 

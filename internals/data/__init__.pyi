@@ -3,5 +3,8 @@ from .images import Splits as Splits
 from .loading import load as load
 from .normalization import Normalization as Normalization
 from .normalization import Normalized as Normalized
+from .picture_folder import PictureFolder as PictureFolder
+from .picture_folder import read_folder as read_folder
+from .published_statistics import IMAGENET as IMAGENET
 from .sources import DATASETS as DATASETS
 from .sources import identify as identify

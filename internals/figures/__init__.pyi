@@ -14,5 +14,6 @@ from .line_plots import curves as curves
 from .line_plots import lines as lines
 from .numerals import percent as percent
 from .panel_rows import panels as panels
+from .paper import on_paper as on_paper
 from .sample_sheet import samples as samples
 from .table import Table as Table

@@ -1,0 +1,149 @@
+"""What every sub-command for a network of one's own needs: the network, and what it takes in.
+
+torch takes seconds to import, so only functions import it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from internals.errors import AnatomyError, DataError, InternalsError, ModelError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from internals.data.normalization import Normalization
+
+Shape = tuple[int, int, int]
+
+# Tried in this order where the network does not say what it was made for.
+_GREY_SIZES, _COLOUR_SIZES = (32, 28, 224), (224, 32)
+
+NetworkArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A network of ours (lenet5), of torchvision (resnet18), or package.module:callable.",
+    ),
+]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option(help="File of weights: .safetensors, or a state dict saved by torch."),
+]
+
+
+def open_network(name: str, weights: Path | None) -> "nn.Module":
+    """The network `name` with the weights of a file, or else random ones, the same every time."""
+    import torch
+
+    from internals.environment import cores
+    from internals.models.lookup import resolve_model
+
+    torch.set_num_threads(cores())
+    torch.manual_seed(0)
+    return resolve_model(name, weights)
+
+
+def has_random_weights(name: str, weights: Path | None) -> bool:
+    """Whether the network is ours or torchvision's and gets no file of weights."""
+    from internals.models.lookup import find_origin
+
+    return weights is None and find_origin(name) != "imported"
+
+
+def find_device(name: str) -> "torch.device":
+    """The device `name`, or with "auto" the fastest here; `ModelError` where it cannot be used."""
+    import torch
+
+    if name == "auto":
+        found = torch.accelerator.current_accelerator(check_available=True)
+        return found or torch.device("cpu")
+    try:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ModelError(f"device {name!r} cannot be used here: {reason}; leave it out") from error
+    return torch.device(name)
+
+
+def input_shape(name: str, model: "nn.Module", size: int | None = None) -> Shape:
+    """(c, h, w): the channels that `model` takes, at `size` or what it was made for."""
+    from internals.anatomy.trace import trace
+    from internals.models.lookup import find_preparation
+
+    channels = _channels(model)
+    if size is None and (published := find_preparation(name)):
+        size = published.size
+    if size is not None:
+        return channels, size, size
+    sizes = _GREY_SIZES if channels == 1 else _COLOUR_SIZES
+    for candidate in sizes:
+        shape = (channels, candidate, candidate)
+        try:
+            with foreign(name, shape):
+                trace(model, shape)
+        except ModelError:
+            continue
+        return shape
+    tried = ", ".join(str(candidate) for candidate in sizes)
+    raise ModelError(f"{name} takes no square input of {tried} pixels; give --size, or --input")
+
+
+@contextmanager
+def foreign(name: str, shape: Shape) -> Iterator[None]:
+    """Turn whatever the user's own network raises on an input of `shape` into one line."""
+    try:
+        yield
+    except AnatomyError as error:
+        raise ModelError(f"{name}: {error}") from error
+    except InternalsError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        size = " x ".join(map(str, shape))
+        raise ModelError(
+            f"{name} fails on an input of {size}: {type(error).__name__}: {reason}"
+        ) from error
+
+
+def normalization(name: str, channels: int, mean: str | None, std: str | None) -> "Normalization":
+    """What the network is fed: as asked for, else as the network was trained, as far as known."""
+    from internals.data.normalization import Normalization
+    from internals.data.published_statistics import IMAGENET
+    from internals.models.lookup import find_preparation
+    from internals.training.recipes import RECIPES
+
+    if mean is not None or std is not None:
+        if mean is None or std is None:
+            raise DataError("give --mean and --std together")
+        means, stds = _numbers("--mean", mean, channels), _numbers("--std", std, channels)
+        if min(stds) <= 0:
+            raise DataError(f"--std {std} must be above 0")
+        return Normalization(means, stds)
+    if channels == 1:
+        recipe = RECIPES[name]["full"] if name in RECIPES else None
+        return Normalization.from_range(*(recipe.input_range if recipe else (0.0, 1.0)))
+    published = find_preparation(name)
+    return Normalization(published.mean, published.std) if published else IMAGENET
+
+
+def _numbers(option: str, words: str, channels: int) -> tuple[float, ...]:
+    try:
+        values = tuple(float(word) for word in words.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != channels:
+        raise DataError(f"{option} {words} is not {channels} numbers with commas between them")
+    return values
+
+
+def _channels(model: "nn.Module") -> int:
+    """How many channels the first convolution takes; 3 where there is none."""
+    from torch import nn
+
+    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    return first.in_channels if first else 3

@@ -1,0 +1,110 @@
+"""`internals summary`: a network as a table."""
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from internals.cli.network import (
+    NetworkArgument,
+    Shape,
+    WeightsOption,
+    foreign,
+    input_shape,
+)
+from internals.errors import DataError
+from internals.figures.numerals import TIMES
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from internals.anatomy.field import Pair
+    from internals.anatomy.summary import LayerSummary
+
+_HEADER = (
+    "layer", "kind", "output", "parameters", "multiply-adds", "field", "stride", "start"
+)  # fmt: skip
+
+
+def register(app: typer.Typer) -> None:
+    """Add the sub-command to `app`."""
+    app.command("summary")(summary)
+
+
+def summary(
+    network: NetworkArgument,
+    size: Annotated[
+        str | None,
+        typer.Option("--input", metavar="C,H,W", help="Shape of one image, such as 3,224,224."),
+    ] = None,
+    weights: WeightsOption = None,
+) -> None:
+    """Show a network's layers: shapes, parameters, multiply-adds and receptive fields."""
+    from internals.anatomy.summary import summarize
+    from internals.figures.table import Table
+
+    model = _skeleton(network, weights)
+    shape = _shape(size) if size else input_shape(network, model)
+    with foreign(network, shape):
+        layers = summarize(model, shape)
+    products = sum(layer.multiply_adds for layer in layers)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    total = ("total", "", "", trained, products, "", "", "")
+    title = f"{network}, one image of {_times(shape)}; field, stride and start in pixels"
+    print(title)
+    print(Table.of(_HEADER, [*map(_row, layers), total], title).text())
+    for note in _notes(model, trained - sum(layer.parameters for layer in layers)):
+        print(note)
+
+
+def _skeleton(network: str, weights: Path | None) -> "nn.Module":
+    """The network; torchvision's without numbers in it, which a table of sizes does not need."""
+    import torch
+
+    from internals.models.lookup import find_origin, resolve_model
+
+    bare = weights is None and find_origin(network) == "torchvision"
+    with torch.device("meta") if bare else nullcontext():
+        return resolve_model(network, weights)
+
+
+def _shape(words: str) -> Shape:
+    """(c, h, w) from "3,224,224"; raises `DataError` for anything else."""
+    parts = words.split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise DataError(f"--input {words} is not channels,height,width such as 3,224,224")
+    channels, height, width = map(int, parts)
+    return channels, height, width
+
+
+def _row(layer: "LayerSummary") -> tuple[object, ...]:
+    field = layer.field
+    seen = (field.size, field.stride, field.start) if field else (None, None, None)
+    return (
+        layer.name,
+        layer.kind,
+        _times(layer.shape),
+        layer.parameters,
+        layer.multiply_adds,
+        *map(_pair, seen),
+    )
+
+
+def _pair(value: "Pair | None") -> object:
+    return _times(value) if isinstance(value, tuple) else value
+
+
+def _times(sizes: Iterable[int]) -> str:
+    return f" {TIMES} ".join(map(str, sizes))
+
+
+def _notes(model: "nn.Module", elsewhere: int) -> list[str]:
+    """What the table cannot show: parameters that belong to no layer, or are not trained."""
+    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    notes = {
+        "of the parameters belong to no layer that was run": elsewhere,
+        "parameters are frozen and not counted": frozen,
+    }
+    return [f"{count:,} {what}" for what, count in notes.items() if count]

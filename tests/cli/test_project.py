@@ -1,0 +1,258 @@
+"""Oracle: a network of 1 x 1 filters whose answers can be told from the colours of the pictures."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from internals.cli import app
+from internals.environment import ROOT
+from internals.errors import InternalsError
+
+OWN = """
+import torch
+from torch import nn
+
+class Colours(nn.Module):
+    "Channel 0 is red, 1 green, 2 blue, 3 the darkness; pixels as they are, 0..1."
+    def __init__(self):
+        super().__init__()
+        self.colour = nn.Conv2d(3, 4, 1, bias=False)
+        self.relu = nn.ReLU()
+        filters = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [-1, -1, -1]])
+        self.colour.weight.data = filters.view(4, 3, 1, 1)
+        self.smooth = nn.SiLU()
+    def forward(self, x):
+        return self.smooth(self.relu(self.colour(x)))
+
+def four(): return nn.Conv2d(4, 2, 3)
+def picky():
+    class Picky(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 3)
+        def forward(self, x):
+            assert x.shape[-1] == 40, "only 40"
+            return self.conv(x)
+    return Picky()
+"""
+PLAIN = ["--mean", "0,0,0", "--std", "1,1,1"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """A working folder with a network, and pictures of every sort in the folder `zoo`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "mine.py").write_text(OWN)
+    rng = np.random.default_rng(0)
+    for folder in ("zoo/warm", "zoo/cold"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name, colour, size in [
+        ("warm/red.png", (250, 10, 20), (70, 64)),
+        ("warm/pink.png", (200, 100, 100), (31, 90)),
+        ("cold/blue.png", (0, 40, 240), (64, 64)),
+        ("cold/green.png", (30, 180, 60), (101, 67)),
+    ]:
+        Image.new("RGB", size, colour).save(tmp_path / "zoo" / name)
+    Image.new("L", (77, 50), 128).save(tmp_path / "zoo" / "grey.png")
+    clear = np.zeros((70, 80, 4), np.uint8)  # seen on white: 255 everywhere
+    Image.fromarray(clear, "RGBA").save(tmp_path / "zoo" / "clear.png")
+    turned, exif = Image.fromarray(rng.integers(0, 90, (66, 97, 3), np.uint8)), Image.Exif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "zoo" / "turned.jpg", exif=exif)
+    (tmp_path / "zoo" / "broken.jpg").write_bytes(b"\xff\xd8\xff and then nothing")
+    yield tmp_path
+    sys.modules.pop("mine", None)
+
+
+def run(*words: str):
+    return CliRunner().invoke(app, ["project", *words], catch_exceptions=True)
+
+
+def listed(output: str) -> list[tuple[int, float, str]]:
+    """(channel, value, file) of every line of the listing."""
+    found = re.findall(r"^ *(\d+) +#\d+ +(\S+) +(\S+\.\w+)$", output, re.MULTILINE)
+    return [(int(channel), float(value.replace("−", "-")), file) for channel, value, file in found]
+
+
+def test_the_strongest_pictures_are_the_reddest_the_greenest_and_the_bluest(here):
+    """Values are bytes / 255 by hand; the grey, the clear and the turned picture take part."""
+    done = run(
+        "mine:Colours", "--layer", "colour", "--images", "zoo", "--channels", "2,0-1", "--k", "3",
+        "--size", "16", "--out", "made/panel.png", *PLAIN,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert listed(done.stdout) == [
+        (2, 1.0, "clear.png"), (2, pytest.approx(240 / 255, abs=5e-4), "cold/blue.png"),
+        (2, pytest.approx(128 / 255, abs=5e-4), "grey.png"),
+        (0, 1.0, "clear.png"), (0, pytest.approx(250 / 255, abs=5e-4), "warm/red.png"),
+        (0, pytest.approx(200 / 255, abs=5e-4), "warm/pink.png"),
+        (1, 1.0, "clear.png"), (1, pytest.approx(180 / 255, abs=5e-4), "cold/green.png"),
+        (1, pytest.approx(128 / 255, abs=5e-4), "grey.png"),
+    ]  # fmt: skip
+    assert done.stderr.splitlines() == [
+        "skipped broken.jpg: not a picture of any kind that can be read"
+    ]
+    with Image.open(here / "made" / "panel.png") as panel:
+        panel.load()
+        colours = {colour for _, colour in panel.convert("RGB").getcolors(1 << 24)}
+    # The patches stand in it as they are: a pixel each of the strongest pictures.
+    assert {(250, 10, 20), (0, 40, 240), (30, 180, 60), (200, 100, 100)} <= colours
+    assert [file.name for file in (here / "made").iterdir()] == ["panel.png"]
+
+
+def test_normalisation_is_as_asked_for(here):
+    done = run(
+        "mine:Colours", "--layer", "colour", "--images", "zoo/warm", "--channels", "0", "--k", "1",
+        "--size", "16", "--out", "p.png", "--mean", "0.5,0,0", "--std", "0.25,1,1",
+    )  # fmt: skip
+    assert listed(done.stdout) == [
+        (0, pytest.approx((250 / 255 - 0.5) / 0.25, abs=5e-3), "red.png")
+    ]
+
+
+def test_imagenets_normalisation_is_the_default(here):
+    done = run(
+        "mine:Colours", "--layer", "colour", "--images", "zoo/warm", "--channels", "0", "--k", "1",
+        "--size", "16", "--out", "p.png",
+    )  # fmt: skip
+    wanted = (250 / 255 - 0.485) / 0.229
+    assert listed(done.stdout) == [(0, pytest.approx(wanted, abs=5e-3), "red.png")]
+
+
+def test_weights_from_a_file_are_those_that_answer(here):
+    filters = torch.zeros(4, 3, 1, 1)
+    filters[0, 2] = 2.0  # channel 0 now is twice the blue
+    torch.save({"state_dict": {"module.colour.weight": filters}}, "w.pth")
+    done = run(
+        "mine:Colours", "--layer", "colour", "--images", "zoo/cold", "--channels", "0", "--k", "1",
+        "--size", "16", "--out", "p.png", "--weights", "w.pth", *PLAIN,
+    )  # fmt: skip
+    assert listed(done.stdout) == [(0, pytest.approx(480 / 255, abs=5e-3), "blue.png")]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "start"), [("webp", b"RIFF"), ("pdf", b"%PDF"), ("svg", b"<?xml")]
+)
+def test_the_suffix_chooses_the_kind_of_file(here, suffix, start):
+    done = run(
+        "mine:Colours", "--layer", "relu", "--images", "zoo", "--k", "2", "--size", "16",
+        "--out", f"p.{suffix}", *PLAIN,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert (here / f"p.{suffix}").read_bytes().startswith(start)
+
+
+def test_resnet18_on_everything_and_twice_the_same(here):
+    words = [
+        "resnet18", "--layer", "layer2.0.conv1", "--images", "zoo", "--size", "64", "--k", "2",
+        "--channels", "0-1,5",
+    ]  # fmt: skip
+    first, second = (run(*words, "--out", name) for name in ("a.png", "b.png"))
+    assert first.exit_code == second.exit_code == 0, first.output
+    assert "resnet18 has random weights; --weights FILE takes trained ones" in first.stderr
+    assert [channel for channel, *_ in listed(first.stdout)] == [0, 0, 1, 1, 5, 5]
+    assert (here / "a.png").read_bytes() == (here / "b.png").read_bytes()
+
+
+def test_our_lenet5_reads_grey_at_its_own_size_and_range(here):
+    """On a flat picture a unit of conv1 is bias + sum of weights x input, input -0.1 to 1.175."""
+    from internals.models.catalogue import build
+
+    (here / "zoo" / "turned.jpg").unlink()  # the only one that is not flat
+    done = run(
+        "lenet5", "--layer", "conv1", "--images", "zoo", "--out", "p.png", "--tanh", "agreeing",
+        "--channels", "0-5", "--k", "1",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    torch.manual_seed(0)
+    conv = build("lenet5").conv1
+    # The brightest picture drives a channel whose weights are positive together, else the darkest,
+    # whose luminance is 0.587 x 40 + 0.114 x 240 = 50.8.
+    flat = {"clear.png": 255, "cold/blue.png": 51}
+    for channel, value, file in listed(done.stdout):
+        weight, bias = conv.weight[channel].sum().item(), conv.bias[channel].item()
+        assert file == ("clear.png" if weight > 0 else "cold/blue.png")
+        wanted = bias + weight * (flat[file] / 255 * 1.275 - 0.1)
+        assert value == pytest.approx(wanted, rel=6e-3, abs=1e-4)
+
+
+BAD = [
+    ("mine:Colours --layer colur", "Colours has no layer 'colur'; nearest: colour"),
+    ("mine:Colours", "name a layer of mine:Colours with --layer: colour"),
+    ("mine:Colours --layer colour --channels 2-9", "has no channel 9; its channels are 0 to 3"),
+    ("mine:Colours --layer colour --channels 3-1", "--channels 3-1 is not a list of numbers and"),
+    ("mine:Colours --layer colour --channels a", "--channels a is not a list of numbers and"),
+    ("mine:Colours --layer smooth", "guided has no rule for silu (layer 'smooth')"),
+    ("mine:Colours --layer colour --rule smart", "unknown rule 'smart'; choose one of gradient"),
+    ("mine:Colours --layer colour --mean 1,2,3", "give --mean and --std together"),
+    ("mine:Colours --layer colour --mean 1,2 --std 1,2", "--mean 1,2 is not 3 numbers with commas"),
+    ("mine:Colours --layer colour --mean 1,2,x --std 1,2,3", "--mean 1,2,x is not 3 numbers"),
+    ("mine:Colours --layer colour --mean 0,0,0 --std 1,0,1", "--std 1,0,1 must be above 0"),
+    ("mine:Colours --layer colour --device nowhere", "device 'nowhere' cannot be used here"),
+    ("mine:Colours --layer colour --weights none.pth", "none.pth does not exist"),
+    ("mine:Colours --layer colour --images nowhere", "nowhere does not exist; name a folder"),
+    ("mine:Colours --layer colour --images mine.py", "mine.py is not a folder; name a folder"),
+    ("mine:Colours --layer colour --images void", "void holds no pictures"),
+    ("mine:Colours --layer colour --out p.jpg", "cannot write p.jpg as a picture; let its name"),
+    ("mine:Colours --layer colour --out folder.png", "cannot write folder.png: it is a folder"),
+    ("mine:Colours --layer colour --out mine.py/p.png", "mine.py is no folder that may be written"),
+    ("mine:Colours --layer colour --out p.png --k 400", ".png has no room for 4 channels of 400"),
+    ("mine:four --layer colour", "mine:four takes 4 channels; pictures have 1 or 3"),
+    ("mine:picky --layer conv --size 32", "fails on an input of 3 x 32 x 32: AssertionError: only"),
+    ("mine:picky --layer conv", "mine:picky takes no square input of 224, 32 pixels"),
+    ("lenet5 --layer conv2", "guided has no rule for tanh (layer 'tanh1')"),
+    ("lenet5 --layer conv2 --size 28", "lenet5: LeNet5 cannot take an input of shape (1, 28, 28)"),
+    ("resnet81 --layer conv1", "unknown network 'resnet81'; nearest: resnet18"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), BAD)
+def test_bad_input_is_one_line_and_leaves_nothing(here, unchecked_shapes, words, message):
+    (here / "void").mkdir()
+    (here / "folder.png").mkdir()
+    before = sorted(here.rglob("*"))
+    asked = words.split()
+    asked += [] if "--images" in asked else ["--images", "zoo"]
+    asked += [] if "--out" in asked else ["--out", "new/p.png"]
+    done = run(*asked)
+    assert isinstance(done.exception, InternalsError), done.output
+    assert message in str(done.exception)
+    assert "\n" not in str(done.exception)
+    assert done.output == ""  # the line of the error is all that is said
+    assert [path for path in sorted(here.rglob("*")) if "__pycache__" not in path.parts] == before
+
+
+def test_the_command_ends_with_status_1_and_one_line(here):
+    done = subprocess.run(
+        [sys.executable, "-c", "from internals.cli import main; main()", "project", "mine:Colours",
+         "--layer", "colour", "--images", "nowhere", "--out", "p.png"],
+        cwd=here, env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == "error: nowhere does not exist; name a folder of pictures\n"
+
+
+def test_an_interrupted_panel_leaves_the_old_one(here, monkeypatch):
+    import internals.cli.panel as panel
+
+    (here / "p.png").write_bytes(b"old")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(panel, "on_paper", interrupted)
+    done = run("mine:Colours", "--layer", "colour", "--images", "zoo", "--size", "16",
+               "--out", "p.png")  # fmt: skip
+    assert done.exit_code != 0
+    assert (here / "p.png").read_bytes() == b"old"
+    assert not list(here.glob(".p.png*"))
