@@ -333,19 +333,13 @@ print(f"{chosen.unit} has the value {chosen.value:.3f} and sees {chosen.box}")
 # upper layer of the toy, and compare the order of the pixels' magnitudes, 1 for the same order:
 
 # %%
-import copy
-
-from internals.projection import randomise, rank_correlation
+from internals.projection import sanity
 
 kept = {rule: [] for rule in projections}
 for seed in range(20):
-    torch.manual_seed(seed)
-    untrained = copy.deepcopy(toy)
-    untrained.conv2.reset_parameters()
-    control = randomise(toy, untrained, ["conv2"])
-    for rule, before in projections.items():
-        after = project(control, image, [unit], rule)
-        kept[rule].append(rank_correlation([before], after))
+    control = sanity(toy, None, image, [unit], layers=["conv2"], seed=seed)
+    for rule, steps in zip(control.names, control.magnitudes, strict=True):
+        kept[rule].append(steps[1, 0])  # conv2's weights drawn again
 
 # %% [markdown]
 # What is left of the trained picture, on average, when the weights that made the unit what it is

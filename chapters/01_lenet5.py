@@ -678,42 +678,31 @@ panel(
 # backpropagation in particular can redraw the input whatever the weights above
 # [@adebayo2018; @nie2018]. The control is simple. Put untrained weights into the network, layer by
 # layer from the top, and project the same unit of the same digit again. If the picture hardly
-# changes, it did not come from the weights:
+# changes, it did not come from the weights. We do it for the strongest unit of each of twenty
+# channels of conv3, under all three rules:
 
 # %%
-from internals.projection import randomise, rank_correlation
+from internals.projection import sanity
 
 torch.manual_seed(chapter.seed + 1)
-untrained = LeNet5()
 units = [found["conv3"].units(channel)[0] for channel in range(20)]
 tops = training[found["conv3"].image[:20, 0]]
-steps = [[], ["conv3"], ["conv3", "conv2"], ["conv3", "conv2", "conv1"]]
-
-# %% [markdown]
-# We do it for the strongest unit of each of twenty channels of conv3, under all three rules. The
-# rank correlation of magnitudes says how much of the trained picture is left, 1 for all of it:
-
-# %%
 rules = {"gradient": None, "deconvnet": "straight", "guided": "agreeing"}
-pictures, left = [], []
-for rule, tanh in rules.items():
-    nets = [randomise(run.model, untrained, layers) for layers in steps]
-    runs = [project(net, tops, units, rule, tanh=tanh) for net in nets]
-    pictures.append([projections[0].full().numpy() for projections in runs])
-    left.append([rank_correlation(runs[0], other) for other in runs])
+control = sanity(run.model, LeNet5(), tops, units, rules)
 
 # %% [markdown]
-# Here is the unit of channel 0 losing its weights, and the mean correlation of all twenty:
+# Here is the unit of channel 0 losing its weights, and the mean over all twenty of the rank
+# correlation of magnitudes, which says how much of the trained picture is left, 1 for all of it:
 
 # %%
 from internals.figures import comparison
 
 show(
     comparison(
-        pictures,
-        ["trained", "conv3 random", "+ conv2", "+ conv1"],
-        names=list(rules),
-        notes=[[f"ρ = {value:.2f}" for value in row] for row in left],
+        control.pictures(),
+        control.titles,
+        names=control.names,
+        notes=control.notes(),
         shared=False,
         caption="A unit of conv3 projected as trained, and with the weights of conv3, then conv2, "
         "then conv1 replaced by untrained ones. ρ is the rank correlation with the trained picture, "
@@ -731,7 +720,7 @@ show(
 # say where in a patch to look. The next cell holds this run to it:
 
 # %%
-gradient, deconvnet, guided = left
+gradient, deconvnet, guided = control.magnitudes.mean(axis=2)
 if chapter.profile != "smoke":  # which has nothing to lose
     assert guided[1] > gradient[1] and guided[3] > gradient[3]
 
