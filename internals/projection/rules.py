@@ -20,7 +20,7 @@ The papers say nothing of tanh, whose maps have both signs. Three readings are t
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -68,10 +68,8 @@ class RuledBackward(TorchFunctionMode):
         if name == "tanh":
             if self.tanh is None:
                 raise self._refusal("tanh", f"choose tanh= one of {', '.join(TANH_RULES)}")
-            keep = {"straight": _everything, "agreeing": _agreeing}.get(self.tanh)
-            return (
-                func(*args, **kwargs) if keep is None else self._replace(func, args, kwargs, keep)
-            )
+            way = {"straight": _STRAIGHT, "agreeing": _AGREEING}.get(self.tanh)
+            return func(*args, **kwargs) if way is None else self._replace(func, args, kwargs, way)
         if name in _WITHOUT_RULE or _compares(name, args):
             raise self._refusal(name, "use rule='gradient'")
         if name in _RECTIFIERS:
@@ -79,21 +77,15 @@ class RuledBackward(TorchFunctionMode):
             ceiling = _ceiling(name, args, kwargs)
             if ceiling is None:
                 raise self._refusal(name, "use rule='gradient'")
-            rectify = _positive if self.rule == "deconvnet" else _positive_where_active(ceiling)
-            return self._replace(func, args, kwargs, rectify)
+            way = _POSITIVE if self.rule == "deconvnet" else _positive_where_active(ceiling)
+            return self._replace(func, args, kwargs, way)
         return func(*args, **kwargs)
 
-    def _replace(self, func, args, kwargs, keep) -> Tensor:
-        """Run `func` as it is, on a copy where it works in place, with `keep` for its backward."""
-        source = args[0]
-        in_place = (
-            kwargs.pop("inplace", False) or func.__name__.rstrip("_") != func.__name__.strip()
-        )
-        with torch.no_grad():
-            output = func(source.clone() if in_place else source, *args[1:], **kwargs)
-        result = _Ruled.apply(source, output.detach(), keep)
-        # Whoever holds the tensor that was changed in place must see the change.
-        return source.copy_(result) if in_place else result
+    def _replace(self, func, args, kwargs, way) -> Tensor:
+        """Run `func` as it is, in place where it works in place, with `way` back."""
+        in_place = kwargs.get("inplace", False) or func.__name__.endswith("_")
+        source, *more = args
+        return _Ruled.apply(source, lambda x: func(x, *more, **kwargs), way, in_place)
 
     def _refusal(self, name: str, remedy: str) -> ProjectionError:
         return ProjectionError(
@@ -102,38 +94,45 @@ class RuledBackward(TorchFunctionMode):
         )
 
 
+class _Way(NamedTuple):
+    """One rule's way back: what it keeps of an output, and what it makes of a signal with that."""
+
+    keep: Callable[[Tensor], Tensor | None]
+    send: Callable[[Tensor, Any], Tensor]
+
+
 class _Ruled(torch.autograd.Function):
-    """`output` forward; `keep(signal, output)` backward."""
+    """`forward_pass(source)` forward, `way` backward.
+
+    What is kept is never the output itself: something later may work in place on it.
+    """
 
     @staticmethod
-    def forward(ctx: Any, source: Tensor, output: Tensor, keep: Callable) -> Tensor:
-        ctx.save_for_backward(output)
-        ctx.keep = keep
-        return output.clone()
+    def forward(
+        ctx: Any, source: Tensor, forward_pass: Callable, way: _Way, in_place: bool
+    ) -> Tensor:
+        output = forward_pass(source)
+        ctx.save_for_backward(way.keep(output))
+        ctx.send = way.send
+        if in_place:
+            ctx.mark_dirty(source)
+        return output
 
     @staticmethod
-    def backward(ctx: Any, *signals: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.keep(signals[0], ctx.saved_tensors[0]), None, None
+    def backward(ctx: Any, *signals: Tensor) -> tuple[Tensor, None, None, None]:
+        return ctx.send(signals[0], ctx.saved_tensors[0]), None, None, None
 
 
-def _everything(signal: Tensor, output: Tensor) -> Tensor:
-    return signal
+_STRAIGHT = _Way(lambda output: None, lambda signal, _: signal)
+_AGREEING = _Way(torch.sign, lambda signal, sign: signal * (signal * sign > 0))
+_POSITIVE = _Way(lambda output: None, lambda signal, _: signal.clamp(min=0))
 
 
-def _agreeing(signal: Tensor, output: Tensor) -> Tensor:
-    return signal * (signal * output > 0)
+def _positive_where_active(ceiling: float) -> _Way:
+    def active(output: Tensor) -> Tensor:
+        return output > 0 if ceiling == _UNBOUNDED else (output > 0) & (output < ceiling)
 
-
-def _positive(signal: Tensor, output: Tensor) -> Tensor:
-    return signal.clamp(min=0)
-
-
-def _positive_where_active(ceiling: float) -> Callable[[Tensor, Tensor], Tensor]:
-    def keep(signal: Tensor, output: Tensor) -> Tensor:
-        active = output > 0 if ceiling == _UNBOUNDED else (output > 0) & (output < ceiling)
-        return signal.clamp(min=0) * active
-
-    return keep
+    return _Way(active, lambda signal, mask: signal.clamp(min=0).mul_(mask))
 
 
 def _compares(name: str, args: tuple[Any, ...]) -> bool:
