@@ -14,7 +14,7 @@ from internals.training.recipe import Recipe
 RECIPE = Recipe(
     network="lenet5",
     data="mnist",
-    epochs=16,
+    epochs=60,  # long enough that a run cannot end before it is killed
     batch_size=32,
     optimizer="adamw",
     learning_rate=2e-3,
@@ -33,7 +33,7 @@ def make_fabric() -> Fabric:
 
 
 def train_tiny(folder: Path) -> run.Run:
-    """16 epochs of six steps on the embedded digits."""
+    """Sixty epochs of six steps on the embedded digits."""
     run.make_fabric = make_fabric
     splits = load("mnist", "embedded")
     few = Splits(splits.train, *(part.subset(torch.arange(50)) for part in splits[1:]))
