@@ -31,19 +31,22 @@ def execute(
     layout: Layout,
     *,
     force: bool = False,
+    publish: bool = False,
     timeout: int | None = None,
     reporter: Reporter | None = None,
 ) -> list[Outcome]:
     """Execute each chapter of `scripts` whose run is not kept, or each of them with `force`.
 
+    With `publish` a run joins the published edition whatever its profile, which its page tells.
     `timeout` is in seconds a cell. A chapter that fails is reported and keeps nothing; the others
     go on.
     """
-    reporter = reporter or Reporter()
+    job = _Job(settings, layout, force, publish, timeout, reporter or Reporter())
+    reporter = job.reporter
     outcomes = []
     for path in scripts:
         try:
-            outcome = _chapter(path, settings, layout, force, timeout, reporter)
+            outcome = _chapter(path, job)
         except InternalsError as error:
             outcome = Outcome(path.stem, "failed", str(error))
         if outcome.status == "failed":
@@ -52,20 +55,27 @@ def execute(
     return outcomes
 
 
-def _chapter(
-    path: Path,
-    settings: Settings,
-    layout: Layout,
-    force: bool,
-    timeout: int | None,
-    reporter: Reporter,
-) -> Outcome:
+@dataclass(frozen=True)
+class _Job:
+    """What all chapters of one call share."""
+
+    settings: Settings
+    layout: Layout
+    force: bool
+    publish: bool
+    timeout: int | None
+    reporter: Reporter
+
+
+def _chapter(path: Path, job: _Job) -> Outcome:
+    settings, layout = job.settings, job.layout
     script = read_script(path)
     key = key_of(script, settings)
-    if not force and has_run(layout, settings.profile, script.name, key):
-        reporter.fresh(script.name)
+    kept = has_run(layout, settings.profile, script.name, key, publish=job.publish)
+    if kept and not job.force:
+        job.reporter.fresh(script.name)
         return Outcome(script.name, "fresh")
-    failure, seconds = _run(script, settings, layout, timeout, reporter)
+    failure, seconds = _run(script, job)
     failed = layout.failed(settings.profile, script.name)
     if failure:
         import nbformat
@@ -75,13 +85,11 @@ def _chapter(
     failed.unlink(missing_ok=True)
     # A data set that was downloaded by the run itself has another fingerprint than before.
     key = key.with_data(data_part(script, settings))
-    _keep(script, key, settings, layout, seconds, reporter)
+    _keep(script, key, job, seconds)
     return Outcome(script.name, "executed")
 
 
-def _run(
-    script: Script, settings: Settings, layout: Layout, timeout: int | None, reporter: Reporter
-) -> tuple[str, dict[int, float]]:
+def _run(script: Script, job: _Job) -> tuple[str, dict[int, float]]:
     """Execute the script's notebook in place; return the failure's line, or "", and the times."""
     from internals.book.failure import describe
     from internals.book.kernel import Watch, run_cells
@@ -89,9 +97,9 @@ def _run(
     environment = {
         "INTERNALS_EXECUTING": "1",
         "INTERNALS_CHAPTER": script.name,
-        "INTERNALS_PROFILE": settings.profile,
-        "INTERNALS_DATA_MODE": settings.data,
-        "INTERNALS_SEED": str(settings.seed),
+        "INTERNALS_PROFILE": job.settings.profile,
+        "INTERNALS_DATA_MODE": job.settings.data,
+        "INTERNALS_SEED": str(job.settings.seed),
         "MPLBACKEND": "agg",
     }
     started: dict[int, float] = {}
@@ -101,43 +109,37 @@ def _run(
     def start(index: int) -> None:
         started[index] = time.perf_counter()
         if index in cells:
-            reporter.cell(cells.index(index) + 1, len(cells), script.first_lines[index])
+            job.reporter.cell(cells.index(index) + 1, len(cells), script.first_lines[index])
 
     def end(index: int) -> None:
         seconds[index] = time.perf_counter() - started[index]
-        reporter.cell_ended(seconds[index])
+        job.reporter.cell_ended(seconds[index])
 
-    with reporter.chapter(script.name, settings.profile):
+    with job.reporter.chapter(script.name, job.settings.profile):
         try:
-            watch = Watch(start, end, reporter.printed)
-            run_cells(script.notebook, layout.root, environment, timeout, watch)
+            watch = Watch(start, end, job.reporter.printed)
+            run_cells(script.notebook, job.layout.root, environment, job.timeout, watch)
         except Exception as error:  # nbclient's errors share no base, a kernel may fail in any way
             at = max(started, default=0)
             return describe(script, script.notebook, error, at), seconds
     return "", seconds
 
 
-def _keep(
-    script: Script,
-    key: Key,
-    settings: Settings,
-    layout: Layout,
-    seconds: dict[int, float],
-    reporter: Reporter,
-) -> None:
+def _keep(script: Script, key: Key, job: _Job, seconds: dict[int, float]) -> None:
     """Store notebook, pictures and `run.json` as one new folder."""
     import nbformat
 
     from internals.book.outputs import harvest
 
-    folder = layout.run_folder(settings.profile, script.name, key.digest)
+    profile = job.settings.profile
+    folder = job.layout.run_folder(profile, script.name, key.digest, publish=job.publish)
     with new_folder(folder) as draft:
         found = harvest(script.notebook, draft, script.places)
         record = {
             "chapter": script.name,
             "key": key.digest,
             "source_key": key.source_digest,
-            **asdict(settings),
+            **asdict(job.settings),
             **{name: dict(part) for name, part in asdict(key).items()},
             "commit": commit(),
             "machine": machine(),
@@ -152,10 +154,11 @@ def _keep(
         }
         write_atomically(draft / f"{script.name}.ipynb", nbformat.writes(script.notebook))
         write_atomically(draft / RECORD, json.dumps(record, indent=1, sort_keys=True) + "\n")
-    prune(layout, settings.profile, script.name, keep=key.digest)
+    if not job.publish:
+        prune(job.layout, profile, script.name, keep=key.digest)
     for place, text in found.stderr:
-        reporter.warning(place, text)
-    reporter.kept(script.name, folder, record["seconds"])
+        job.reporter.warning(place, text)
+    job.reporter.kept(script.name, folder, record["seconds"])
 
 
 def key_matrix(scripts: list[Path], settings: Settings) -> list[dict[str, str]]:

@@ -48,9 +48,9 @@ class Layout:
         """The folder of a chapter's runs at `profile`, one sub-folder a key."""
         return self.build(profile) / "chapters" / chapter
 
-    def run_folder(self, profile: str, chapter: str, key: str) -> Path:
+    def run_folder(self, profile: str, chapter: str, key: str, *, publish: bool = False) -> Path:
         """Where a run is kept; the published edition has one place a chapter, whatever its key."""
-        if profile == PUBLISHED:
+        if publish or profile == PUBLISHED:
             return self.edition / chapter
         return self.store(profile, chapter) / key
 

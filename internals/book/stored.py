@@ -57,9 +57,9 @@ def read_run(folder: Path) -> Run | None:
     return Run(folder, record)
 
 
-def has_run(layout: Layout, profile: str, chapter: str, key: Key) -> bool:
+def has_run(layout: Layout, profile: str, chapter: str, key: Key, *, publish: bool = False) -> bool:
     """Whether a run under exactly this `key` is kept."""
-    run = read_run(layout.run_folder(profile, chapter, key.digest))
+    run = read_run(layout.run_folder(profile, chapter, key.digest, publish=publish))
     return run is not None and run.record["key"] == key.digest
 
 

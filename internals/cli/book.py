@@ -38,6 +38,10 @@ def execute(
     data: DataOption = "auto",
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Execute even what is fresh.")] = False,
+    publish: Annotated[
+        bool,
+        typer.Option("--publish", help="Keep the run in the published edition at any profile."),
+    ] = False,
     timeout: Annotated[
         int | None, typer.Option(min=1, help="Seconds a cell may take; no limit if left out.")
     ] = None,
@@ -56,7 +60,9 @@ def execute(
     if keys:
         typer.echo(json.dumps(key_matrix(scripts, settings)))
         return
-    outcomes = execute_chapters(scripts, settings, layout, force=force, timeout=timeout)
+    outcomes = execute_chapters(
+        scripts, settings, layout, force=force, publish=publish, timeout=timeout
+    )
     if all(outcome.status == "fresh" for outcome in outcomes):
         typer.echo(f"Every chapter is fresh at {profile}; --force executes it again.")
     if any(outcome.status == "failed" for outcome in outcomes):

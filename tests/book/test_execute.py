@@ -139,6 +139,26 @@ def test_the_published_edition_is_replaced_whole_and_only_by_a_full_run(
     assert kernels == ["01_fine", "01_fine"]
 
 
+def test_a_quick_run_joins_the_published_edition_only_when_asked_to(
+    tmp_path: Path, kernels: list[str]
+) -> None:
+    layout = copy_book(tmp_path)
+    [path] = layout.find(["01_fine"])
+    script = read_script(path)
+    assert execute([path], QUICK, layout)[0].status == "executed"
+    assert latest(layout, "full", script)[1] is Status.MISSING
+    assert execute([path], QUICK, layout, publish=True)[0].status == "executed"
+    run, status = latest(layout, "full", script)
+    assert run and status is Status.FRESH
+    assert (run.folder, run.record["profile"]) == (layout.edition / "01_fine", "quick")
+    assert execute([path], QUICK, layout, publish=True)[0].status == "fresh"
+    full = Settings("full", "auto", 7)
+    assert execute([path], full, layout)[0].status == "executed"
+    replaced = read_run(layout.edition / "01_fine")
+    assert replaced and replaced.record["profile"] == "full"
+    assert len(kernels) == 3
+
+
 def test_an_edition_from_elsewhere_is_fresh_until_its_source_changes(
     tmp_path: Path, kernels: list[str]
 ) -> None:
