@@ -4,9 +4,11 @@ from .bitmap_codes import bitmaps as bitmaps
 from .comparison_grid import comparison as comparison
 from .confusion_matrix import confusion as confusion
 from .connection_grid import connections as connections
+from .dot_columns import dots as dots
 from .error_gallery import gallery as gallery
 from .field_boxes import field as field
 from .filter_sheet import filters as filters
+from .heat_overlays import overlays as overlays
 from .illustration import Illustration as Illustration
 from .layer_maps import LayerMaps as LayerMaps
 from .layer_maps import feature_maps as feature_maps
@@ -16,4 +18,5 @@ from .numerals import percent as percent
 from .panel_rows import panels as panels
 from .paper import on_paper as on_paper
 from .sample_sheet import samples as samples
+from .similarity_matrix import similarity as similarity
 from .table import Table as Table

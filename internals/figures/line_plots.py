@@ -66,7 +66,7 @@ def _number_axes(loss: Axes, accuracy: Axes, logarithmic: bool) -> None:
 
 
 def lines(
-    x: np.ndarray,
+    x: np.ndarray | Mapping[str, np.ndarray],
     functions: Mapping[str, np.ndarray],
     *,
     caption: str,
@@ -75,17 +75,23 @@ def lines(
     ylabel: str = "",
     levels: Mapping[str, float] | None = None,
     marks: Mapping[str, float] | None = None,
+    logarithmic: bool = False,
     height: int = 300,
 ) -> Illustration:
     """The `functions` of `x` in one pair of axes, each named at its right end.
 
-    `levels` are named heights drawn dashed, `marks` named places on the x axis.
+    `x` is one for all, or one for each by its name. `levels` are named heights drawn dashed,
+    `marks` named places on the x axis; with `logarithmic` equal ratios have equal heights.
     """
     plot, heights = Plot(height), dict(levels or {})
     right = WIDTH - room_for([*functions, *heights])
     axes = plot.axes(44, 30 if marks or ylabel else 12, right, height - 42, "")
     inks = dict(zip(functions, CATEGORICAL * (1 + len(functions) // 5), strict=False))
-    ends = _draw(axes, functions, inks, np.asarray(x))
+    if logarithmic:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
+    ends = _draw(axes, functions, inks, x)
     axes.margins(x=0)
     for name, level in heights.items():
         rule(axes, level, MUTED)
@@ -102,13 +108,14 @@ def _draw(
     axes: Axes,
     series: Mapping[str, Sequence[float]] | Mapping[str, np.ndarray],
     inks: Mapping[str, Ink],
-    x: np.ndarray | None = None,
+    x: np.ndarray | Mapping[str, np.ndarray] | None = None,
 ) -> list[Ending]:
     """Draw every series (against the epochs, if there is no `x`) and say where its name belongs."""
     ends: list[Ending] = []
     for name, values in series.items():
         heights = np.asarray(values, dtype=float)
-        places = np.arange(1, len(heights) + 1) if x is None else x
+        mine = x[name] if isinstance(x, Mapping) else x
+        places = np.arange(1, len(heights) + 1) if mine is None else np.asarray(mine)
         dots = "o" if x is None and len(heights) <= DOTS else ""
         axes.plot(places, heights, color=inks[name].light, marker=dots, markersize=points(5))
         finite = heights[np.isfinite(heights)]
