@@ -1,3 +1,5 @@
+from .alignment import centred_alignment as centred_alignment
+from .alignment import gram_matrices as gram_matrices
 from .mining import Images as Images
 from .mining import strongest as strongest
 from .ranking import Strongest as Strongest
