@@ -2,12 +2,12 @@
 
 import io
 
-_LOSSY_QUALITY = 90
+_LOSSY_QUALITY = 84
 _WORTH = 1.4  # lossless may be this much larger than lossy before lossy is chosen
 
 
 def to_webp(png: bytes) -> bytes:
-    """The PNG as WebP: lossless unless that is much larger than quality 90."""
+    """The PNG as WebP: lossless unless that is much larger than lossy."""
     from PIL import Image
 
     with Image.open(io.BytesIO(png)) as picture:

@@ -23,6 +23,7 @@ from internals.figures.palette import (
 from internals.projection.evidence import Evidence
 
 HEADING, LINE, GUTTER, SEPARATION = 22, 13, 16, 16
+STACKED_SLOT = 138  # device pixels: nine such tiles fill a line
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class _Layout:
     @property
     def slot(self) -> int:
         """The room for the longer side of one tile, in device pixels."""
-        return 138 if self.stacked else 224
+        return STACKED_SLOT if self.stacked else 224
 
     @property
     def zoom(self) -> float:
@@ -94,9 +95,9 @@ def panels(
 
     Pieces cut at the image's border keep their place in the receptive field, and the rest is
     paper. Projections of a channel share one signed scale on which 0 is mid grey; patches are
-    shown as they are. Tiles are enlarged by whole numbers. Small tiles are stacked nine a line,
-    large ones stand side by side three a line; `stacked` decides otherwise. Raises `ValueError`
-    for rows of several layers, and for pieces that do not lie within their field.
+    shown as they are. Tiles are enlarged by whole numbers. They are stacked nine a line where that
+    shrinks none, and else stand side by side three a line; `stacked` decides otherwise. Raises
+    `ValueError` for rows of several layers, and for pieces that do not lie within their field.
     """
     sizes = {row.size for row in rows}
     if len(sizes) != 1:
@@ -104,7 +105,7 @@ def panels(
     for row in rows:
         _check(row)
     [size] = sizes
-    stack = max(size) * 3 <= 138 if stacked is None else stacked
+    stack = max(size) <= STACKED_SLOT if stacked is None else stacked
     names = [name for row in rows for name in row.labels]
     lines = max((len(wrap(name, 69, SMALL_PX)) for name in names), default=1)
     inline = all(text_width(name, SMALL_PX) < 16 for name in names)

@@ -1,6 +1,7 @@
 """The strongest units of some channels of a layer, projected and cut out of their images."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -26,6 +27,8 @@ def gather_evidence(
 ) -> list[Evidence]:
     """For each of `channels` of a layer its strongest units, as projections beside their patches.
 
+    Units whose field is larger than the images are shown with the whole image, 0 where they cannot
+    see.
     `found` is what `strongest` found in these `images`; `rule` and `tanh` are those of `project`,
     which says what is raised.
     """
@@ -42,8 +45,19 @@ def gather_evidence(
         mine = [p for p in projections if p.unit.channel == channel]
         # Where no field can be stated, a projection is of the whole image.
         boxes = [field.box(p.unit.row, p.unit.column) if field else p.box for p in mine]
+        if _exceeds(boxes[0], images):
+            # Most of so large a field lies outside: it is the image that is worth the room.
+            mine = [replace(p, pixels=p.full(), box=(0, 0, *p.image_size)) for p in mine]
+            boxes = [p.box for p in mine]
         rows.append(_evidence(images, found, channel, mine, boxes))
     return rows
+
+
+def _exceeds(field: Box, images: ImageSet) -> bool:
+    """Whether `field`, not clipped, is higher or wider than the images."""
+    top, left, bottom, right = field
+    height, width = images.images.shape[2:]
+    return bottom - top > height or right - left > width
 
 
 def _evidence(

@@ -58,3 +58,17 @@ def test_where_no_field_can_be_stated_the_whole_image_is_the_patch():
         [gradient] = torch.autograd.grad(model(pixels)[0, 1, y, x], pixels)
         np.testing.assert_allclose(row.projections[index], gradient[0].numpy(), atol=1e-7)
         np.testing.assert_allclose(row.patches[index], pixels[0].detach().numpy())
+
+
+def test_a_field_larger_than_the_image_is_shown_on_the_whole_image():
+    """A 9 x 9 filter on 7 rows: wherever the unit, the picture is the whole image's gradient."""
+    model, images = nn.Sequential(nn.Conv2d(1, 2, 9, padding=4)), image_set()
+    found = strongest(model, Normalized(images, PLAIN), ["0"], k=4)["0"]
+    [row] = gather_evidence(model, images, PLAIN, found, [1], rule="gradient")
+    assert row.size == (7, 11) and row.offsets == [(0, 0)] * 4
+    for index, number in enumerate(row.images):
+        pixels = (images.images[number : number + 1].float() / 255).requires_grad_()
+        y, x = int(found.row[1, index]), int(found.column[1, index])
+        [gradient] = torch.autograd.grad(model(pixels)[0, 1, y, x], pixels)
+        np.testing.assert_allclose(row.projections[index], gradient[0].numpy(), atol=1e-7)
+        np.testing.assert_allclose(row.patches[index], pixels[0].detach().numpy())
