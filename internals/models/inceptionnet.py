@@ -1,0 +1,148 @@
+"""GoogLeNet (Szegedy et al., "Going Deeper with Convolutions", CVPR 2015), Inception's first form.
+
+Departures of the default form from the paper, each absent from `InceptionNet(paper=True)`:
+
+* batch normalisation follows each convolution, where the paper has none, and takes the place of
+  local response normalisation in the stem;
+* dropout silences half of the last features, where table 1 says 40 %.
+
+In both, the auxiliary heads that the paper trains with are there only when asked for, and the last
+average is over the whole map, which is 7 x 7 for the paper's images of 224 x 224 pixels.
+
+What the paper leaves open: pools pad by one pixel; weights start by Kaiming's rule or, in the
+paper's form, as in Caffe's replication (bvlc_googlenet), which also gives LRN its constants.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from internals.errors import LayerError
+from internals.models.inception_parts import (
+    AuxiliaryHead,
+    BatchNormInception,
+    Inception,
+    caffe_xavier,
+    kaiming_normal,
+)
+
+_MODULES = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
+_CONVOLUTIONS = ("conv1x1", "conv3x3_reduce", "conv3x3", "conv5x5_reduce", "conv5x5", "conv_proj")
+
+
+def _numbered() -> Mapping[str, str]:
+    layers = ["conv1", "conv2", "conv3"]
+    layers += [f"inception{module}.{conv}" for module in _MODULES for conv in _CONVOLUTIONS]
+    return MappingProxyType({f"conv{number}": layer for number, layer in enumerate(layers, 1)})
+
+
+class InceptionLogits(NamedTuple):
+    """What a network with auxiliary heads answers in training: its own logits and the heads'."""
+
+    main: Float[Tensor, "n classes"]
+    auxiliary4a: Float[Tensor, "n classes"]
+    auxiliary4d: Float[Tensor, "n classes"]
+
+
+class InceptionNet(nn.Module):
+    """22 layers with weights, nine Inception modules among them, from an RGB image to logits.
+
+    With `auxiliary` heads, which take images of 224 x 224 pixels, the answer in training mode is an
+    `InceptionLogits`; the paper's loss adds 0.3 times each head's. In evaluation mode, and without
+    heads, it is the logits alone.
+    """
+
+    # The 57 convolutions by their running number, "conv1" to "conv57", six a module in the order
+    # of table 1, and where each is.
+    numbered: ClassVar[Mapping[str, str]] = _numbered()
+
+    def __init__(
+        self, num_classes: int = 10, *, paper: bool = False, auxiliary: bool = False
+    ) -> None:
+        super().__init__()
+        self.paper, self.auxiliary = paper, auxiliary
+        self._add_stem()
+        module = Inception if paper else BatchNormInception
+        self.inception3a = module(192, 64, 96, 128, 16, 32, 32)
+        self.inception3b = module(256, 128, 128, 192, 32, 96, 64)
+        self.maxpool3 = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        self.inception4a = module(480, 192, 96, 208, 16, 48, 64)
+        self.inception4b = module(512, 160, 112, 224, 24, 64, 64)
+        self.inception4c = module(512, 128, 128, 256, 24, 64, 64)
+        self.inception4d = module(512, 112, 144, 288, 32, 64, 64)
+        self.inception4e = module(528, 256, 160, 320, 32, 128, 128)
+        self.maxpool4 = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        self.inception5a = module(832, 256, 160, 320, 32, 128, 128)
+        self.inception5b = module(832, 384, 192, 384, 48, 128, 128)
+        self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
+        self.dropout = nn.Dropout(p=0.4 if paper else 0.5)
+        self.fc = nn.Linear(1024, num_classes)
+        if auxiliary:
+            self.auxiliary4a = AuxiliaryHead(512, num_classes)
+            self.auxiliary4d = AuxiliaryHead(528, num_classes)
+        self._start_weights()
+
+    def _add_stem(self) -> None:
+        self.conv1 = nn.Conv2d(3, 64, kernel_size=7, stride=2, padding=3)
+        if not self.paper:
+            self.bn1 = nn.BatchNorm2d(64)
+        self.relu1 = nn.ReLU(inplace=False)
+        self.maxpool1 = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        if self.paper:
+            self.lrn1 = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
+        self.conv2 = nn.Conv2d(64, 64, kernel_size=1)
+        if not self.paper:
+            self.bn2 = nn.BatchNorm2d(64)
+        self.relu2 = nn.ReLU(inplace=False)
+        self.conv3 = nn.Conv2d(64, 192, kernel_size=3, padding=1)
+        if not self.paper:
+            self.bn3 = nn.BatchNorm2d(192)
+        self.relu3 = nn.ReLU(inplace=False)
+        if self.paper:
+            self.lrn2 = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
+        self.maxpool2 = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+
+    def _start_weights(self) -> None:
+        self.apply(caffe_xavier if self.paper else kaiming_normal)
+        heads = [self.auxiliary4a.fc2, self.auxiliary4d.fc2] if self.auxiliary else []
+        for classifier in [self.fc, *heads]:
+            nn.init.zeros_(classifier.bias)
+
+    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n classes"] | InceptionLogits:
+        x = self._stem(x)
+        x = self.maxpool3(self.inception3b(self.inception3a(x)))
+        maps_4a = self.inception4a(x)
+        maps_4d = self.inception4d(self.inception4c(self.inception4b(maps_4a)))
+        x = self.maxpool4(self.inception4e(maps_4d))
+        x = self.avgpool(self.inception5b(self.inception5a(x)))
+        logits = self.fc(self.dropout(torch.flatten(x, 1)))
+        if self.auxiliary and self.training:
+            return InceptionLogits(logits, self.auxiliary4a(maps_4a), self.auxiliary4d(maps_4d))
+        return logits
+
+    def _stem(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c y x"]:
+        if self.paper:
+            x = self.lrn1(self.maxpool1(self.relu1(self.conv1(x))))
+            x = self.relu2(self.conv2(x))
+            return self.maxpool2(self.lrn2(self.relu3(self.conv3(x))))
+        x = self.maxpool1(self.relu1(self.bn1(self.conv1(x))))
+        x = self.relu2(self.bn2(self.conv2(x)))
+        return self.maxpool2(self.relu3(self.bn3(self.conv3(x))))
+
+    @classmethod
+    def running_number(cls, layer: str) -> int:
+        """The running number of the convolution `layer`: 18 for "inception4a.conv3x3".
+
+        Raises `LayerError` for whatever is none of the 57.
+        """
+        for name, path in cls.numbered.items():
+            if path == layer:
+                return int(name.removeprefix("conv"))
+        raise LayerError(
+            f"{layer!r} is none of the 57 numbered convolutions of {cls.__name__}; "
+            "they are conv1, conv2, conv3 and such as inception4a.conv3x3"
+        )
