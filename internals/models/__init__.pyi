@@ -1,6 +1,14 @@
+from .alexnet import AlexNet as AlexNet
 from .catalogue import MODELS as MODELS
 from .catalogue import build as build
+from .inceptionnet import InceptionNet as InceptionNet
 from .lenet5 import LeNet5 as LeNet5
 from .lenet5_variants import LeNet5Max28 as LeNet5Max28
 from .lenet5_variants import LeNet5Softmax as LeNet5Softmax
 from .lookup import resolve_model as resolve_model
+from .mobilenet import MobileNet as MobileNet
+from .resnet18 import ResNet18 as ResNet18
+from .vgg16 import CONFIGURATIONS as CONFIGURATIONS
+from .vgg16 import VGG as VGG
+from .vgg16 import VGG16 as VGG16
+from .vgg16 import fully_convolutional as fully_convolutional

@@ -16,6 +16,15 @@ MODELS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "lenet5-paper": ("internals.models.lenet5", "LeNet5", {"paper": True}),
     "lenet5-softmax": ("internals.models.lenet5_variants", "LeNet5Softmax", {}),
     "lenet5-28": ("internals.models.lenet5_variants", "LeNet5Max28", {}),
+    "alexnet": ("internals.models.alexnet", "AlexNet", {}),
+    "alexnet-paper": ("internals.models.alexnet", "AlexNet", {"paper": True}),
+    "vgg16": ("internals.models.vgg16", "VGG16", {}),
+    "inceptionnet": ("internals.models.inceptionnet", "InceptionNet", {}),
+    "googlenet-paper": ("internals.models.inceptionnet", "InceptionNet", {"paper": True}),
+    "resnet18": ("internals.models.resnet18", "ResNet18", {}),
+    "resnet18-a": ("internals.models.resnet18", "ResNet18", {"shortcut": "A"}),
+    "plain18": ("internals.models.resnet18", "ResNet18", {"shortcut": "none"}),
+    "mobilenet": ("internals.models.mobilenet", "MobileNet", {}),
 }
 
 

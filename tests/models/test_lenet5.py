@@ -92,7 +92,7 @@ def test_the_28_pixel_form_gives_ten_logits_for_an_unpadded_digit():
     assert rows["linear3"] == (10,)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [name for name in MODELS if name.startswith("lenet5")])
 def test_build_gives_what_the_name_says(name):
     torch.manual_seed(5)
     built = build(name)
