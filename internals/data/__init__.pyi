@@ -1,10 +1,13 @@
 from .images import ImageSet as ImageSet
 from .images import Splits as Splits
 from .loading import load as load
+from .normalization import MeanImage as MeanImage
 from .normalization import Normalization as Normalization
 from .normalization import Normalized as Normalized
 from .picture_folder import PictureFolder as PictureFolder
 from .picture_folder import read_folder as read_folder
+from .pipeline import PIPELINES as PIPELINES
+from .pipeline import Pipeline as Pipeline
 from .published_statistics import IMAGENET as IMAGENET
 from .sources import DATASETS as DATASETS
 from .sources import identify as identify

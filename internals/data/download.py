@@ -4,17 +4,26 @@ import contextlib
 import http.client
 import io
 import os
+import shutil
 import socket
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from internals.data import imagenette_files
 from internals.data.sources import verify_mnist
 from internals.errors import DataError
 from internals.files import new_folder
 
 PATIENCE = 10.0  # seconds after which a host that does not answer counts as unreachable
+
+# The copy whose shorter sides are 320 pixels: its address and MD5, as torchvision has them.
+IMAGENETTE = (
+    "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz",
+    "3df6f0d01a2c9592104656642f5e78a3",
+)
 
 # What a network can do to a transfer; other errors of the system are the disk's.
 _NETWORK = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
@@ -25,31 +34,64 @@ def download(name: str, root: Path) -> None:
 
     Raises `DataError` when no host answers within 10 s or the transfer fails its checksum.
     """
-    if name != "mnist":
+    if name == "mnist":
+        _download_mnist(root)
+    elif name == "imagenette":
+        _download_imagenette(root)
+    else:
         raise DataError(f"no download is known for data set {name!r}")
+
+
+def _download_mnist(root: Path) -> None:
     from torchvision.datasets import MNIST
 
-    if not any(answers(mirror) for mirror in MNIST.mirrors):
-        raise DataError(
-            f"MNIST cannot be downloaded: none of {', '.join(MNIST.mirrors)} answers within "
-            f"{PATIENCE:.0f} s; set INTERNALS_DATA to a folder with MNIST/raw/*, "
-            "or use --data embedded"
-        )
+    _require_answer("MNIST", MNIST.mirrors, "MNIST/raw/*")
     with new_folder(root / "MNIST") as draft:
-        try:
-            with _patience(), contextlib.redirect_stdout(io.StringIO()):
-                MNIST(str(draft), download=True)
-        except (RuntimeError, *_NETWORK) as error:
-            reason = " ".join(str(error).split())  # torchvision's is on several lines
-            raise DataError(
-                f"MNIST's download failed: {reason}; try `internals data fetch mnist` again, "
-                "or use --data embedded"
-            ) from error
+        with _transfer("MNIST"):
+            MNIST(str(draft), download=True)
         os.replace(draft / "MNIST" / "raw", draft / "raw")
         (draft / "MNIST").rmdir()
         for archive in (draft / "raw").glob("*.gz"):
             archive.unlink()
     verify_mnist(root)
+
+
+def _download_imagenette(root: Path) -> None:
+    from torchvision.datasets.utils import download_and_extract_archive
+
+    address, md5 = IMAGENETTE
+    _require_answer("Imagenette", [address], "imagenette2/train and val")
+    folder = root / "imagenette2-320"
+    with new_folder(folder) as draft:
+        with _transfer("Imagenette"):
+            download_and_extract_archive(address, draft, md5=md5, remove_finished=True)
+        for split in imagenette_files.SPLITS:
+            os.replace(draft / folder.name / split, draft / split)
+        shutil.rmtree(draft / folder.name)
+    imagenette_files.fingerprint(folder)
+
+
+def _require_answer(name: str, addresses: Sequence[str], files: str) -> None:
+    if not any(answers(address) for address in addresses):
+        raise DataError(
+            f"{name} cannot be downloaded: none of {', '.join(addresses)} answers within "
+            f"{PATIENCE:.0f} s; set INTERNALS_DATA to a folder with {files}, "
+            "or use --data embedded"
+        )
+
+
+@contextlib.contextmanager
+def _transfer(name: str) -> Iterator[None]:
+    """What can go wrong with torchvision's transfer of `name`, as one line."""
+    try:
+        with _patience(), contextlib.redirect_stdout(io.StringIO()):
+            yield
+    except (RuntimeError, *_NETWORK) as error:
+        reason = " ".join(str(error).split())  # torchvision's is on several lines
+        raise DataError(
+            f"{name}'s download failed: {reason}; try `internals data fetch {name.lower()}` again, "
+            "or use --data embedded"
+        ) from error
 
 
 def answers(address: str) -> bool:
@@ -75,7 +117,7 @@ def answers(address: str) -> bool:
 
 
 @contextlib.contextmanager
-def _patience():
+def _patience() -> Iterator[None]:
     """Bound every wait of the download, whose own code sets no limit."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(PATIENCE)

@@ -13,17 +13,23 @@ from internals.errors import DataError
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Labelled images as they were recorded: `images` uint8 (N, C, H, W), `labels` int64 (N,)."""
+    """Labelled images as they were recorded: `images` uint8 (N, C, H, W), `labels` int64 (N,).
+
+    `files` are the names of the files that the images come from, where they come from files.
+    """
 
     images: UInt8[Tensor, "images channels height width"]
     labels: Int64[Tensor, " images"]
     class_names: tuple[str, ...]
     name: str
     fingerprint: str
+    files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):
             raise DataError(f"{self.name}: {len(self.images)} images but {len(self.labels)} labels")
+        if self.files and len(self.files) != len(self.images):
+            raise DataError(f"{self.name}: {len(self.images)} images but {len(self.files)} files")
         if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(
             self.class_names
         ):
@@ -35,12 +41,17 @@ class ImageSet:
         return len(self.images)
 
     def subset(self, indices: Int64[Tensor, " chosen"], name: str | None = None) -> "ImageSet":
-        """The images at `indices`, in that order; image ids then count within the subset."""
+        """The images at `indices`, in that order; image ids then count within the subset.
+
+        Images that follow one another are not copied: both sets then share their memory.
+        """
+        rows = _slice_or_indices(indices, len(self))
         return replace(
             self,
-            images=self.images[indices],
-            labels=self.labels[indices],
+            images=self.images[rows],
+            labels=self.labels[rows],
             name=name or self.name,
+            files=tuple(self.files[index] for index in indices.tolist()) if self.files else (),
         )
 
     def padded(self, margin: int) -> "ImageSet":
@@ -66,6 +77,14 @@ class Splits(NamedTuple):
     train: ImageSet
     validation: ImageSet
     test: ImageSet
+
+
+def _slice_or_indices(indices: Int64[Tensor, " chosen"], count: int) -> slice | Tensor:
+    """A slice where `indices` below `count` are consecutive: what it takes is a view."""
+    if not len(indices) or not bool((indices.diff() == 1).all()):
+        return indices
+    first, last = int(indices[0]), int(indices[-1])
+    return slice(first, last + 1) if 0 <= first <= last < count else indices
 
 
 def _stratified(

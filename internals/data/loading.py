@@ -1,39 +1,59 @@
 """One call from a name to images."""
 
-from pathlib import Path
-
 from internals.data.images import ImageSet, Splits
-from internals.data.sources import resolve
+from internals.data.sources import Source, resolve
 from internals.errors import DataError
 
 _HELD_OUT = 12  # one training image in twelve chooses epochs: 5,000 of MNIST's 60,000
+_FIELD = 28  # MNIST's side in pixels
+_SIZES = {"mnist": 32, "digits": 32, "imagenette": 256, "shapes": 256}
 
 
-def load(name: str, mode: str = "auto", *, size: int = 32, seed: int = 0) -> Splits:
-    """Load the data set `name` ("mnist", or its stand-in "digits") and say which was used.
+def load(name: str, mode: str = "auto", *, size: int | None = None, seed: int = 0) -> Splits:
+    """Load "mnist" or "imagenette", or a stand-in, "digits" or "shapes"; say which was used.
 
-    `mode` is "auto" (real, else the embedded stand-in), "real" or "embedded". Digits come in a
-    28 x 28 field; `size` 32 pads it with background, as the paper did. A stratified twelfth of the
-    training images, chosen by `seed`, is held out for validation. Raises `DataError` when the data
-    are missing, damaged or unknown.
+    `mode` is "auto" (real, else the embedded stand-in), "real" or "embedded". The images are
+    `size` pixels a side: digits come in a 28 x 28 field, padded with background to 32 unless told
+    otherwise, as the paper did; photographs and shapes are 256 wide unless told otherwise. A
+    stratified twelfth of the training images, chosen by `seed`, is held out for validation.
+    Raises `DataError` when the data are missing, damaged or unknown, `OutputError` when decoded
+    images cannot be kept.
     """
-    if size < 28 or size % 2:
-        raise DataError(f"size={size} cannot hold the 28 x 28 digits evenly; use 28 or 32")
     source = resolve(name, mode)
-    train, test = _read(source.name, source.root, source.fingerprint)
-    margin = (size - 28) // 2
+    side = _SIZES[source.name] if size is None else size
+    if source.name in ("mnist", "digits"):
+        train, test = _digits(source, side)
+    else:
+        train, test = _pictures(source, side)
     rest, validation = train.hold_out(len(train) // _HELD_OUT, seed)
     print(
         f"Data: {len(rest):,} + {len(validation):,} of {train.name}, {len(test):,} of {test.name}"
     )
-    return Splits(rest.padded(margin), validation.padded(margin), test.padded(margin))
+    return Splits(rest, validation, test)
 
 
-def _read(name: str, root: Path | None, fingerprint: str) -> tuple[ImageSet, ImageSet]:
-    if root is None:
+def _digits(source: Source, size: int) -> tuple[ImageSet, ImageSet]:
+    if size < _FIELD or size % 2:
+        raise DataError(f"size={size} cannot hold the 28 x 28 digits evenly; use 28 or 32")
+    if source.root is None:
         from internals.data.digits import digits
 
-        return digits(fingerprint)
-    from internals.data.mnist import mnist
+        train, test = digits(source.fingerprint)
+    else:
+        from internals.data.mnist import mnist
 
-    return mnist(root, fingerprint)
+        train, test = mnist(source.root, source.fingerprint)
+    margin = (size - _FIELD) // 2
+    return train.padded(margin), test.padded(margin)
+
+
+def _pictures(source: Source, size: int) -> tuple[ImageSet, ImageSet]:
+    if size < 1:
+        raise DataError(f"size={size} is no side of a picture; use 1 or more")
+    if source.root is None:
+        from internals.data.shapes import shapes
+
+        return shapes(source.fingerprint, size)
+    from internals.data.imagenette import imagenette
+
+    return imagenette(source.root, source.fingerprint, size)

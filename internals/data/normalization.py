@@ -1,12 +1,17 @@
 """Pixels to a network's input range and back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import sqrt
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Real
 from torch import Tensor
+from torch.nn import functional
 
+from internals.data.colour_statistics import ColourSums, blocks
 from internals.data.images import ImageSet
+from internals.data.resampling import Windows, centre_offset, crop
+from internals.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -18,16 +23,21 @@ class Normalization:
 
     @classmethod
     def fit(cls, images: ImageSet) -> "Normalization":
-        """Zero mean and unit variance a channel over all pixels of `images`."""
-        means, stds = [], []
-        for channel in range(images.images.shape[1]):
-            # A histogram gives exact moments of any number of uint8 pixels in little memory.
-            counts = torch.bincount(images.images[:, channel].flatten(), minlength=256).double()
-            values = torch.arange(256, dtype=torch.float64) / 255
-            mean = (counts * values).sum() / counts.sum()
-            means.append(mean.item())
-            stds.append(((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt().item())
-        return cls(tuple(means), tuple(stds))
+        """Zero mean and unit variance a channel over all pixels of `images`, exactly.
+
+        Raises `DataError` when there is no image, or a channel is one flat colour.
+        """
+        found = ColourSums.of(images)
+        variances = found.covariance().diagonal().tolist()
+        if 0 in variances:
+            raise DataError(
+                f"channel {variances.index(0)} of {images.name} has one value in all pixels, "
+                "which no scale brings to unit variance; give other images"
+            )
+        return cls(
+            tuple(total / (255 * found.pixels) for total in found.sums),
+            tuple(sqrt(variance) for variance in variances),
+        )
 
     @classmethod
     def from_range(cls, black: float, white: float) -> "Normalization":
@@ -35,34 +45,115 @@ class Normalization:
         return cls((-black / (white - black),), (1 / (white - black),))
 
     def apply(
-        self, pixels: UInt8[Tensor, "images channels height width"]
+        self, pixels: Real[Tensor, "images channels height width"]
     ) -> Float[Tensor, "images channels height width"]:
-        """Bytes to the network's input."""
-        mean, std = self._shaped(pixels)
-        return pixels.float().div_(255).sub_(mean).div_(std)
+        """Bytes, or real numbers on the same 0..255 scale, to the network's input."""
+        return self.apply_(_floats(pixels))
+
+    def apply_(
+        self, pixels: Float[Tensor, "images channels height width"]
+    ) -> Float[Tensor, "images channels height width"]:
+        """The same as `apply` in place, for real numbers in 0..255."""
+        both = list(zip(self.mean, self.std, strict=True))
+        scale = pixels.new_tensor([1 / (255 * std) for _, std in both]).view(-1, 1, 1)
+        shift = pixels.new_tensor([-mean / std for mean, std in both]).view(-1, 1, 1)
+        return pixels.mul_(scale).add_(shift)
 
     def invert(
         self, inputs: Float[Tensor, "*images channels height width"]
     ) -> Float[Tensor, "*images channels height width"]:
         """The network's input back to pixel values, 0 for black and 1 for white."""
-        mean, std = self._shaped(inputs)
+        mean = torch.tensor(self.mean, device=inputs.device).view(-1, 1, 1)
+        std = torch.tensor(self.std, device=inputs.device).view(-1, 1, 1)
         return inputs * std + mean
 
-    def _shaped(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        mean = torch.tensor(self.mean, device=like.device).view(-1, 1, 1)
-        std = torch.tensor(self.std, device=like.device).view(-1, 1, 1)
-        return mean, std
+
+@dataclass(frozen=True, eq=False)
+class MeanImage:
+    """The map pixel / 255 - mean, a mean for each pixel of the square that images are cut from.
+
+    Nothing is divided by: only the mean activity is subtracted (Krizhevsky et al. 2012, section
+    2). `image` (unit: 0..1) is the mean as it was measured; `side` the square's side where the map
+    is used, to which the mean is resized as images are. Smaller inputs are taken for the square's
+    centre.
+    """
+
+    image: Float[Tensor, "channels height width"]
+    side: int
+    _there: dict[torch.device, Tensor] = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    def fit(cls, images: ImageSet, side: int) -> "MeanImage":
+        """The mean of `images` pixel by pixel; raises `DataError` when there is none."""
+        if not len(images):
+            raise DataError(f"{images.name} holds no image to take the mean of; load some")
+        total = torch.zeros(images.images.shape[1:], dtype=torch.int64)
+        for block in blocks(images):
+            total += block.sum(dim=0, dtype=torch.int32)  # exact: a block holds few images
+        return cls((total.double() / (255 * len(images))).float(), side)
+
+    def apply(
+        self, pixels: Real[Tensor, "images channels height width"]
+    ) -> Float[Tensor, "images channels height width"]:
+        """Central squares, bytes or real numbers in 0..255, to the network's input."""
+        return _floats(pixels).div_(255).sub_(self._centre(pixels))
+
+    def apply_at_(
+        self, pixels: Float[Tensor, "images channels height width"], windows: Windows
+    ) -> Float[Tensor, "images channels height width"]:
+        """In place, what `windows` cut out of the square (unit: 0..255): the mean is cut alike."""
+        whole = self._on(pixels.device).expand(len(pixels), -1, -1, -1)
+        return pixels.div_(255).sub_(crop(whole, windows, pixels.shape[-1]))
+
+    def invert(
+        self, inputs: Float[Tensor, "*images channels height width"]
+    ) -> Float[Tensor, "*images channels height width"]:
+        """The network's input back to pixel values, 0 for black and 1 for white."""
+        return inputs + self._centre(inputs)
+
+    def _centre(self, like: Tensor) -> Tensor:
+        height, width = like.shape[-2:]
+        if max(height, width) > self.side:
+            raise DataError(
+                f"a {height} x {width} input is larger than the mean image of side {self.side}; "
+                "give images of that side or their centre"
+            )
+        top, left = centre_offset(self.side, height), centre_offset(self.side, width)
+        return self._on(like.device)[:, top : top + height, left : left + width]
+
+    def _on(self, device: torch.device) -> Tensor:
+        """The mean at `side`, brought to each device once."""
+        if device not in self._there:
+            size = (self.side, self.side)
+            fits = tuple(self.image.shape[1:]) == size
+            image = (
+                self.image
+                if fits
+                else functional.interpolate(
+                    self.image[None], size, mode="bilinear", antialias=True
+                )[0]
+            )
+            self._there[device] = image.to(device)
+        return self._there[device]
+
+
+InputMap = Normalization | MeanImage
 
 
 @dataclass(frozen=True)
 class Normalized:
-    """An `ImageSet` seen through a `Normalization`, a slice at a time: what a network is fed."""
+    """An `ImageSet` seen through an `InputMap`, a slice at a time: what a network is fed."""
 
     source: ImageSet
-    normalization: Normalization
+    normalization: InputMap
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, index: slice | Tensor) -> Float[Tensor, "images channels height width"]:
         return self.normalization.apply(self.source.images[index])
+
+
+def _floats(pixels: Tensor) -> Tensor:
+    """A copy as real numbers, single precision where they were whole."""
+    return pixels.to(pixels.dtype if pixels.is_floating_point() else torch.float32, copy=True)

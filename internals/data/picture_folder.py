@@ -3,17 +3,14 @@
 import hashlib
 import os
 import sys
-import warnings
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from internals.data.images import ImageSet
-from internals.environment import cores
+from internals.data.picture_decoding import decode_all, reason
 from internals.errors import DataError
 from internals.progress import Progress
 
@@ -21,8 +18,6 @@ SUFFIXES = tuple(
     """.avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff
     .webp""".split()
 )
-# Not everything that Pillow opens: to read some formats (EPS) it starts other programs.
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
 
 
 class PictureFolder(NamedTuple):
@@ -50,10 +45,11 @@ def read_folder(
     if not files:
         raise DataError(f"{root} holds no pictures; looked for {', '.join(SUFFIXES)}")
     pixels = np.empty((len(files), 1 if grey else 3, size, size), np.uint8)
-    failures = _decode_all(files, pixels)
+    with Progress("reading", len(files), "picture", quiet=10) as bar:
+        failures = decode_all(files, pixels, bar)
     names = [file.relative_to(root).as_posix() for file in files]
-    for number, reason in failures.items():
-        print(f"skipped {names[number]}: {reason}", file=sys.stderr)
+    for number, error in failures.items():
+        print(f"skipped {names[number]}: {reason(error)}", file=sys.stderr)
     kept = [number for number in range(len(files)) if number not in failures]
     if not kept:
         raise DataError(f"none of the {len(files)} pictures in {root} can be decoded")
@@ -91,50 +87,6 @@ def _spread(files: list[Path], limit: int | None) -> list[Path]:
     if limit is None or len(files) <= limit:
         return files
     return [files[index * len(files) // limit] for index in range(limit)]
-
-
-def _decode_all(files: list[Path], pixels: np.ndarray) -> dict[int, str]:
-    """Fill `pixels` (n, c, h, w) from `files`; the numbers of those that failed, and why."""
-    Image.init()  # here and once, not in several threads at a time
-
-    def decode(number: int) -> str | None:
-        try:
-            pixels[number] = _decode(files[number], *pixels.shape[1:3])
-        except UnidentifiedImageError:
-            return "not a picture of any kind that can be read"
-        except Exception as error:  # whatever a decoder trips over: it is said, and it is one file
-            return " ".join(str(error).split()) or type(error).__name__
-        return None
-
-    failures = {}
-    with (
-        warnings.catch_warnings(),
-        ThreadPoolExecutor(cores()) as pool,
-        Progress("reading", len(files), "picture", quiet=10) as bar,
-    ):
-        # Pillow warns of large pictures and odd metadata; what it can read is good enough here.
-        warnings.simplefilter("ignore")
-        for number, reason in enumerate(pool.map(decode, range(len(files)))):
-            if reason is not None:
-                failures[number] = reason
-            bar.advance()
-    return failures
-
-
-def _decode(file: Path, channels: int, size: int) -> np.ndarray:
-    """One picture, (channels, size, size) bytes."""
-    with Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN]) as opened:
-        # A large JPEG can be decoded at a fraction of its size, here no less than twice ours.
-        opened.draft(None, (2 * size, 2 * size))
-        image = ImageOps.exif_transpose(opened)
-    if image.mode.startswith("I"):  # 16 bits, which Pillow would clip to 8
-        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    image = image.convert("L" if channels == 1 else "RGB")
-    square = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
-    return np.atleast_3d(np.asarray(square)).transpose(2, 0, 1)
 
 
 def _labelled(root: Path, files: tuple[str, ...], pixels: np.ndarray) -> ImageSet:

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import platformdirs
 
+from internals.data import imagenette_files, shapes_identity
+from internals.environment import build_folder
 from internals.errors import DataError, OutputError
 from internals.files import write_atomically
 
 MODES = ("auto", "real", "embedded")
-DATASETS = {"mnist": "digits"}  # each data set and its embedded stand-in
+DATASETS = {"mnist": "digits", "imagenette": "shapes"}  # each data set and its embedded stand-in
 
 # The four files of MNIST as torchvision unpacks them: size in bytes, MD5.
 MNIST_FILES = {
@@ -27,7 +29,6 @@ MNIST_FILES = {
     "t10k-images-idx3-ubyte": (7_840_016, "2646ac647ad5339dbf082846283269ea"),
     "t10k-labels-idx1-ubyte": (10_008, "27ae3e4e09519cfbb04c329615203637"),
 }
-_FOLDERS = {"mnist": "MNIST"}  # how each data set's folder is called inside a data folder
 _RETRY_SECONDS = 3600
 
 
@@ -73,9 +74,15 @@ def resolve(name: str, mode: str = "auto") -> Source:
 
 
 def on_disk(name: str) -> Source | None:
-    """The verified data set in `INTERNALS_DATA` or the cache folder; None where neither has it."""
+    """The data set in `INTERNALS_DATA` or the cache folder; None where neither has it.
+
+    Raises `DataError` when its files are damaged (MNIST) or incomplete.
+    """
     for folder in _folders():
-        if (folder / _FOLDERS[name]).exists():
+        if name == "imagenette":
+            if root := imagenette_files.folder_in(folder):
+                return Source(name, root, imagenette_files.fingerprint(root))
+        elif (folder / "MNIST").exists():
             return Source(name, folder, verify_mnist(folder))
     return None
 
@@ -83,6 +90,18 @@ def on_disk(name: str) -> Source | None:
 def cache_folder() -> Path:
     """The user's cache folder for downloaded data."""
     return Path(platformdirs.user_cache_dir("cnn-internals")) / "data"
+
+
+def decoded_folders() -> tuple[Path, Path]:
+    """Where decoded images are kept: beside the downloads, else below the build folder."""
+    return cache_folder() / "decoded", build_folder() / "decoded"
+
+
+def decoded_files(name: str) -> list[Path]:
+    """The files in which images of the data set `name` are kept decoded, of today or before."""
+    return [
+        path for folder in decoded_folders() for path in sorted(folder.glob(f"{name}-*.pixels"))
+    ]
 
 
 def verify_mnist(root: Path) -> str:
@@ -120,17 +139,18 @@ def _folders() -> list[Path]:
         folder = Path(named).expanduser()
         if not folder.is_dir():
             raise DataError(f"INTERNALS_DATA={named} is not a folder; correct it, or unset it")
-        known = ["MNIST", "imagenette2*"]
-        if not any(next(folder.glob(pattern), None) for pattern in known):
+        if not (folder / "MNIST").exists() and not imagenette_files.folder_in(folder):
             raise DataError(
-                f"INTERNALS_DATA={named} holds neither {' nor '.join(known)}; "
-                "put MNIST/raw/* there, or unset it to download"
+                f"INTERNALS_DATA={named} holds neither MNIST nor an imagenette2* folder; "
+                "put MNIST/raw/* or imagenette2/train and val there, or unset it to download"
             )
         folders.append(folder)
     return [*folders, cache_folder()]
 
 
 def _embedded(name: str) -> Source:
+    if name == "shapes":
+        return Source(name, None, shapes_identity.fingerprint())
     return Source(name, None, f"{name} scikit-learn {metadata.version('scikit-learn')}")
 
 

@@ -203,6 +203,6 @@ def test_the_time_limit_of_sockets_is_put_back(tiny_facts, monkeypatch):
     assert socket.getdefaulttimeout() == before
 
 
-def test_only_mnist_can_be_downloaded(tmp_path):
+def test_other_data_cannot_be_downloaded(tmp_path):
     with pytest.raises(DataError, match="no download is known for data set 'cifar'"):
         download.download("cifar", tmp_path)

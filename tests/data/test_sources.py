@@ -130,7 +130,7 @@ def test_folders_that_are_none_are_refused(tiny, tmp_path, monkeypatch):
         load("mnist")
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("INTERNALS_DATA", str(tmp_path / "empty"))
-    with pytest.raises(DataError, match="empty holds neither MNIST nor imagenette2"):
+    with pytest.raises(DataError, match="empty holds neither MNIST nor an imagenette2"):
         load("mnist")
 
 
@@ -184,7 +184,9 @@ def test_embedded_never_looks_at_the_folder(tiny, tmp_path, monkeypatch):
 
 
 def test_unknown_names_are_refused_with_the_known():
-    with pytest.raises(DataError, match="unknown data set 'cifar'; known are mnist, digits"):
+    with pytest.raises(
+        DataError, match="unknown data set 'cifar'; known are mnist, imagenette, dig"
+    ):
         load("cifar")
     with pytest.raises(DataError, match="unknown data mode 'best'; choose one of auto, real"):
         load("mnist", "best")
