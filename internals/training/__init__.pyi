@@ -4,6 +4,7 @@ from .checkpoint import save_checkpoint as save_checkpoint
 from .checkpoint import save_weights as save_weights
 from .history import Epoch as Epoch
 from .history import History as History
+from .launching import on_devices as on_devices
 from .loop import train as train
 from .losses import CrossEntropy as CrossEntropy
 from .losses import MapLoss as MapLoss
@@ -12,6 +13,7 @@ from .metrics import evaluate as evaluate
 from .provenance import Provenance as Provenance
 from .recipe import Recipe as Recipe
 from .recipes import RECIPES as RECIPES
+from .recipes import SEED_RECIPES as SEED_RECIPES
 from .recipes import find_recipe as find_recipe
 from .run import Run as Run
 from .run import trained as trained

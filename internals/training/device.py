@@ -7,24 +7,54 @@ from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 
 from internals.environment import cores
+from internals.errors import TrainingError
 
 Precision = Literal["bf16-mixed", "32-true"]
 
 
-def make_fabric() -> Fabric:
+def make_fabric(devices: int | Literal["auto"] = 1) -> Fabric:
     """The fastest device here, in bfloat16 autocast where the hardware multiplies bfloat16.
 
     That is a CUDA GPU since Ampere, or a processor with AVX-512 BF16 or AMX; float32 elsewhere.
+    `devices` above 1 are so many GPUs, or processes that share the cores where there is none;
+    "auto" is all GPUs. Several are launched by `on_devices`, one is ready for use. Raises
+    `TrainingError` when there are not so many.
     """
-    torch.set_num_threads(cores())
-    # The precision is in every run's provenance; Fabric need not announce it as well.
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    fabric = Fabric(accelerator="auto", devices=1, precision=best_precision())
-    fabric.launch()
-    return fabric
+    quieten()
+    count = _count(devices)
+    torch.set_num_threads(max(1, cores() // (1 if torch.cuda.is_available() else count)))
+    precision = best_precision()
+    if count == 1:
+        fabric = Fabric(accelerator="auto", devices=1, precision=precision)
+        fabric.launch()
+        return fabric
+    strategy = DDPStrategy(start_method="spawn")
+    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    return Fabric(accelerator=accelerator, devices=count, strategy=strategy, precision=precision)
+
+
+def quieten() -> None:
+    """Precision and devices are in every run's provenance: Fabric need not announce them."""
+    for name in ("lightning_fabric", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _count(devices: int | Literal["auto"]) -> int:
+    gpus = torch.cuda.device_count()
+    if devices == "auto":
+        return max(1, gpus)
+    if devices < 1:
+        raise TrainingError(f"devices={devices} must be 1 or more, or auto")
+    if gpus and devices > gpus:
+        raise TrainingError(
+            f"devices={devices}, but there are {gpus} GPUs; ask for so many or auto"
+        )
+    if devices > 1 and not gpus and torch.backends.mps.is_available():
+        raise TrainingError(f"devices={devices}, but Apple's GPU is one; leave --devices out")
+    return devices
 
 
 def best_precision() -> Precision:

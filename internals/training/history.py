@@ -6,7 +6,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass: mean training loss and accuracy while it ran, validation after it, seconds."""
+    """One pass: mean training loss and accuracy while it ran, validation after it, seconds.
+
+    `images_per_second` is the speed of training alone, all processes together.
+    """
 
     number: int
     train_loss: float
@@ -15,6 +18,7 @@ class Epoch:
     validation_top1: float
     learning_rate: float
     seconds: float
+    images_per_second: float
 
 
 @dataclass

@@ -10,17 +10,23 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from internals.data.images import ImageSet
-from internals.data.normalization import Normalization
+from internals.data.pipeline import Pipeline
 from internals.errors import CheckpointError, TrainingError
 from internals.progress import Progress
-from internals.training.checkpoint import load_checkpoint, save_checkpoint
+from internals.training.batches import Batches, first, micro_batches
+from internals.training.checkpoint import load_checkpoint, save_checkpoint, tensor_bytes
 from internals.training.device import deterministic
 from internals.training.history import Epoch, History
 from internals.training.losses import Loss, build_loss
 from internals.training.metrics import evaluate
+from internals.training.optimizers import build_optimizer
+from internals.training.ranks import from_first
 from internals.training.recipe import Recipe
+from internals.training.schedule import learning_rate
 
 _CHECK_EVERY = 50  # steps between looks at the losses: a look makes a GPU wait
+_DISK = 5e8  # bytes a second that a slow disk takes
+_SAVING_SHARE = 0.05  # of the time, at most, goes into checkpoints that take it over a second
 
 
 def train(
@@ -32,45 +38,59 @@ def train(
     *,
     seed: int,
     checkpoint: Path,
-) -> History:
+) -> tuple[History, Pipeline]:
     """Train `model` on `images` by `recipe` and leave in it the weights of its best epoch.
 
-    The best epoch is the one with the highest accuracy on `validation`. After every epoch all that
-    a continuation needs is written to `checkpoint`; where that file is there already the run goes
-    on from it, and ends in the same bits as a run that was never interrupted. Raises
-    `TrainingError` when the loss is no number any more, and `CheckpointError` when the checkpoint
-    is damaged or belongs to another run.
+    The best epoch is the one with the highest accuracy on `validation`. Returned are what happened
+    and the pipeline with the statistics of `images`. After every epoch (of those that are over in
+    a wink, after some) all that a continuation needs is written to `checkpoint`; where that file
+    is there already the run goes on from it, and ends in the same bits as a run that was never
+    interrupted. Several processes of one `fabric` share each batch; batch normalisation, as with
+    `micro_batch`, is then over each one's share, and the running statistics, the scores and the
+    files are the first one's. Raises `TrainingError` when the loss is no number any more, and
+    `CheckpointError` when the checkpoint is damaged or belongs to another run.
     """
     run = _Training(model, recipe, images, validation, fabric, seed, checkpoint)
     with deterministic():
         run.resume()
         run.finish()
-    return run.history
+    return run.history, run.pipeline
+
+
+def build_pipeline(recipe: Recipe, images: ImageSet) -> Pipeline:
+    """The pipeline that `recipe` names, with the statistics of `images`, the training split."""
+    if recipe.input_range is not None:
+        return Pipeline.from_range(*recipe.input_range, recipe.size)
+    return Pipeline.fit(recipe.pipeline, images, recipe.size)
 
 
 class _Training:
     def __init__(self, model, recipe, images, validation, fabric, seed, checkpoint) -> None:
-        if recipe.most_images is not None:
-            images = images.subset(torch.arange(min(recipe.most_images, len(images))))
-        self.recipe, self.images, self.validation = recipe, images, validation
-        self.fabric, self.seed, self.checkpoint = fabric, seed, checkpoint
+        images = first(images, recipe.most_images)
+        self.recipe, self.fabric, self.seed, self.checkpoint = recipe, fabric, seed, checkpoint
+        self.images, self.validation = images, first(validation, recipe.most_tested)
         self.loss: Loss = build_loss(recipe)
-        self.normalization = Normalization.from_range(*recipe.input_range)
+        self.pipeline: Pipeline
         self.plain = model.to(memory_format=torch.channels_last)
-        optimizer = _optimizer(recipe, self.plain)
-        self.model, self.optimizer = fabric.setup(self.plain, optimizer)
-        self.pixels = images.images.to(fabric.device)
-        self.labels = images.labels.to(fabric.device)
+        self.model, self.optimizer = fabric.setup(self.plain, build_optimizer(recipe, self.plain))
+        self.batches = Batches(
+            images, recipe.batch_size, seed, fabric.device, fabric.global_rank, fabric.world_size
+        )
         self.history = History()
         self.best: dict[str, Tensor] = {}
         self.epochs = recipe.epochs_on(len(images))
         self.steps = recipe.steps_an_epoch(len(images))
+        self.kept = 0  # the number of the epoch that the checkpoint ends with
+        self.saved_at = time.monotonic()  # when it was written, or the run began
         # Written beside the weights, so that a checkpoint never continues another run.
-        self.identity = repr((recipe, seed, images.fingerprint, len(images), len(validation)))
+        self.identity = repr(
+            (recipe, seed, images.fingerprint, len(images), len(self.validation), fabric.world_size)
+        )
 
     def resume(self) -> None:
-        """Go on where the checkpoint left off, if there is one."""
+        """Go on where the checkpoint left off, if there is one; measure the images if not."""
         if not self.checkpoint.exists():
+            self.pipeline = build_pipeline(self.recipe, self.images)
             return
         state = load_checkpoint(self.checkpoint)
         if state.get("identity") != self.identity:
@@ -78,10 +98,14 @@ class _Training:
                 f"{self.checkpoint} belongs to a run with another recipe, seed or data; "
                 "delete it, or choose another folder"
             )
+        self.pipeline = Pipeline.from_state(
+            self.recipe.pipeline, self.recipe.size, state["statistics"]
+        )
         self.plain.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.history = History.from_rows(state["history"])
-        self.best = state["best"]
+        self.best = state["best"] or self.copied()
+        self.kept = len(self.history.epochs)
 
     def finish(self) -> None:
         """Run the epochs that are left, then put the best weights into the model."""
@@ -91,73 +115,103 @@ class _Training:
             for number in range(done + 1, self.epochs + 1):
                 epoch = self.one_epoch(number, bar)
                 self.history.epochs.append(epoch)
-                if self.history.best is epoch:
-                    self.best = {
-                        k: v.detach().cpu().clone() for k, v in self.plain.state_dict().items()
-                    }
-                save_checkpoint(self.checkpoint, self.state())
+                if self.history.best is epoch and self.fabric.is_global_zero:
+                    self.best = self.copied()
+                from_first(self.fabric, self.save)
                 bar.advance(
                     0,
                     epoch=f"{number}/{self.epochs}",
                     loss=f"{epoch.train_loss:.4f}",
                     validation=f"{epoch.validation_top1:.2%}",
                 )
-        self.plain.load_state_dict(self.best)
+        if self.best:
+            self.plain.load_state_dict(self.best)
 
     def one_epoch(self, number: int, bar: Progress) -> Epoch:
         """One pass over the training images in an order that depends on seed and number only."""
         began = time.monotonic()
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
-        torch.manual_seed(self.seed * 100_003 + number)  # for dropout and augmentation
-        order = torch.randperm(len(self.images), generator=generator).to(self.fabric.device)
+        # For dropout, of which each process has its own.
+        torch.manual_seed(self.seed * 100_003 + number + 1_000_003 * self.fabric.global_rank)
+        pipeline = self.pipeline.at(self.recipe.size_in(number, self.epochs))
         losses = torch.zeros(self.steps, device=self.fabric.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.fabric.device)
+        checked = 0
         self.model.train()
-        for step, batch in enumerate(order.split(self.recipe.batch_size)):
-            loss, right = self.one_step((number - 1) * self.steps + step, batch)
-            losses[step] = loss * len(batch)
+        for step, batch in enumerate(self.batches.order(number)):
+            part, right = self.one_step((number - 1) * self.steps + step, batch, pipeline)
+            losses[step] = part * len(batch)
             correct += right
             bar.advance(silent=True)
-            if step % _CHECK_EVERY == _CHECK_EVERY - 1 or step == self.steps - 1:
-                self.check(losses[: step + 1], number)
-        metrics = evaluate(self.plain, self.loss, self.validation, self.normalization)
-        if not math.isfinite(metrics.loss):  # what the last step of an epoch spoilt shows only here
-            raise self.failure(metrics.loss, f"on the validation images of epoch {number}", number)
+            if step - checked == _CHECK_EVERY - 1 or step == self.steps - 1:
+                self.check(losses, checked, step + 1, number)
+                checked = step + 1
+        speed = len(self.images) / (time.monotonic() - began)
+        loss, top1 = from_first(self.fabric, lambda: self.validate(number))
         return Epoch(
             number=number,
             train_loss=losses.sum().item() / len(self.images),
-            train_top1=correct.item() / len(self.images),
-            validation_loss=metrics.loss,
-            validation_top1=metrics.top1,
+            train_top1=self.added_up(correct).item() / len(self.images),
+            validation_loss=loss,
+            validation_top1=top1,
             learning_rate=self.optimizer.param_groups[0]["lr"],
             seconds=time.monotonic() - began,
+            images_per_second=speed,
         )
 
-    def one_step(self, step: int, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """One update from the images numbered `batch`: their mean loss, and how many were right."""
+    def one_step(self, step: int, batch: Tensor, pipeline: Pipeline) -> tuple[Tensor, Tensor]:
+        """One update from the images numbered `batch`.
+
+        Returned are this process's part of their mean loss, and how many of its share were right.
+        """
+        scores = self.history.column("validation_top1")
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.rate(step, self.epochs * self.steps)
-        inputs = self.normalization.apply(self.pixels[batch])
-        outputs = self.model(inputs.contiguous(memory_format=torch.channels_last))
-        labels = self.labels[batch]
-        loss = self.loss(outputs, labels)
+            group["lr"] = learning_rate(self.recipe, step, self.epochs, self.steps, scores)
+        inputs, labels, weight = self.batches.inputs(
+            batch, pipeline, step // self.steps + 1, step % self.steps
+        )
+        parts = list(micro_batches(inputs, labels, self.recipe.micro_batch))
+        total = torch.zeros((), device=inputs.device)
+        right = torch.zeros((), dtype=torch.int64, device=inputs.device)
         self.optimizer.zero_grad()
-        self.fabric.backward(loss)
+        for number, (part, answers) in enumerate(parts, start=1):
+            # Each process's gradient is sent when it is complete, and their mean is taken.
+            with self.fabric.no_backward_sync(self.model, enabled=number < len(parts)):
+                outputs = self.model(part.contiguous(memory_format=torch.channels_last))
+                loss = self.loss(outputs, answers) * (len(part) * weight)
+                self.fabric.backward(loss * self.fabric.world_size)
+            total += loss.detach()
+            right += (self.loss.scores(outputs).argmax(dim=1) == answers).sum() * (weight > 0)
+        if self.recipe.clip_norm is not None:
+            self.fabric.clip_gradients(
+                self.model, self.optimizer, max_norm=self.recipe.clip_norm, error_if_nonfinite=False
+            )
         self.optimizer.step()
-        right = (self.loss.scores(outputs).argmax(dim=1) == labels).sum()
-        return loss.detach(), right
+        return total, right
 
-    def check(self, losses: Tensor, number: int) -> None:
-        """Stop at once when the loss has become infinite or no number at all."""
-        if bool(losses.isfinite().all()):
-            return
-        step = int((~losses.isfinite()).nonzero()[0])
-        raise self.failure(losses[step].item(), f"at step {step + 1} of epoch {number}", number)
+    def validate(self, number: int) -> tuple[float, float]:
+        """Loss and top-1 on the held-out images, in the precision of training."""
+        with self.fabric.autocast():
+            found = evaluate(self.plain, self.loss, self.validation, self.pipeline)
+        if not math.isfinite(found.loss):  # what the last step of an epoch spoilt shows only here
+            raise self.failure(found.loss, f"on the validation images of epoch {number}")
+        return found.loss, found.top1
 
-    def failure(self, loss: float, where: str, number: int) -> TrainingError:
-        """The error that ends the run in epoch `number`, saying what can still be used."""
+    def added_up(self, numbers: Tensor) -> Tensor:
+        """The sum over all processes."""
+        return self.fabric.all_reduce(numbers, reduce_op="sum")
+
+    def check(self, losses: Tensor, begin: int, end: int, number: int) -> None:
+        """Add up the processes' parts of some losses; stop at once when one is no number."""
+        losses[begin:end] = self.added_up(losses[begin:end].clone())
+        odd = (~losses[:end].isfinite()).nonzero()
+        if len(odd):
+            step = int(odd[0])
+            raise self.failure(losses[step].item(), f"at step {step + 1} of epoch {number}")
+
+    def failure(self, loss: float, where: str) -> TrainingError:
+        """The error that ends the run, saying what can still be used."""
         kept = (
-            f"the last good checkpoint is {self.checkpoint} (epoch {number - 1})"
+            f"the last good checkpoint is {self.checkpoint} (epoch {self.kept})"
             if self.checkpoint.exists()
             else "no epoch was finished, so there is no checkpoint"
         )
@@ -166,24 +220,25 @@ class _Training:
             f"lower learning_rate={self.recipe.learning_rate:g}; {kept}"
         )
 
+    def save(self) -> None:
+        """Write the checkpoint, unless it is large and too little would be lost without it."""
+        state = self.state()
+        seconds = tensor_bytes(state) / _DISK
+        if seconds > 1 and time.monotonic() - self.saved_at < seconds / _SAVING_SHARE:
+            return
+        save_checkpoint(self.checkpoint, state)
+        self.kept, self.saved_at = len(self.history.epochs), time.monotonic()
+
+    def copied(self) -> dict[str, Tensor]:
+        return {k: v.detach().cpu().clone() for k, v in self.plain.state_dict().items()}
+
     def state(self) -> dict[str, Any]:
+        newest = self.history.best is self.history.epochs[-1]
         return {
             "identity": self.identity,
             "model": self.plain.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "history": self.history.to_rows(),
-            "best": self.best,
+            "best": {} if newest else self.best,  # the model's own weights
+            "statistics": self.pipeline.state(),
         }
-
-
-def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            model.parameters(),
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-        )
-    return torch.optim.AdamW(
-        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-    )

@@ -4,14 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
 
 from internals.anatomy.watch import evaluating
 from internals.data.images import ImageSet
-from internals.data.normalization import Normalization
+from internals.data.pipeline import Pipeline
 from internals.training.losses import Loss
 
-_BATCH = 1000
+_PIXELS = 2**21  # of all views in one forward pass: under 2 GiB for the widest network, VGG-16
 
 
 @dataclass(frozen=True)
@@ -36,21 +37,29 @@ class Metrics:
 
 
 def evaluate(
-    model: nn.Module, loss: Loss, images: ImageSet, normalization: Normalization, k: int = 3
+    model: nn.Module,
+    loss: Loss,
+    images: ImageSet,
+    pipeline: Pipeline,
+    *,
+    crops: int = 1,
+    k: int = 3,
 ) -> Metrics:
-    """Score `model` on all of `images`, in float32; the model is left as it was found.
+    """Score `model` on all of `images`, float32 unless in an autocast; it is left as it was found.
 
     The loss is the mean over images; top-k counts an image as right when its class is among the k
-    likeliest.
+    likeliest. With `crops` 10 the posteriors of ten views of each image are averaged, and the
+    scores are those of the mean (Krizhevsky et al. 2012, section 4.1).
     """
     device = next(model.parameters()).device
+    batch = max(1, _PIXELS // (crops * pipeline.size**2))
     total, hits = 0.0, 0
     predicted, confidence = [], []
     with evaluating(model), torch.inference_mode():
-        for start in range(0, len(images), _BATCH):
-            part = slice(start, start + _BATCH)
+        for start in range(0, len(images), batch):
+            part = slice(start, start + batch)
             labels = images.labels[part].to(device)
-            outputs = model(normalization.apply(images.images[part].to(device))).float()
+            outputs = _outputs(model, loss, images.images[part].to(device), pipeline, crops)
             total += loss(outputs, labels).item() * len(labels)
             ranked = loss.scores(outputs).topk(k, dim=1).indices
             hits += int((ranked == labels.unsqueeze(1)).any(dim=1).sum())
@@ -68,3 +77,20 @@ def evaluate(
         predicted=answers.numpy(),
         confidence=torch.cat(confidence).numpy(),
     )
+
+
+def _outputs(
+    model: nn.Module,
+    loss: Loss,
+    pixels: UInt8[Tensor, "n channels side side"],
+    pipeline: Pipeline,
+    crops: int,
+) -> Float[Tensor, "n classes"]:
+    """What the network says of each image: its outputs, or the logarithm of a mean posterior."""
+    views = pipeline.ten_crop(pixels) if crops == 10 else pipeline.evaluation(pixels).unsqueeze(1)
+    inputs = views.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    outputs = model(inputs).float()
+    if crops == 1:
+        return outputs
+    posterior = loss.probabilities(outputs).unflatten(0, (len(pixels), crops)).mean(dim=1)
+    return posterior.clamp_min(torch.finfo(posterior.dtype).tiny).log()

@@ -22,11 +22,13 @@ class Provenance:
     data_fingerprint: str
     code: str
     device: str
+    devices: int
     precision: str
     threads: int
     epochs: int
     best_epoch: int
     seconds: float
+    images_per_second: float
     metrics: dict[str, float]
     versions: dict[str, str]
     python: str

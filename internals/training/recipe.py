@@ -2,13 +2,34 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import ceil, cos, pi
+from math import ceil
+from typing import Any
 
+from internals.data.pipeline import PIPELINES, stored_side
 from internals.errors import TrainingError
 
-OPTIMIZERS = ("adamw", "sgd")
-SCHEDULES = ("constant", "cosine")
+OPTIMIZERS = ("adamw", "sgd", "rmsprop")
+SCHEDULES = ("constant", "cosine", "step", "plateau")
 LOSSES = ("map", "cross-entropy")
+TEST_PRECISIONS = ("float32", "as trained")
+
+# Which fields belong to one choice only: field -> (the field that chooses, its value).
+_BELONGS = {
+    "input_range": ("pipeline", ("range",)),
+    "momentum": ("optimizer", ("sgd", "rmsprop")),
+    "smoothing": ("optimizer", ("rmsprop",)),
+    "epsilon": ("optimizer", ("rmsprop",)),
+    "step_size": ("schedule", ("step",)),
+    "patience": ("schedule", ("plateau",)),
+    "factor": ("schedule", ("step", "plateau")),
+    "rubbish_penalty": ("loss", ("map",)),
+}
+# What says nothing of the method.
+_HOUSEKEEPING = ("paper", "network", "arguments", "least_steps", "most_images", "most_tested")
+# What is no news while it stands at its default.
+_ONLY_WHEN_SET = (
+    "micro_batch", "decay_depthwise", "warm_up", "clip_norm", "sizes", "crops", "test_precision",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -21,32 +42,73 @@ class Recipe:
     batch_size: int  # images an optimiser step
     optimizer: str  # one of OPTIMIZERS
     learning_rate: float  # the highest, for a step of batch_size images
-    loss: str  # one of LOSSES
-    input_range: tuple[float, float]  # what pixel values 0 and 255 become
-    weight_decay: float = 0.0  # decoupled for adamw, a gradient term for sgd
-    momentum: float = 0.9  # of sgd only
-    schedule: str = "cosine"  # one of SCHEDULES: how the learning rate falls to 0
+    loss: str = "cross-entropy"  # one of LOSSES
+    size: int = 224  # side of the network's input in pixels
+    pipeline: str = "mean-std"  # one of PIPELINES: augmentation and input statistics
+    input_range: tuple[float, float] | None = None  # what pixels 0 and 255 become, for "range"
+    weight_decay: float = 0.0  # decoupled for adamw, a gradient term for sgd and rmsprop
+    decay_depthwise: bool = True  # whether weight decay acts on depthwise filters too
+    momentum: float = 0.9  # of sgd and rmsprop
+    smoothing: float = 0.9  # of rmsprop's mean of squared gradients: torch calls it alpha
+    epsilon: float = 1.0  # of rmsprop, added outside the root
+    clip_norm: float | None = None  # the gradient's norm over all weights is cut to this
+    schedule: str = "cosine"  # one of SCHEDULES: how the learning rate falls
+    step_size: int = 1  # epochs after which schedule "step" multiplies the rate by `factor`
+    patience: int = 0  # epochs without a better validation top-1 that "plateau" lets pass
+    factor: float = 0.1  # what "step" and "plateau" multiply the rate by
     warm_up: float = 0.0  # the share of all steps in which the rate rises from 0
+    sizes: tuple[tuple[float, int], ...] = ()  # (share of the epochs, input side) before `size`
+    micro_batch: int | None = None  # images a backward pass at most: gradients are accumulated
+    crops: int = 1  # views of each test image that are averaged: 1, or 10
+    test_precision: str = "float32"  # one of TEST_PRECISIONS
     rubbish_penalty: float = 0.0  # j of the MAP loss
+    arguments: tuple[tuple[str, Any], ...] = ()  # (name, value) for the network's class
     least_steps: int = 0  # epochs are added on a small stand-in until so many steps are taken
     most_images: int | None = None  # train on the first so many images only
+    most_tested: int | None = None  # validate and test on the first so many images only
     paper: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        self._check_choices()
+        for name in ("epochs", "batch_size", "learning_rate", "size", "step_size", "factor"):
+            if not getattr(self, name) > 0:
+                raise TrainingError(f"{name}={getattr(self, name)} must be above 0")
+        for name in ("micro_batch", "clip_norm", "most_images", "most_tested"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise TrainingError(f"{name}={getattr(self, name)} must be above 0, or None")
+        if not 0 <= self.warm_up < 1:
+            raise TrainingError(f"warm_up={self.warm_up} must be a share of all steps, 0 to 1")
+        shares = [share for share, _ in self.sizes]
+        if sum(shares) > 1 or any(not number > 0 for pair in self.sizes for number in pair):
+            raise TrainingError(
+                f"sizes={self.sizes} must be (share of the epochs, pixels) pairs, 1 in all at most"
+            )
+        if (self.pipeline == "range") != (self.input_range is not None):
+            raise TrainingError(
+                f"pipeline={self.pipeline!r} does not go with input_range={self.input_range}; "
+                "'range' needs one, and no other pipeline takes it"
+            )
+
+    def _check_choices(self) -> None:
         for name, choices in [
             ("optimizer", OPTIMIZERS),
             ("schedule", SCHEDULES),
             ("loss", LOSSES),
+            ("pipeline", tuple(PIPELINES)),
+            ("crops", (1, 10)),
+            ("test_precision", TEST_PRECISIONS),
         ]:
             if getattr(self, name) not in choices:
                 raise TrainingError(
-                    f"{name}={getattr(self, name)!r} is not one of {', '.join(choices)}"
+                    f"{name}={getattr(self, name)!r} is not one of {', '.join(map(str, choices))}"
                 )
-        for name in ("epochs", "batch_size", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise TrainingError(f"{name}={getattr(self, name)} must be above 0")
-        if not 0 <= self.warm_up < 1:
-            raise TrainingError(f"warm_up={self.warm_up} must be a share of all steps, 0 to 1")
+        if self.crops != 1 and self.loss == "map":
+            raise TrainingError("crops=10 averages a softmax, which loss='map' has not; use 1")
+
+    @property
+    def stored(self) -> int:
+        """Side of the squares to load: what inputs of `size` are cut from (unit: pixels)."""
+        return stored_side(self.pipeline, self.size)
 
     def steps_an_epoch(self, images: int) -> int:
         """Optimiser steps in one pass over `images` training images."""
@@ -56,31 +118,41 @@ class Recipe:
         """Passes over `images` training images: `epochs`, or as many as `least_steps` asks for."""
         return max(self.epochs, ceil(self.least_steps / self.steps_an_epoch(images)))
 
-    def rate(self, step: int, steps: int) -> float:
-        """The learning rate of optimiser step number `step`, counted from 0, of `steps`."""
-        warming = self.warm_up * steps
-        if step < warming:
-            return self.learning_rate * (step + 1) / (warming + 1)
-        if self.schedule == "constant":
-            return self.learning_rate
-        return self.learning_rate * 0.5 * (1 + cos(pi * (step - warming) / (steps - warming)))
+    def size_in(self, epoch: int, epochs: int) -> int:
+        """Side of the training inputs in epoch number `epoch`, counted from 1, of `epochs`."""
+        end = 0.0
+        for share, size in self.sizes:
+            end += share
+            if epoch <= round(end * epochs):
+                return size
+        return self.size
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """(name, value here, value in the paper) of every hyperparameter, for a table."""
+        """(name, value here, value in the paper) of every hyperparameter that says something."""
         return [
             (name.replace("_", " "), _written(getattr(self, name)), self.paper.get(name, ""))
             for name in self.__dataclass_fields__
-            if name not in self._not_shown()
+            if self._says_something(name)
         ]
 
-    def _not_shown(self) -> tuple[str, ...]:
-        """What says nothing of the method, or does not matter to it."""
-        idle = () if self.optimizer == "sgd" else ("momentum",)
-        rubbish = () if self.loss == "map" else ("rubbish_penalty",)
-        return ("paper", "network", "least_steps", "most_images", *idle, *rubbish)
+    def _says_something(self, name: str) -> bool:
+        if name in _BELONGS:
+            chooser, values = _BELONGS[name]
+            return getattr(self, chooser) in values
+        if name in _ONLY_WHEN_SET and name not in self.paper:
+            return getattr(self, name) != self.__dataclass_fields__[name].default
+        if name == "pipeline":
+            return self.pipeline != "range"  # the input range says it all
+        return name not in _HOUSEKEEPING
 
 
 def _written(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "none"
+    if isinstance(value, tuple) and value and isinstance(value[0], tuple):
+        return ", ".join(f"{size} px for {share:.0%} of the epochs" for share, size in value)
     if isinstance(value, tuple):
         return " to ".join(f"{part:g}" for part in value)
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,32 +1,35 @@
 """A trained network: found on disk if these very weights were made before, trained if not."""
 
-import hashlib
 import json
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
-from internals import fingerprint
-from internals.data.images import ImageSet, Splits
-from internals.data.normalization import Normalization
-from internals.environment import build_folder
+from internals.data.images import Splits
+from internals.data.normalization import InputMap
+from internals.data.pipeline import Pipeline
 from internals.errors import CheckpointError
 from internals.files import write_atomically, writing
-from internals.models.catalogue import MODELS, build
-from internals.training.checkpoint import load_weights, save_weights
-from internals.training.device import best_precision, make_fabric
+from internals.models.catalogue import build
+from internals.training.allocator import memory_kept
+from internals.training.batches import first
+from internals.training.checkpoint import load_tensors, load_weights, save_tensors, save_weights
+from internals.training.device import make_fabric
 from internals.training.history import History
+from internals.training.identity import code_key, content, deciding, weights_folder
 from internals.training.loop import train
 from internals.training.losses import Loss, build_loss
 from internals.training.metrics import Metrics, evaluate
 from internals.training.provenance import Provenance
+from internals.training.ranks import from_first
 from internals.training.recipe import Recipe
-
-# Modules that cannot change a number: editing them is no reason to train again.
-_NO_NUMBERS = ("", "errors", "files", "progress", "environment", "fingerprint")
 
 
 @dataclass(frozen=True)
@@ -36,97 +39,145 @@ class Run:
     model: nn.Module
     recipe: Recipe
     loss: Loss
-    normalization: Normalization
+    pipeline: Pipeline
     history: History
     test: Metrics
     provenance: Provenance
 
+    @property
+    def normalization(self) -> InputMap:
+        """The map from pixels to the network's input."""
+        return self.pipeline.normalization
 
-def trained(recipe: Recipe, splits: Splits, *, seed: int = 0, folder: Path | None = None) -> Run:
+
+def trained(
+    recipe: Recipe,
+    splits: Splits,
+    *,
+    seed: int = 0,
+    folder: Path | None = None,
+    fabric: Fabric | None = None,
+) -> Run:
     """The network of `recipe` trained on `splits`; a second call finds the weights and is quick.
 
-    Weights lie in `folder`, by default `build/weights/<network>-<key>`, where the key covers the
-    network's code, the recipe, the training code, the data and the seed. A run that was killed goes
-    on from its last epoch. Raises `TrainingError`, `CheckpointError` or `OutputError`.
+    Weights, input statistics and test answers lie in `folder`, by default
+    `build/weights/<network>-<key>`, where the key covers the network's code, the recipe, the
+    training code, the data and the seed. A run that was killed goes on from its last checkpoint.
+    `fabric` says on which devices, by default the fastest one; of several processes (`on_devices`)
+    each calls this. Raises `TrainingError`, `CheckpointError` or `OutputError`.
     """
-    code = code_key(recipe.network)
     folder = folder or weights_folder(recipe, splits, seed)
     torch.manual_seed(seed)
-    model = build(recipe.network)
-    loss, normalization = build_loss(recipe), Normalization.from_range(*recipe.input_range)
-    weights, epochs = folder / "weights.safetensors", folder / "history.json"
-    if weights.exists():
-        provenance = load_weights(weights, model)
-        _check_same_run(weights, provenance, recipe, splits, seed)
-        history = _read_history(epochs, provenance.epochs)
-        test = evaluate(model, loss, splits.test, normalization)
-        return Run(model, recipe, loss, normalization, history, test, provenance)
+    model = build(recipe.network, **dict(recipe.arguments))
+    if not (folder / "weights.safetensors").exists():
+        fabric = fabric or make_fabric()
+        # Told before the work, not after its first epoch.
+        from_first(fabric, lambda: _made(folder))
+        with memory_kept():
+            _make(model, recipe, splits, seed, folder, fabric)
+    return _found(model, recipe, splits, seed, folder)
 
-    with writing(folder):  # told before the work, not after its first epoch
+
+def _made(folder: Path) -> None:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    fabric = make_fabric()
+
+
+def _make(
+    model: nn.Module, recipe: Recipe, splits: Splits, seed: int, folder: Path, fabric: Fabric
+) -> None:
+    """Train, test, and write all that a later call needs; the weights last but one."""
+    code = code_key(recipe.network)  # as it is before the work: it may be edited meanwhile
     checkpoint = folder / "checkpoint.pt"
-    history = train(
+    history, pipeline = train(
         model, recipe, splits.train, splits.validation, fabric, seed=seed, checkpoint=checkpoint
     )
+
+    def finish() -> None:
+        test = _test(model, recipe, splits, pipeline, fabric)
+        provenance = _account(recipe, splits, history, test, fabric, seed=seed, code=code)
+        save_tensors(folder / "statistics.safetensors", pipeline.state())
+        _write_test(folder, test, splits)
+        write_atomically(folder / "history.json", json.dumps(history.to_rows(), indent=1))
+        model.to("cpu")
+        save_weights(folder / "weights.safetensors", model, provenance)
+        # Last: killed before this line, the next run ends in the same weights.
+        checkpoint.unlink(missing_ok=True)
+
+    from_first(fabric, finish)
     model.to("cpu")
-    test = evaluate(model, loss, splits.test, normalization)
-    provenance = _account(
-        recipe, splits, history, test, seed=seed, code=code, device=str(fabric.device)
+
+
+def _found(model: nn.Module, recipe: Recipe, splits: Splits, seed: int, folder: Path) -> Run:
+    """The run whose weights are in `folder`, as if it had just been made."""
+    provenance = load_weights(folder / "weights.safetensors", model)
+    _check_same_run(folder / "weights.safetensors", provenance, recipe, splits, seed)
+    # As a network that was built, not trained: results that follow have the same last bits.
+    model.to(memory_format=torch.contiguous_format)
+    statistics, _ = load_tensors(folder / "statistics.safetensors")
+    pipeline = Pipeline.from_state(recipe.pipeline, recipe.size, statistics)
+    history = _read_history(folder / "history.json", provenance.epochs)
+    test = _read_test(folder, splits)
+    if test is None:  # other test images than those of the run that made the weights
+        test = _test(model, recipe, splits, pipeline, make_fabric())
+    return Run(model, recipe, build_loss(recipe), pipeline, history, test, provenance)
+
+
+def _test(
+    model: nn.Module, recipe: Recipe, splits: Splits, pipeline: Pipeline, fabric: Fabric
+) -> Metrics:
+    images = first(splits.test, recipe.most_tested)
+    precision = fabric.autocast() if recipe.test_precision == "as trained" else nullcontext()
+    model.to(fabric.device)
+    with precision:
+        found = evaluate(model, build_loss(recipe), images, pipeline, crops=recipe.crops)
+    model.to("cpu")
+    return found
+
+
+def _write_test(folder: Path, test: Metrics, splits: Splits) -> None:
+    arrays = {"predicted": test.predicted, "confidence": test.confidence}
+    save_tensors(
+        folder / "test.safetensors",
+        {name: torch.from_numpy(array) for name, array in arrays.items()},
+        images=content(splits.test),
+        numbers={"loss": test.loss, "top1": test.top1, "top_k": test.top_k, "k": test.k},
+        confusion=test.confusion.tolist(),
     )
-    write_atomically(epochs, json.dumps(history.to_rows(), indent=1))
-    save_weights(weights, model, provenance)
-    checkpoint.unlink()  # last: killed before this line, the next run ends in the same weights
-    return Run(model, recipe, loss, normalization, history, test, provenance)
+
+
+def _read_test(folder: Path, splits: Splits) -> Metrics | None:
+    """What the network answered; None where it was asked about other images."""
+    tensors, facts = load_tensors(folder / "test.safetensors")
+    if facts["images"] != content(splits.test):
+        return None
+    return Metrics(
+        confusion=np.array(facts["confusion"]),
+        predicted=tensors["predicted"].numpy(),
+        confidence=tensors["confidence"].numpy(),
+        **facts["numbers"],
+    )
 
 
 def _account(
-    recipe: Recipe, splits: Splits, history: History, test: Metrics, **facts: Any
+    recipe: Recipe, splits: Splits, history: History, test: Metrics, fabric: Fabric, **facts: Any
 ) -> Provenance:
+    speeds = history.column("images_per_second")
     return Provenance.now(
         network=recipe.network,
         recipe={**asdict(recipe), "paper": dict(recipe.paper)},
         data=splits.train.name,
         data_fingerprint=splits.train.fingerprint,
-        precision=best_precision(),
+        device=str(fabric.device),
+        devices=fabric.world_size,
+        precision=fabric.strategy.precision.precision,
         threads=torch.get_num_threads(),
         epochs=len(history.epochs),
         best_epoch=history.best.number,
         seconds=round(sum(history.column("seconds")), 1),
+        images_per_second=round(median(speeds), 1),
         metrics=test.numbers(),
         **facts,
-    )
-
-
-def weights_folder(recipe: Recipe, splits: Splits, seed: int) -> Path:
-    """Where the weights that `recipe` gives are kept."""
-    return build_folder() / "weights" / f"{recipe.network}-{weights_key(recipe, splits, seed)}"
-
-
-def weights_key(recipe: Recipe, splits: Splits, seed: int) -> str:
-    """A name for the weights that `recipe` gives; other code, data or seeds give another."""
-    parts = asdict(recipe)
-    del parts["paper"]  # what the paper did does not change what we do
-    images = [splits.train.fingerprint, _content(splits.train), _content(splits.validation)]
-    return fingerprint.digest([parts, code_key(recipe.network), images, seed])
-
-
-def _content(images: ImageSet) -> str:
-    """A hash of pixels and labels: two hold-outs of one data set differ in nothing else."""
-    found = hashlib.sha256(images.images.contiguous().numpy().data)
-    found.update(images.labels.contiguous().numpy().data)
-    return found.hexdigest()
-
-
-def code_key(network: str) -> str:
-    """A hash of all code that decides the weights: the network's, the loop's, their imports'."""
-    reach = fingerprint.reach(modules=[MODELS[network][0], "internals.training.loop"])
-    return fingerprint.digest(
-        {
-            name: code
-            for name, code in reach.modules.items()
-            if name.removeprefix("internals").removeprefix(".") not in _NO_NUMBERS
-        }
     )
 
 
@@ -134,10 +185,9 @@ def _check_same_run(
     path: Path, provenance: Provenance, recipe: Recipe, splits: Splits, seed: int
 ) -> None:
     """A folder named by hand may hold the weights of another run: refuse them."""
-    wanted = {name: value for name, value in asdict(recipe).items() if name != "paper"}
     found = {name: value for name, value in provenance.recipe.items() if name != "paper"}
     same = (provenance.seed, provenance.data_fingerprint) == (seed, splits.train.fingerprint)
-    if not same or found != json.loads(json.dumps(wanted)):
+    if not same or found != json.loads(json.dumps(deciding(recipe))):
         raise CheckpointError(
             f"{path} was trained with another recipe, seed or data; name another folder"
         )

@@ -36,6 +36,8 @@ def tiny_recipe():
         optimizer="adamw",
         learning_rate=2e-3,
         loss="map",
+        size=32,
+        pipeline="range",
         input_range=(-0.1, 1.175),
         weight_decay=1e-4,
         warm_up=0.2,

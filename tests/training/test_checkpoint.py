@@ -15,6 +15,7 @@ from internals.training.checkpoint import (
     load_weights,
     save_checkpoint,
     save_weights,
+    tensor_bytes,
 )
 from internals.training.provenance import Provenance
 
@@ -23,8 +24,8 @@ from internals.training.provenance import Provenance
 def provenance():
     return Provenance.now(
         network="lenet5", recipe={"epochs": 2}, seed=1, data="digits train",
-        data_fingerprint="d", code="c", device="cpu", precision="32-true", threads=1, epochs=2,
-        best_epoch=1, seconds=0.5, metrics={"top1": 0.5},
+        data_fingerprint="d", code="c", device="cpu", devices=1, precision="32-true", threads=1,
+        epochs=2, best_epoch=1, seconds=0.5, images_per_second=7.0, metrics={"top1": 0.5},
     )  # fmt: skip
 
 
@@ -41,6 +42,14 @@ def test_checkpoint_round_trip(tmp_path):
     assert again["history"] == [{"number": 1}]
     for name, tensor in state["model"].items():
         torch.testing.assert_close(again["model"][name], tensor, rtol=0, atol=0)
+
+
+def test_the_size_of_a_checkpoint_is_known_before_it_is_written(tmp_path):
+    """LeNet-5's weights twice over: the file is larger by names and bookkeeping only."""
+    state = {**_state(), "optimizer": {"state": {0: LeNet5().state_dict(), 1: {"step": 3}}}}
+    save_checkpoint(tmp_path / "c.pt", state)
+    size = (tmp_path / "c.pt").stat().st_size
+    assert 0.9 * size < tensor_bytes(state) < size
 
 
 def _damages(content: bytes):

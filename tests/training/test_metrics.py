@@ -7,15 +7,16 @@ from sklearn import metrics as sk
 from torch import nn
 
 from internals.data.images import ImageSet
-from internals.data.normalization import Normalization
+from internals.data.pipeline import Pipeline
 from internals.training.losses import CrossEntropy, MapLoss
 from internals.training.metrics import evaluate
+from tests.reference.colour_run import colour_images, small_colour_network
 
-_NORMALIZATION = Normalization.from_range(-0.1, 1.175)
+_PIPELINE = Pipeline.from_range(-0.1, 1.175, 2)
 
 
 class Table(nn.Module):
-    """Answers image number n, which holds n in its two pixels, with row n of a table."""
+    """Answers image number n, which holds n in its first two pixels, with row n of a table."""
 
     def __init__(self, rows: torch.Tensor) -> None:
         super().__init__()
@@ -31,7 +32,7 @@ class Table(nn.Module):
 def scored(request):
     count, classes = 1237, 10
     numbers = torch.arange(count)
-    pixels = torch.stack([numbers // 256, numbers % 256], 1).to(torch.uint8).view(-1, 1, 1, 2)
+    pixels = torch.stack([numbers // 256, numbers % 256] * 2, 1).to(torch.uint8).view(-1, 1, 2, 2)
     labels = torch.randint(0, classes, (count,))
     rows = torch.randn(count, classes)
     if request.param == "penalties":
@@ -49,7 +50,7 @@ def _probabilities(loss, rows: np.ndarray) -> np.ndarray:
 
 def test_scores_are_those_of_scikit_learn(scored):
     model, loss, images, rows, labels = scored
-    found = evaluate(model, loss, images, _NORMALIZATION, k=3)
+    found = evaluate(model, loss, images, _PIPELINE, k=3)
     better = rows if isinstance(loss, CrossEntropy) else -rows
     answers = better.argmax(1)
     np.testing.assert_array_equal(found.predicted, answers)
@@ -72,7 +73,54 @@ def test_the_model_is_left_as_it_was(scored):
     model, loss, images, *_ = scored
     model.train()
     model.drop.training = False
-    evaluate(model, loss, images, _NORMALIZATION)
+    evaluate(model, loss, images, _PIPELINE)
     assert (model.training, model.drop.training) == (True, False)
     assert model.rows.grad is None
     assert model.rows.requires_grad
+
+
+def test_ten_crops_are_averaged_after_the_softmax():
+    """Ten views cut and scored one by one, in a loop."""
+    images = colour_images(23, 32)
+    pipeline = Pipeline.fit("alexnet", images, 28)
+    torch.manual_seed(1)
+    model = small_colour_network().eval()
+    found = evaluate(model, CrossEntropy(), images, pipeline, crops=10)
+    mean = pipeline.normalization.image
+    logs = []
+    for image in images.images:
+        whole = image.float() / 255 - mean
+        views = []
+        for top, left in [(0, 0), (0, 4), (4, 0), (4, 4), (2, 2)]:
+            view = whole[:, top : top + 28, left : left + 28]
+            views += [view, view.flip(-1)]
+        shares = [model(view[None]).double().softmax(1)[0] for view in views]
+        logs.append(torch.stack(shares).mean(0).log())
+    logs = torch.stack(logs)
+    np.testing.assert_array_equal(found.predicted, logs.argmax(1))
+    np.testing.assert_allclose(found.confidence, logs.exp().amax(1).detach(), rtol=1e-5)
+    wanted = -logs[torch.arange(23), images.labels].mean().item()
+    assert found.loss == pytest.approx(wanted, rel=1e-5)
+    one = evaluate(model, CrossEntropy(), images, pipeline)
+    assert abs(one.loss - found.loss) > 1e-4
+
+
+def test_memory_does_not_grow_with_the_size_of_the_images():
+    """However large the images, a forward pass sees at most two million pixels, ten crops too."""
+    seen = []
+
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(3, 10)
+
+        def forward(self, x):
+            seen.append(len(x) * x.shape[-1] ** 2)
+            return self.fc(x.mean(dim=(2, 3)))
+
+    images = colour_images(20, 585)
+    pipeline = Pipeline.fit("mobilenet", images, 512)
+    for crops in (1, 10):
+        evaluate(Counting(), CrossEntropy(), images, pipeline, crops=crops)
+    assert max(seen) <= 10 * 512**2  # one image's ten views is the least that can be done
+    assert len(seen) == 3 + 20

@@ -38,7 +38,7 @@ def _train(few, recipe, fabric, tmp_path) -> tuple[dict, dict, object, object]:
     before = {k: p.detach().double().numpy() for k, p in model.named_parameters()}
     before = {k: v.copy() for k, v in before.items()}
     images = few.train.subset(torch.arange(32))
-    history = train(
+    history, _ = train(
         model, recipe, images, few.validation, fabric, seed=1, checkpoint=tmp_path / "c.pt"
     )
     after = {k: p.detach().double().numpy() for k, p in model.named_parameters()}
@@ -100,9 +100,9 @@ def test_every_epoch_takes_each_image_once_in_an_order_of_its_own(
     taken = []
     right = loop._Training.one_step
 
-    def noted(self, step, batch):
+    def noted(self, step, batch, pipeline):
         taken.append((step, batch.tolist()))
-        return right(self, step, batch)
+        return right(self, step, batch, pipeline)
 
     monkeypatch.setattr(loop._Training, "one_step", noted)
     recipe = replace(tiny_recipe, batch_size=7)  # 13 batches of 7 and one of 5
@@ -126,7 +126,7 @@ def test_the_loss_of_an_epoch_is_the_mean_over_images(few, fabric, tiny_recipe, 
     torch.manual_seed(3)
     model = LeNet5()
     start = {k: p.detach().double().numpy().copy() for k, p in model.named_parameters()}
-    history = train(
+    history, _ = train(
         model, recipe, few.train, few.validation, fabric, seed=1, checkpoint=tmp_path / "c.pt"
     )
     _, loss = _gradient(start, few.train)

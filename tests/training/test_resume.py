@@ -1,12 +1,14 @@
 """Oracle: the bits of a run that nobody interrupted."""
 
 import hashlib
+import itertools
 import random
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import safetensors.torch
@@ -17,6 +19,7 @@ from internals.models.lenet5 import LeNet5
 from internals.training.checkpoint import load_checkpoint
 from internals.training.loop import train
 from tests.reference import tiny_run
+from tests.reference.colour_run import COLOUR_RECIPE, colour_images, small_colour_network
 from tests.reference.tiny_run import RECIPE, train_tiny
 
 _SCRIPT = Path(tiny_run.__file__)
@@ -125,6 +128,60 @@ def test_goes_on_from_every_epoch_with_the_same_bits(
         _assert_same_bits(whole, again)
 
 
+def test_augmentation_plateaus_and_sizes_go_on_with_the_same_bits(fabric, tmp_path, monkeypatch):
+    """The random pictures, the statistics, the schedule and the optimiser: all of it comes back."""
+    from internals.training import loop
+
+    photographs = colour_images(70, 37)
+    recipe = COLOUR_RECIPE
+    whole = _coloured(photographs, recipe, fabric, tmp_path / "whole.pt")
+    rates = whole[1].column("learning_rate")
+    assert rates[0] > rates[-1]  # there was a plateau
+    saved, count = loop.save_checkpoint, iter(range(1, 7))
+
+    def save_then_die(where, state):
+        saved(where, state)
+        if next(count) == 3:
+            raise Interrupted
+
+    path = tmp_path / "killed.pt"
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "save_checkpoint", save_then_die)
+        with pytest.raises(Interrupted):
+            _coloured(photographs, recipe, fabric, path)
+    again = _coloured(photographs, recipe, fabric, path)
+    _assert_same_bits(whole[0], again[0])
+    assert again[1].column("train_loss") == whole[1].column("train_loss")
+    assert again[1].column("learning_rate") == rates
+    for name, tensor in whole[2].state().items():
+        torch.testing.assert_close(again[2].state()[name], tensor, rtol=0, atol=0)
+
+
+def _coloured(images, recipe, fabric, path):
+    torch.manual_seed(3)
+    model = small_colour_network()
+    held = images.subset(torch.arange(20))
+    history, pipeline = train(model, recipe, images, held, fabric, seed=1, checkpoint=path)
+    return model, history, pipeline
+
+
+def test_large_checkpoints_are_written_when_enough_would_be_lost(
+    few, fabric, tiny_recipe, tmp_path, monkeypatch
+):
+    """A disk so slow that one takes a minute, and epochs of 16: each second one is worth it."""
+    from internals.training import loop
+
+    saved: list[int] = []
+    clock = itertools.count(0.0, 240.0)  # seconds; it is read four times an epoch
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(loop, "tensor_bytes", lambda state: 60 * loop._DISK)
+    monkeypatch.setattr(
+        loop, "save_checkpoint", lambda path, state: saved.append(len(state["history"]))
+    )
+    _train(few, replace(tiny_recipe, epochs=9), fabric, tmp_path / "c.pt")
+    assert saved == [2, 4, 6, 8]
+
+
 def test_one_seed_one_result(few, fabric, tiny_recipe, tmp_path):
     first = _train(few, tiny_recipe, fabric, tmp_path / "a.pt")
     torch.randn(17)  # what the caller does to the global random state does not matter
@@ -148,7 +205,7 @@ def test_keeps_the_weights_of_the_best_epoch(few, fabric, tiny_recipe, tmp_path,
 
     monkeypatch.setattr(loop, "evaluate", scored)
     model = _fresh()
-    history = train(
+    history, _ = train(
         model, replace(tiny_recipe, epochs=3), few.train, few.validation, fabric,
         seed=1, checkpoint=tmp_path / "c.pt",
     )  # fmt: skip

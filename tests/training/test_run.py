@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ from internals import fingerprint
 from internals.data.images import Splits
 from internals.errors import CheckpointError, OutputError
 from internals.training import loop, run
+from internals.training.identity import code_key, content, weights_key
 
 
 @pytest.fixture
@@ -40,8 +42,10 @@ def test_a_second_call_does_not_train(few, tiny_recipe, epochs_run, tmp_path):
     assert second.history == first.history
     assert json.dumps(second.provenance.to_dict()) == json.dumps(first.provenance.to_dict())
     assert second.test.numbers() == first.test.numbers()
-    folder = tmp_path / "build" / "weights" / (f"lenet5-{run.weights_key(tiny_recipe, few, 2)}")
-    assert {p.name for p in folder.iterdir()} == {"weights.safetensors", "history.json"}
+    folder = tmp_path / "build" / "weights" / (f"lenet5-{weights_key(tiny_recipe, few, 2)}")
+    made = {"weights", "statistics", "test"}
+    files = {p.name for p in folder.iterdir()}
+    assert files == {"history.json", *(f"{name}.safetensors" for name in made)}
 
 
 def test_provenance_says_what_was_done(few, tiny_recipe, epochs_run, tmp_path):
@@ -54,7 +58,7 @@ def test_provenance_says_what_was_done(few, tiny_recipe, epochs_run, tmp_path):
     assert facts.metrics == made.test.numbers()
     assert facts.recipe["learning_rate"] == 2e-3
     assert facts.versions["torch"] == torch.__version__.split("+")[0] or "+" in torch.__version__
-    assert facts.code == run.code_key("lenet5")
+    assert facts.code == code_key("lenet5")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", "[1]", '[{"number": 1}]'])
@@ -128,28 +132,78 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint(
 
 
 def test_key_changes_with_recipe_seed_and_data(few, tiny_recipe):
-    keys = [run.weights_key(tiny_recipe, few, 0)]
+    keys = [weights_key(tiny_recipe, few, 0)]
     for change in (
         {"learning_rate": 1e-3}, {"epochs": 3}, {"weight_decay": 0.0}, {"rubbish_penalty": 1.0},
         {"input_range": (0.0, 1.0)}, {"network": "lenet5-paper"}, {"most_images": 95},
     ):  # fmt: skip
-        keys.append(run.weights_key(replace(tiny_recipe, **change), few, 0))
-    keys.append(run.weights_key(tiny_recipe, few, 1))
+        keys.append(weights_key(replace(tiny_recipe, **change), few, 0))
+    keys.append(weights_key(tiny_recipe, few, 1))
     other = replace(few.train, fingerprint="another data set")
-    keys.append(run.weights_key(tiny_recipe, few._replace(train=other), 0))
+    keys.append(weights_key(tiny_recipe, few._replace(train=other), 0))
     assert len(set(keys)) == len(keys)
     paper = replace(tiny_recipe, paper={"epochs": "20"})
-    assert run.weights_key(paper, few, 0) == keys[0]
+    assert weights_key(paper, few, 0) == keys[0]
 
 
 def test_key_changes_with_the_images_that_are_held_out(digits, tiny_recipe):
     """Splits of one data set by two seeds are as large, but do not give the same weights."""
     whole = digits.train
     keys = {
-        run.weights_key(tiny_recipe, Splits(*whole.hold_out(100, seed), digits.test), 0)
+        weights_key(tiny_recipe, Splits(*whole.hold_out(100, seed), digits.test), 0)
         for seed in (0, 1)
     }
     assert len(keys) == 2
+
+
+def test_content_tells_apart_what_the_fingerprint_does_not(digits):
+    """Order, labels, size and a frame; the very same images in another memory do not count."""
+    images = digits.train.subset(torch.arange(50))
+    swapped = torch.arange(50)
+    swapped[[3, 4]] = torch.tensor([4, 3])
+    others = [
+        images.subset(swapped), images.subset(torch.arange(49)), images.padded(1),
+        replace(images, labels=images.labels.flip(0)), replace(images, fingerprint="other"),
+        replace(images, images=images.images[:, :, ::2, ::2]),
+    ]  # fmt: skip
+    assert len({content(other) for other in [images, *others]}) == 7
+    assert content(replace(images, images=images.images.clone())) == content(images)
+
+
+def test_pipeline_and_test_answers_come_back_from_disk(
+    few, tiny_recipe, epochs_run, tmp_path, monkeypatch
+):
+    recipe = replace(tiny_recipe, pipeline="mean-std", input_range=None, most_tested=30)
+    first = run.trained(recipe, few, folder=tmp_path)
+    pixels = few.train.images[:96].double() / 255
+    assert first.pipeline.normalization.mean[0] == pytest.approx(pixels.mean().item(), rel=1e-12)
+    assert len(first.test.predicted) == 30
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "evaluate", None)  # nothing is tested twice
+        second = run.trained(recipe, few, folder=tmp_path)
+    assert second.pipeline.normalization == first.pipeline.normalization
+    assert second.test.numbers() == first.test.numbers()
+    for name in ("confusion", "predicted", "confidence"):
+        np.testing.assert_array_equal(getattr(second.test, name), getattr(first.test, name))
+    fewer = few._replace(test=few.test.subset(torch.arange(7)))
+    assert len(run.trained(recipe, fewer, folder=tmp_path).test.predicted) == 7
+    assert epochs_run == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["statistics", "test"])
+def test_a_damaged_file_beside_the_weights_is_one_error(
+    few, tiny_recipe, epochs_run, tmp_path, name
+):
+    run.trained(tiny_recipe, few, folder=tmp_path)
+    path = tmp_path / f"{name}.safetensors"
+    whole = path.read_bytes()
+    for damaged in (whole[:-3], whole[:-1] + bytes([whole[-1] ^ 1]), b""):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=rf"{name}\.safetensors is damaged"):
+            run.trained(tiny_recipe, few, folder=tmp_path)
+    path.unlink()
+    with pytest.raises(CheckpointError, match=rf"{name}\.safetensors does not exist"):
+        run.trained(tiny_recipe, few, folder=tmp_path)
 
 
 @pytest.fixture
@@ -162,11 +216,11 @@ def edited(tmp_path, monkeypatch):
     monkeypatch.setattr(fingerprint, "_ROOT", copy.parent)
 
     def key_after(file: str, old: str, new: str, network: str = "lenet5") -> tuple[str, str]:
-        before = run.code_key(network)
+        before = code_key(network)
         text = (copy / file).read_text()
         assert old in text
         (copy / file).write_text(text.replace(old, new, 1))
-        return before, run.code_key(network)
+        return before, code_key(network)
 
     return key_after
 
@@ -191,7 +245,7 @@ def test_code_that_decides_the_weights_changes_the_key(edited, file, old, new):
     ("file", "old", "new"),
     [
         ("models/lenet5.py", '"""LeNet-5 (', '"""Le Net-5 ('),
-        ("training/loop.py", "# for dropout", "# for drop-out"),
+        ("training/loop.py", "# For dropout", "# For drop-out"),
         ("training/losses.py", "\n\nclass MapLoss", "\n\n\n# a remark\nclass MapLoss"),
         ("figures/palette.py", '"""', '"""x'),
         ("progress.py", "quiet: float = 0", "quiet: float = 1"),

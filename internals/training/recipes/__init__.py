@@ -4,11 +4,31 @@ from collections.abc import Mapping
 
 from internals.errors import TrainingError
 from internals.training.recipe import Recipe
-from internals.training.recipes import lenet5
+from internals.training.recipes import (
+    alexnet,
+    inceptionnet,
+    lenet5,
+    mobilenet,
+    resnet18,
+    vgg16,
+)
 
 PROFILES = ("smoke", "quick", "full")
 
-RECIPES: Mapping[str, Mapping[str, Recipe]] = {**lenet5.RECIPES}
+RECIPES: Mapping[str, Mapping[str, Recipe]] = {
+    **lenet5.RECIPES,
+    **alexnet.RECIPES,
+    **vgg16.RECIPES,
+    **inceptionnet.RECIPES,
+    **resnet18.RECIPES,
+    **mobilenet.RECIPES,
+}
+
+# How the notebooks that this book grew from trained the same networks, to be shown beside ours.
+SEED_RECIPES: Mapping[str, Recipe] = {
+    module.SEED.network: module.SEED
+    for module in (alexnet, vgg16, inceptionnet, resnet18, mobilenet)
+}
 
 
 def find_recipe(network: str, profile: str) -> Recipe:

@@ -1,0 +1,64 @@
+"""How VGG-16 is trained."""
+
+from dataclasses import replace
+
+from internals.training.recipe import Recipe
+
+_PAPER = {
+    "data": "ImageNet, 1,000 classes",
+    "epochs": "74",
+    "batch_size": "256",
+    "optimizer": "sgd",
+    "learning_rate": "0.01",
+    "loss": "cross-entropy",
+    "size": "224",
+    "pipeline": "random crops and flips, RGB shift, mean colour",
+    "weight_decay": "0.0005",
+    "momentum": "0.9",
+    "schedule": "a tenth whenever validation stalls, three times",
+}
+
+SEED = Recipe(
+    network="vgg16",
+    data="imagenette",
+    epochs=20,
+    batch_size=256,
+    optimizer="sgd",
+    learning_rate=0.01,
+    size=224,
+    pipeline="vgg16",
+    weight_decay=5e-4,
+    momentum=0.9,
+    schedule="plateau",
+    patience=3,
+    factor=0.1,
+    micro_batch=32,
+    test_precision="as trained",
+    paper=_PAPER,
+)
+
+# Without normalisation layers the first steps decide: the rate rises slowly, and no single batch
+# may throw the weights far. Smaller batches take more steps, and small pictures cost a third.
+_FULL = replace(
+    SEED,
+    epochs=40,
+    batch_size=64,
+    schedule="cosine",
+    warm_up=0.05,
+    clip_norm=1.0,
+    sizes=((0.6, 128),),
+)
+
+RECIPES = {
+    "vgg16": {
+        "smoke": replace(
+            _FULL, epochs=1, batch_size=8, size=32, sizes=(), micro_batch=None, most_images=16,
+            most_tested=20, warm_up=0.0,
+        ),
+        "quick": replace(
+            _FULL, epochs=1, batch_size=64, optimizer="adamw", learning_rate=2e-4,
+            weight_decay=1e-2, size=64, sizes=(), micro_batch=None, warm_up=0.1, least_steps=116,
+        ),
+        "full": _FULL,
+    }
+}  # fmt: skip

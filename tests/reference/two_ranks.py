@@ -1,0 +1,48 @@
+"""Work for two processes that train one network together."""
+
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+
+from internals.data.loading import load
+from internals.errors import OutputError
+from internals.training.ranks import from_first
+from internals.training.recipe import Recipe
+from internals.training.run import Run, trained
+
+# Three epochs of batches of 48, 48 and 7: the second process gets nothing of the last one.
+RECIPE = Recipe(
+    network="lenet5",
+    data="mnist",
+    epochs=3,
+    batch_size=48,
+    optimizer="sgd",
+    learning_rate=2e-3,
+    loss="map",
+    size=32,
+    pipeline="range",
+    input_range=(-0.1, 1.175),
+    weight_decay=1e-3,
+    rubbish_penalty=5.0,
+    most_images=103,
+    most_tested=50,
+)
+
+
+def train_small(fabric: Fabric, folder: Path) -> Run:
+    """The run, with its files in `folder`."""
+    torch.set_num_threads(1)
+    splits = load("mnist", "embedded")
+    return trained(RECIPE, splits, seed=4, folder=folder, fabric=fabric)
+
+
+def train_and_fail(fabric: Fabric, folder: Path) -> None:
+    """As `train_small`; then the first process cannot write, and no other waits for it."""
+    train_small(fabric, folder)
+    print("told by process", fabric.global_rank)
+
+    def write() -> None:
+        raise OutputError("cannot write the summary: No space left on device; free some space")
+
+    from_first(fabric, write)
