@@ -1,14 +1,16 @@
 """Which images drive each channel hardest: one pass over all images, for all layers at once."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from threading import Lock
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from internals.activations.ranking import Strongest
+from internals.activations.ranking import Strongest, merged
 from internals.activations.recording import as_input, listening
+from internals.activations.sharding import Devices, in_parallel, replicas
 from internals.anatomy.trace import only_calls
 from internals.anatomy.watch import evaluating, run_until
 from internals.errors import DataError, LayerError
@@ -34,15 +36,17 @@ def strongest(
     k: int = 9,
     *,
     batch: int | None = None,
+    devices: Devices | None = None,
 ) -> dict[str, Strongest]:
     """For every channel of `layers`, the `k` of `images` that it answers hardest, and where.
 
     One position an image, so that no image fills a row; border positions take part; equal values
     are ordered by image. A squashing layer (tanh, sigmoid) is ranked by its input, because
     hundreds of its outputs tie exactly at the ceiling. Fewer than `k` images give that many. One
-    `batch` of images is in memory at a time, by default one that suits their size. The model is
-    left as it was found. Raises `LayerError` for unknown layers and values that are not
-    numbers, and `DataError` for an empty set or k < 1.
+    `batch` of images is in memory at a time, by default one that suits their size. With `devices`
+    the images are shared out over copies of the model on each, to the same result; by default it
+    works where it is. The model is left as it was found. Raises `LayerError` for unknown layers
+    and values that are not numbers, and `DataError` for an empty set or k < 1.
     """
     if len(images) == 0 or k < 1:
         raise DataError(f"cannot choose the strongest {k} of {len(images)} images; need 1 or more")
@@ -50,7 +54,34 @@ def strongest(
     _, channels, height, width = images[:1].shape
     only_calls(model, layers, (channels, height, width))
     batch = batch or max(1, min(_BATCH, _PIXELS // (height * width)))
-    leaders = {layer: _Leaders(layer, min(k, len(images))) for layer in layers}
+    starts = range(0, len(images), batch)
+    # Whole batches and as many as there are: the same numbers to the last bit as on one device.
+    each = -(-len(starts) // min(len(devices or [0]), len(starts)))
+    shares = [starts[first : first + each] for first in range(0, len(starts), each)]
+    with Progress("strongest", len(images), "image", quiet=10) as bar:
+        lock = Lock()
+
+        def mine(copy: nn.Module, share: range) -> dict[str, Strongest]:
+            return _mine(copy, images, layers, k, share, told)
+
+        def told(count: int) -> None:
+            with lock:
+                bar.advance(count)
+
+        found = in_parallel(replicas(model, (devices or [])[: len(shares)]), shares, mine)
+    return {layer: merged([tables[layer] for tables in found], k) for layer in layers}
+
+
+def _mine(
+    model: nn.Module,
+    images: Images,
+    layers: tuple[str, ...],
+    k: int,
+    starts: range,
+    told: Callable[[int], None],
+) -> dict[str, Strongest]:
+    """The strongest of the batches of images that begin at `starts`."""
+    leaders = {layer: _Leaders(layer, k) for layer in layers}
     first, heard = 0, set()
 
     def hear(layer: str, maps: Tensor) -> None:
@@ -60,14 +91,13 @@ def strongest(
     with (
         evaluating(model),
         torch.inference_mode(),
-        Progress("strongest", len(images), "image", quiet=10) as bar,
         listening(model, layers, hear, before_squashing=True),
     ):
-        for first in range(0, len(images), batch):
+        for first in starts:
             heard.clear()
-            part = as_input(model, images[first : first + batch])
+            part = as_input(model, images[first : first + starts.step])
             run_until(model, part, lambda: len(heard) == len(layers))
-            bar.advance(len(part))
+            told(len(part))
     return {layer: leaders[layer].result() for layer in layers}
 
 

@@ -1,7 +1,9 @@
 """The strongest images of every channel, as a table of positions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
@@ -39,3 +41,17 @@ class Strongest:
             Unit(self.layer, channel, int(row), int(column))
             for row, column in zip(self.row[channel], self.column[channel], strict=True)
         ]
+
+
+def merged(tables: Sequence[Strongest], k: int) -> Strongest:
+    """The `k` strongest of all `tables` of one layer, whose images are in ascending order."""
+    if len(tables) == 1:
+        return tables[0]
+    value = torch.cat([table.value for table in tables], dim=1)
+    # A stable sort breaks ties by image: it keeps the order of the tables and of their rows.
+    order = value.sort(dim=1, descending=True, stable=True).indices[:, :k]
+    image, row, column = (
+        torch.cat([getattr(table, name) for table in tables], dim=1).gather(1, order)
+        for name in ("image", "row", "column")
+    )
+    return Strongest(tables[0].layer, image, row, column, value.gather(1, order))

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_pre_hook
 
 from internals.anatomy.trace import only_calls
 from internals.anatomy.watch import evaluating, run_until, watching
@@ -49,20 +48,21 @@ def listening(
     modules = {model.get_submodule(layer): layer for layer in layers}
     squashing = {m: p for m, p in modules.items() if before_squashing and squashes(m)}
 
-    def note(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if module in squashing:
-            hear(squashing[module], _as_maps(inputs[0]))
+    def note(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        hear(squashing[module], _as_maps(inputs[0] if inputs else next(iter(named.values()))))
 
     def see(path: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if module in modules and module not in squashing:
             hear(modules[module], _as_maps(output))
 
-    handle = register_module_forward_pre_hook(note)
+    # Their own hooks, because torch's global ones are not shown what is passed by keyword.
+    handles = [module.register_forward_pre_hook(note, with_kwargs=True) for module in squashing]
     try:
         with watching(model, see):
             yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from internals.anatomy.arguments import argument, two
 from internals.anatomy.field import Axis, Field
 from internals.anatomy.operation_names import ELEMENTWISE, REDUCTIONS
 
@@ -69,28 +70,28 @@ def _join(name: str, sources: Sequence[tuple[Tensor, Known]]) -> Known:
 
 def _conv(name, sources, args, kwargs) -> Known:
     stride, padding, dilation = (
-        _argument(args, kwargs, index, key, default)
+        argument(args, kwargs, index, key, default)
         for index, key, default in [(3, "stride", 1), (4, "padding", 0), (5, "dilation", 1)]
     )
-    weight = _argument(args, kwargs, 1, "weight", None)
+    weight = argument(args, kwargs, 1, "weight", None)
     field, kernel = sources[0][1], tuple(weight.shape[2:])
     if padding == "valid":
         padding = 0
     elif padding == "same":
         # torch puts the odd pixel of "same" padding behind: the front gets the smaller half.
-        padding = tuple((k - 1) * d // 2 for k, d in zip(kernel, _two(dilation), strict=True))
-    return _slide(field, kernel, _two(stride), _two(padding), _two(dilation))
+        padding = tuple((k - 1) * d // 2 for k, d in zip(kernel, two(dilation), strict=True))
+    return _slide(field, kernel, two(stride), two(padding), two(dilation))
 
 
 def _pool(name, sources, args, kwargs) -> Known:
     after = 2 if name.startswith("lp") else 1  # its second argument is the norm
-    kernel = _two(_argument(args, kwargs, after, "kernel_size", None))
-    stride = _argument(args, kwargs, after + 1, "stride", None)
-    padding = 0 if name.startswith("lp") else _argument(args, kwargs, 3, "padding", 0)
-    dilation = _argument(args, kwargs, 4, "dilation", 1) if name.startswith("max") else 1
+    kernel = two(argument(args, kwargs, after, "kernel_size", None))
+    stride = argument(args, kwargs, after + 1, "stride", None)
+    padding = 0 if name.startswith("lp") else argument(args, kwargs, 3, "padding", 0)
+    dilation = argument(args, kwargs, 4, "dilation", 1) if name.startswith("max") else 1
     return _slide(
-        sources[0][1], kernel, _two(kernel if stride in (None, ()) else stride),
-        _two(padding), _two(dilation),
+        sources[0][1], kernel, two(kernel if stride in (None, ()) else stride),
+        two(padding), two(dilation),
     )  # fmt: skip
 
 
@@ -105,7 +106,7 @@ def _slide(field, kernel, strides, paddings, dilations) -> Field:
 
 def _adaptive_pool(name, sources, args, kwargs) -> Known:
     tensor, field = sources[0]
-    wanted = _two(_argument(args, kwargs, 1, "output_size", None))
+    wanted = two(argument(args, kwargs, 1, "output_size", None))
     axes = []
     for axis, length, out in zip(field, tensor.shape[-2:], wanted, strict=True):
         out = length if out is None else out
@@ -119,7 +120,7 @@ def _adaptive_pool(name, sources, args, kwargs) -> Known:
 
 
 def _concatenate(name, sources, args, kwargs) -> Known:
-    dim = _argument(args, kwargs, 1, "dim", 0)
+    dim = argument(args, kwargs, 1, "dim", 0)
     tensor = sources[0][0]
     if dim % tensor.ndim >= tensor.ndim - 2:
         return Unclear(f"{name!r} along the image")
@@ -127,16 +128,16 @@ def _concatenate(name, sources, args, kwargs) -> Known:
 
 
 def _batch_norm(name, sources, args, kwargs) -> Known:
-    if _argument(args, kwargs, 5, "training", False):
+    if argument(args, kwargs, 5, "training", False):
         return Unclear("statistics of the whole batch")
     return sources[0][1]
 
 
 def _pad(name, sources, args, kwargs) -> Known:
-    mode = _argument(args, kwargs, 2, "mode", "constant")
+    mode = argument(args, kwargs, 2, "mode", "constant")
     if mode != "constant":
         return Unclear(f"padding of mode {mode!r}")
-    amounts = [*_argument(args, kwargs, 1, "pad", ()), 0, 0, 0, 0]
+    amounts = [*argument(args, kwargs, 1, "pad", ()), 0, 0, 0, 0]
     field = sources[0][1]
     moved = Field(field.rows.shift(-amounts[2]), field.columns.shift(-amounts[0]))
     return moved if min(amounts) >= 0 else moved.anywhere()
@@ -145,7 +146,7 @@ def _pad(name, sources, args, kwargs) -> Known:
 def _flatten(name, sources, args, kwargs) -> Known:
     """One long axis: each of its units may be any position, so its field is the union of all."""
     tensor, field = sources[0]
-    if _argument(args, kwargs, 2, "end_dim", -1) % tensor.ndim < tensor.ndim - 2:
+    if argument(args, kwargs, 2, "end_dim", -1) % tensor.ndim < tensor.ndim - 2:
         return field
     return _collapse(tensor, field)
 
@@ -168,10 +169,17 @@ def _reshape(name, sources, args, kwargs) -> Known:
 
 def _transpose(name, sources, args, kwargs) -> Known:
     tensor = sources[0][0]
-    dims = {_argument(args, kwargs, 1, "dim0", 0), _argument(args, kwargs, 2, "dim1", 0)}
+    dims = {argument(args, kwargs, 1, "dim0", 0), argument(args, kwargs, 2, "dim1", 0)}
     if any(dim % tensor.ndim >= tensor.ndim - 2 for dim in dims):
         return Unclear(f"{name!r} of an image's axes")
     return sources[0][1]
+
+
+def _unsqueeze(name, sources, args, kwargs) -> Known:
+    """A new axis before the image's two."""
+    tensor, field = sources[0]
+    axis = argument(args, kwargs, 1, "dim", None) % (tensor.ndim + 1)
+    return field if axis <= tensor.ndim - 2 else Unclear(f"{name!r} of an image's axes")
 
 
 def _linear(name, sources, args, kwargs) -> Known:
@@ -180,7 +188,7 @@ def _linear(name, sources, args, kwargs) -> Known:
 
 
 def _split(name, sources, args, kwargs) -> Known:
-    dim = _argument(args, kwargs, 2, "dim", 0)
+    dim = argument(args, kwargs, 2, "dim", 0)
     tensor, field = sources[0]
     return field if dim % tensor.ndim < tensor.ndim - 2 else Unclear(f"{name!r} along the image")
 
@@ -209,7 +217,7 @@ def _index(name, sources, args, kwargs) -> Known:
 
 def _reduce(name, sources, args, kwargs) -> Known:
     tensor, field = sources[0]
-    dims = _argument(args, kwargs, 1, "dim", None)
+    dims = argument(args, kwargs, 1, "dim", None)
     if isinstance(dims, Tensor):  # the two-tensor maximum and minimum
         return _join(name, sources)
     if dims is None:
@@ -219,16 +227,6 @@ def _reduce(name, sources, args, kwargs) -> Known:
     if image <= gone:
         return _collapse(tensor, field)
     return Unclear(f"{name!r} over one axis of the image") if image & gone else field
-
-
-def _argument(args: tuple[Any, ...], kwargs: dict[str, Any], index: int, key: str, default: Any):
-    return args[index] if len(args) > index else kwargs.get(key, default)
-
-
-def _two(value: Any) -> tuple[Any, Any]:
-    if isinstance(value, tuple | list):
-        return (value[0], value[0]) if len(value) == 1 else (value[0], value[1])
-    return value, value
 
 
 _RULES: dict[str, Rule] = {
@@ -243,5 +241,6 @@ _RULES: dict[str, Rule] = {
     "batch_norm": _batch_norm,
     "flatten": _flatten,
     "linear": _linear,
+    "unsqueeze": _unsqueeze,
     "getitem": _index,
 }

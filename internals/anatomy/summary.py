@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
+from typing import Any
 
 import torch
 from torch import nn
@@ -54,9 +56,19 @@ def multiply_adds(module: nn.Module, output: torch.Size) -> int:
 
     A module of the user's own may say its number by a method `multiply_adds(output)`.
     """
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
         return module.weight[0].numel() * output[1:].numel()
+    if isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        return module.weight.numel() * _read_positions(module, output)
     if isinstance(module, nn.Linear):
         return module.in_features * output[1:].numel()
     count = getattr(module, "multiply_adds", None)
     return count(output) if callable(count) else 0
+
+
+def _read_positions(module: Any, output: torch.Size) -> int:
+    """How many positions a transposed convolution has read to put out maps of shape `output`."""
+    geometry = zip(
+        output[2:], module.kernel_size, module.stride, module.padding, module.dilation, strict=True
+    )
+    return prod((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in geometry)

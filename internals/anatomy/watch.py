@@ -1,12 +1,14 @@
 """Seeing what a model's layers say, and leaving no trace.
 
 The calls are seen through torch's global module hooks, so the model itself gets no hook, no
-changed forward and no replaced module; its modes are put back whatever happens.
+changed forward and no replaced module; its modes are put back whatever happens. Those hooks hear
+of every thread's modules: each part here listens to one model, or to the thread that it runs in.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -67,12 +69,15 @@ def locating(model: nn.Module) -> Iterator[Callable[[], str]]:
     """While the block runs, the given function names the innermost module in its forward."""
     paths = {id(module): name for name, module in model.named_modules()}
     inside: list[str] = []
+    here = get_ident()
 
     def enter(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        inside.append(paths.get(id(module), type(module).__name__))
+        if get_ident() == here:
+            inside.append(paths.get(id(module), type(module).__name__))
 
     def leave(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        inside.pop()
+        if get_ident() == here:
+            inside.pop()
 
     handles = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave)]
     try:
@@ -98,8 +103,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def run_until(model: nn.Module, images: torch.Tensor, is_done: Callable[[], bool]) -> None:
     """Run `model(images)`, stopping as soon as `is_done()` holds after a module's forward."""
 
+    here = get_ident()
+
     def stop(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if is_done():
+        if get_ident() == here and is_done():
             raise _Stop
 
     handle = register_module_forward_hook(stop)

@@ -3,6 +3,7 @@
 torch takes seconds to import, so only functions import it.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from internals.data.normalization import Normalization
+    from internals.data.normalization import InputMap
+    from internals.data.pipeline import Pipeline
 
 Shape = tuple[int, int, int]
 
@@ -27,7 +29,7 @@ NetworkArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A network of ours (lenet5), of torchvision (resnet18), or package.module:callable.",
+        help="A network of torchvision (resnet18), of ours (lenet5), or package.module:callable.",
     ),
 ]
 WeightsOption = Annotated[
@@ -48,11 +50,26 @@ def open_network(name: str, weights: Path | None) -> "nn.Module":
     return resolve_model(name, weights)
 
 
+def tell_which(name: str, weights: Path | None) -> None:
+    """Say in one line which network is meant where both we and torchvision have one of the name."""
+    from internals.models.catalogue import MODELS
+    from internals.models.lookup import find_origin, is_ambiguous
+
+    if not is_ambiguous(name):
+        return
+    if find_origin(name, weights) == "ours":
+        print(f"{name} is ours here, because its weights are", file=sys.stderr)
+    else:
+        ours = f"internals.models:{MODELS[name][1]}"
+        print(f"{name} is torchvision's here; ours is {ours}", file=sys.stderr)
+
+
 def has_random_weights(name: str, weights: Path | None) -> bool:
     """Whether the network is ours or torchvision's and gets no file of weights."""
     from internals.models.lookup import find_origin
 
-    return weights is None and find_origin(name) != "imported"
+    foreign_code = find_origin(name) == "imported" and not name.startswith("internals.models:")
+    return weights is None and not foreign_code
 
 
 def find_device(name: str) -> "torch.device":
@@ -70,14 +87,19 @@ def find_device(name: str) -> "torch.device":
     return torch.device(name)
 
 
-def input_shape(name: str, model: "nn.Module", size: int | None = None) -> Shape:
+def input_shape(
+    name: str, model: "nn.Module", size: int | None = None, weights: Path | None = None
+) -> Shape:
     """(c, h, w): the channels that `model` takes, at `size` or what it was made for."""
     from internals.anatomy.trace import trace
     from internals.models.lookup import find_preparation
+    from internals.models.weights_file import read_provenance
 
     channels = _channels(model)
-    if size is None and (published := find_preparation(name)):
+    if size is None and (published := find_preparation(name, weights)):
         size = published.size
+    if size is None and weights and (told := read_provenance(weights)):
+        size = told["recipe"].get("size")
     if size is not None:
         return channels, size, size
     sizes = _GREY_SIZES if channels == 1 else _COLOUR_SIZES
@@ -110,13 +132,19 @@ def foreign(name: str, shape: Shape) -> Iterator[None]:
         ) from error
 
 
-def normalization(name: str, channels: int, mean: str | None, std: str | None) -> "Normalization":
-    """What the network is fed: as asked for, else as the network was trained, as far as known."""
+def normalization(
+    name: str, shape: Shape, mean: str | None, std: str | None, weights: Path | None = None
+) -> "InputMap":
+    """What the network is fed: as asked for, else as the network was trained, as far as known.
+
+    `shape` is that of one input, (c, h, w).
+    """
     from internals.data.normalization import Normalization
     from internals.data.published_statistics import IMAGENET
     from internals.models.lookup import find_preparation
     from internals.training.recipes import RECIPES
 
+    channels, side, _ = shape
     if mean is not None or std is not None:
         if mean is None or std is None:
             raise DataError("give --mean and --std together")
@@ -124,11 +152,38 @@ def normalization(name: str, channels: int, mean: str | None, std: str | None) -
         if min(stds) <= 0:
             raise DataError(f"--std {std} must be above 0")
         return Normalization(means, stds)
+    if weights and (pipeline := _trained_with(weights)):
+        return pipeline.at(side).normalization
     if channels == 1:
         recipe = RECIPES[name]["full"] if name in RECIPES else None
-        return Normalization.from_range(*(recipe.input_range if recipe else (0.0, 1.0)))
-    published = find_preparation(name)
+        range_ = recipe.input_range if recipe else None
+        return Normalization.from_range(*(range_ or (0.0, 1.0)))
+    published = find_preparation(name, weights)
     return Normalization(published.mean, published.std) if published else IMAGENET
+
+
+def _trained_with(weights: Path) -> "Pipeline | None":
+    """The way pictures went into training, for weights that this package has trained.
+
+    Raises `DataError` where the statistics, which lie beside them, are not there.
+    """
+    from internals.data.pipeline import Pipeline
+    from internals.models.weights_file import read_provenance
+    from internals.training.checkpoint import load_tensors
+
+    told = read_provenance(weights)
+    if told is None:
+        return None
+    recipe, beside = told["recipe"], weights.with_name("statistics.safetensors")
+    if recipe.get("input_range"):
+        black, white = recipe["input_range"]
+        return Pipeline.from_range(black, white, recipe["size"])
+    if not beside.exists():
+        raise DataError(
+            f"{weights} was trained with statistics that belong into {beside}; "
+            "put them there, or give --mean and --std"
+        )
+    return Pipeline.from_state(recipe["pipeline"], recipe["size"], load_tensors(beside)[0])
 
 
 def _numbers(option: str, words: str, channels: int) -> tuple[float, ...]:

@@ -13,7 +13,7 @@ from internals.activations.unit import Unit
 from internals.anatomy.trace import only_calls
 from internals.cli.network import Shape, foreign
 from internals.data.images import ImageSet
-from internals.data.normalization import Normalization, Normalized
+from internals.data.normalization import InputMap, Normalized
 from internals.errors import DataError, LayerError, OutputError
 from internals.figures.numerals import number
 from internals.figures.panel_rows import panels
@@ -24,6 +24,7 @@ from internals.progress import Progress
 from internals.projection.backward import project
 from internals.projection.evidence import Evidence
 from internals.projection.gather import gather_evidence
+from internals.projection.rules import Choice
 
 _FIRST = 6  # channels that are shown when none are named
 _NAMED = 60  # layers that one line of error can name
@@ -35,13 +36,12 @@ _ROOM = {".png": 120, ".webp": 30, ".pdf": 120, ".svg": 120}
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of a network: of which layer, how many pictures a channel, by which rule."""
+    """What is asked of a network: of which layer, how many pictures a channel, by which rules."""
 
     network: str
     layer: str
     k: int
-    rule: str
-    tanh: str | None
+    choice: Choice
     random: bool  # whether the weights are
 
 
@@ -83,7 +83,7 @@ def choose_channels(model: nn.Module, asked: Question, shape: Shape, words: str)
         chosen = _numbers(words) if words else list(range(min(count, _FIRST)))
         # One black image shows now, not after the mining, what would be refused.
         last = Unit(asked.layer, max(chosen))
-        project(model, torch.zeros(1, *shape), [last], asked.rule, tanh=asked.tanh)
+        project(model, torch.zeros(1, *shape), [last], **asked.choice._asdict())
     return chosen
 
 
@@ -92,7 +92,7 @@ def gather(
     asked: Question,
     channels: Sequence[int],
     images: ImageSet,
-    fed: Normalization,
+    fed: InputMap,
 ) -> list[Evidence]:
     """The strongest units of `channels` in `images`, projected."""
     batch = max(1, min(256, _PIXELS // images.images[0, 0].numel()))
@@ -102,7 +102,7 @@ def gather(
     with Progress("projecting", len(channels), "channel", quiet=10) as bar:
         for start in range(0, len(channels), _TOGETHER):
             part = channels[start : start + _TOGETHER]
-            rows += gather_evidence(model, images, fed, found, part, asked.rule, tanh=asked.tanh)
+            rows += gather_evidence(model, images, fed, found, part, **asked.choice._asdict())
             bar.advance(len(part))
     return rows
 
@@ -123,11 +123,13 @@ def listing(rows: Sequence[Evidence], files: Sequence[str]) -> str:
 def write(out: Path, rows: Sequence[Evidence], asked: Question, images: ImageSet) -> None:
     """Draw the panel with its caption and write it to `out`."""
     shown = max(len(row.images) for row in rows)
-    tanh = f" (tanh: {asked.tanh})" if asked.tanh else ""
+    rule, *others = asked.choice
+    named = [f"{key}: {way}" for key, way in zip(("tanh", "leaky"), others, strict=True) if way]
+    by = f"{rule} ({', '.join(named)})" if named else rule
     of = f"{shown} of the {len(images):,} pictures in {images.name}"
     caption = (
         f"{asked.network}, layer {asked.layer}: for each channel the {of} that drive it hardest. "
-        f"Each projection, by the rule {asked.rule}{tanh}, shows what in its patch did so; "
+        f"Each projection, by the rule {by}, shows what in its patch did so; "
         f"grey is zero. #n is the number of the picture.{' Random weights.' * asked.random}"
     )
     alt = (

@@ -14,6 +14,7 @@ from internals.cli.network import (
     input_shape,
     normalization,
     open_network,
+    tell_which,
 )
 
 FolderOption = Annotated[
@@ -28,6 +29,9 @@ CountOption = Annotated[int, typer.Option(min=1, help="Pictures a channel.")]
 RuleOption = Annotated[str, typer.Option(help="guided, deconvnet or gradient.")]
 TanhOption = Annotated[
     str | None, typer.Option(help="Where there is tanh: gradient, straight or agreeing.")
+]
+LeakyOption = Annotated[
+    str | None, typer.Option(help="Where rectifiers leak: gradient, rectified or leaking.")
 ]
 SizeOption = Annotated[
     int | None, typer.Option(min=1, help="Side in pixels; by default 224, or the network's.")
@@ -59,6 +63,7 @@ def project(
     k: CountOption = 9,
     rule: RuleOption = "guided",
     tanh: TanhOption = None,
+    leaky: LeakyOption = None,
     weights: WeightsOption = None,
     size: SizeOption = None,
     mean: MeanOption = None,
@@ -69,12 +74,15 @@ def project(
     """Draw what drives a layer's channels hardest in a folder's pictures."""
     from internals.cli import panel
     from internals.data.picture_folder import read_folder
+    from internals.projection.rules import Choice
 
-    asked = panel.Question(network, layer, k, rule, tanh, has_random_weights(network, weights))
+    choice = Choice(rule, tanh, leaky)
+    asked = panel.Question(network, layer, k, choice, has_random_weights(network, weights))
     panel.check_target(out)
+    tell_which(network, weights)
     model = open_network(network, weights).to(find_device(device))
-    shape = input_shape(network, model, size)
-    fed = normalization(network, shape[0], mean, std)
+    shape = input_shape(network, model, size, weights)
+    fed = normalization(network, shape, mean, std, weights)
     chosen = panel.choose_channels(model, asked, shape, channels)
     panel.check_room(out, len(chosen), k)
     pictures = read_folder(images, shape[1], grey=shape[0] == 1, limit=limit)

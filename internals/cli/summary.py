@@ -13,6 +13,7 @@ from internals.cli.network import (
     WeightsOption,
     foreign,
     input_shape,
+    tell_which,
 )
 from internals.errors import DataError
 from internals.figures.numerals import TIMES
@@ -46,7 +47,8 @@ def summary(
     from internals.figures.table import Table
 
     model = _skeleton(network, weights)
-    shape = _shape(size) if size else input_shape(network, model)
+    tell_which(network, weights)
+    shape = _shape(size) if size else input_shape(network, model, weights=weights)
     with foreign(network, shape):
         layers = summarize(model, shape)
     products = sum(layer.multiply_adds for layer in layers)

@@ -13,7 +13,7 @@ from torch import nn
 
 from internals.errors import InternalsError, ModelError
 from internals.models.catalogue import MODELS, build
-from internals.models.weights_file import fill
+from internals.models.weights_file import fill, read_provenance
 
 Origin = Literal["ours", "torchvision", "imported"]
 
@@ -37,16 +37,18 @@ def resolve_model(name: str, weights: Path | str | None = None) -> nn.Module:
 
     `name` is one of `MODELS`, a classification network of torchvision, built without its auxiliary
     heads, or `package.module:attribute`, importable from the working folder (which joins
-    `sys.path`): a module, or what returns one when called without arguments. Nothing is ever
-    downloaded: without `weights`, ours and torchvision's have random ones. Raises `ModelError`
-    where there is no such network, and `CheckpointError` where the weights cannot be read or do not
-    fit.
+    `sys.path`): a module, or what returns one when called without arguments. A name that is both
+    ours and torchvision's means torchvision's, unless `weights` were trained as ours, and ours is
+    `internals.models:ResNet18`, as it is called in Python. Nothing is ever downloaded: without
+    `weights`, ours and torchvision's have random ones. Raises `ModelError` where there is no such
+    network, and `CheckpointError` where the weights cannot be read or do not fit.
     """
-    origin = find_origin(name)
+    origin = find_origin(name, weights)
     if origin == "imported":
         model = _imported(name)
     elif origin == "ours":
-        model = build(name)
+        told = read_provenance(Path(weights)) if weights is not None else None
+        model = build(name, **dict(told["recipe"].get("arguments", ())) if told else {})
     else:
         from torchvision.models import get_model
 
@@ -58,12 +60,13 @@ def resolve_model(name: str, weights: Path | str | None = None) -> nn.Module:
     return model.eval()
 
 
-def find_origin(name: str) -> Origin:
+def find_origin(name: str, weights: Path | str | None = None) -> Origin:
     """Where the network `name` comes from: "ours", "torchvision" or "imported".
 
-    Raises `ModelError` with the nearest names when it is none of these.
+    Of a name that two have, the `weights` decide (see `resolve_model`). Raises `ModelError` with
+    the nearest names when it is none of these.
     """
-    if name in MODELS:
+    if name in MODELS and not (is_ambiguous(name) and not _trained_as(name, weights)):
         return "ours"
     if ":" in name:
         return "imported"
@@ -77,9 +80,19 @@ def find_origin(name: str) -> Origin:
     )
 
 
-def find_preparation(name: str) -> Preparation | None:
+def is_ambiguous(name: str) -> bool:
+    """Whether both we and torchvision have a network called `name`."""
+    return name in MODELS and name in _torchvision_names()
+
+
+def _trained_as(name: str, weights: Path | str | None) -> bool:
+    told = read_provenance(Path(weights)) if weights is not None else None
+    return told is not None and told.get("network") == name
+
+
+def find_preparation(name: str, weights: Path | str | None = None) -> Preparation | None:
     """How torchvision prepares images for its network `name`; None for any other network."""
-    if find_origin(name) != "torchvision":
+    if find_origin(name, weights) != "torchvision":
         return None
     from torchvision.models import get_model_weights
 

@@ -1,11 +1,13 @@
 """Weights from a file of anybody's making, read without running anything in it."""
 
+import json
 import pickle
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
@@ -36,6 +38,16 @@ def fill(model: nn.Module, path: Path, *, unused: Iterable[str] = ()) -> None:
         model.load_state_dict(complete)
     except (RuntimeError, ValueError) as error:  # what a module of the user's own may ask for
         raise CheckpointError(f"{path} does not fit: {_line(error)}") from error
+
+
+def read_provenance(path: Path) -> dict[str, Any] | None:
+    """What a file of weights trained by this package says of its making; None for any other."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            told = json.loads((file.metadata() or {})["provenance"])
+    except (SafetensorError, OSError, KeyError, ValueError):
+        return None
+    return told if isinstance(told, dict) and isinstance(told.get("recipe"), dict) else None
 
 
 def _read(path: Path) -> dict[str, Any]:

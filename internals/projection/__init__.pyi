@@ -13,6 +13,7 @@ from .occluding import occluded_activity as occluded_activity
 from .occluding import occlusion as occlusion
 from .randomisation_cascade import Cascade as Cascade
 from .randomisation_cascade import sanity as sanity
+from .rules import LEAKY_RULES as LEAKY_RULES
 from .rules import RULES as RULES
 from .rules import TANH_RULES as TANH_RULES
 from .weight_randomisation import randomise as randomise

@@ -7,12 +7,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from internals.activations.mining import Images
+from internals.activations.sharding import Devices, replicas
 from internals.activations.unit import Unit
 from internals.anatomy.field import Box, Field, clip
 from internals.anatomy.trace import Call, only_calls
 from internals.errors import LayerError, ProjectionError
-from internals.projection.engine import Engine, Job
-from internals.projection.rules import RULES, TANH_RULES
+from internals.projection.engine import Job, run
+from internals.projection.rules import Choice
 from internals.projection.windows import windows
 
 
@@ -47,19 +48,24 @@ def project(
     rule: str = "guided",
     *,
     tanh: str | None = None,
+    leaky: str | None = None,
     of: Sequence[int] | None = None,
+    devices: Devices | None = None,
 ) -> list[Projection]:
     """Project `units` back to the pixels of `images`, one unit an image, by one backward pass each.
 
     `images` are normalised, (n, c, h, w). Where one image has several units, `of` says for each
     unit the number of its image, which is then run forward once for all of them. `rule`
-    ("gradient", "deconvnet" or "guided") says what happens at rectifiers, and `tanh` ("gradient",
-    "straight" or "agreeing") at tanh, for which deconvnet and guided have none of their own: see
+    ("gradient", "deconvnet" or "guided") says what happens at rectifiers, `tanh` ("gradient",
+    "straight" or "agreeing") at tanh, and `leaky` ("gradient", "rectified" or "leaking") at
+    LeakyReLU and its kin, for which deconvnet and guided have no rule of their own: see
     `internals.projection.rules`. The model is run in evaluation mode, on no more of each image than
-    the unit can see, and left as it was found. Raises `ProjectionError` for a non-linearity without
-    a rule, and `LayerError` for a unit that the model does not have.
+    the unit can see, and left as it was found; with `devices` the units are shared out over copies
+    of it on each. Raises `ProjectionError` for a non-linearity without a rule, and `LayerError` for
+    a unit that the model does not have.
     """
-    _check_rules(rule, tanh)
+    choice = Choice(rule, tanh, leaky)
+    choice.check()
     of = _images_of(units, len(images), of)
     if not units:
         return []
@@ -68,6 +74,7 @@ def project(
     size = (height, width)
     for unit in units:
         _check_unit(unit, calls[unit.layer])
+    models = replicas(model, devices)
     results: dict[int, Projection] = {}
     for layer, call in calls.items():
         field = call.field if isinstance(call.field, Field) else None
@@ -76,7 +83,7 @@ def project(
             for number, unit in enumerate(units)
             if unit.layer == layer
         ]
-        for job, value, signal in Engine(model, layer, rule, tanh).run(images, jobs, size):
+        for job, value, signal in run(models, layer, choice, images, jobs, size):
             results[job.number] = _crop(job, rule, value, signal, field, size)
     return [results[number] for number in range(len(units))]
 
@@ -108,17 +115,6 @@ def _images_of(units: Sequence[Unit], images: int, of: Sequence[int] | None) -> 
             f"of={list(of)} must hold for each of {len(units)} units an image of 0 to {images - 1}"
         )
     return of
-
-
-def _check_rules(rule: str, tanh: str | None) -> None:
-    if rule not in RULES:
-        raise ProjectionError(f"unknown rule {rule!r}; choose one of {', '.join(RULES)}")
-    if tanh is not None and tanh not in TANH_RULES:
-        raise ProjectionError(f"unknown tanh={tanh!r}; choose one of {', '.join(TANH_RULES)}")
-    if rule == "gradient" and tanh not in (None, "gradient"):
-        raise ProjectionError(
-            f"rule='gradient' is the true derivative everywhere; leave tanh={tanh!r} out"
-        )
 
 
 def _check_unit(unit: Unit, call: Call) -> None:

@@ -25,6 +25,7 @@ from internals.projection.class_scores import (
     portions,
     score_gradient,
 )
+from internals.projection.rules import Choice
 
 
 def grad_cam(
@@ -54,15 +55,16 @@ def guided_grad_cam(
     classes: Classes = None,
     *,
     tanh: str | None = None,
+    leaky: str | None = None,
     score: Score | None = None,
 ) -> Float[Tensor, "n channels height width"]:
     """The guided projection of the class score, where `grad_cam` of `layer` says that it counts.
 
-    Signed: their product, the second upsampled. `tanh` is chosen as for `project`, and other
-    arguments and errors are those of `grad_cam`. (Selvaraju et al., 2017, section 3.2.)
+    Signed: their product, the second upsampled. `tanh` and `leaky` are chosen as for `project`,
+    and other arguments and errors are those of `grad_cam`. (Selvaraju et al., 2017, section 3.2.)
     """
     maps, chosen = _maps(model, images, layer, classes, True, score)
-    guided = input_gradients(model, images, chosen, score, "guided", tanh)
+    guided = input_gradients(model, images, chosen, score, Choice("guided", tanh, leaky))
     return guided * maps.unsqueeze(1)
 
 

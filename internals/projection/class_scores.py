@@ -16,12 +16,14 @@ from internals.activations.mining import Images
 from internals.activations.recording import as_input
 from internals.anatomy.watch import evaluating, locating
 from internals.errors import ProjectionError
-from internals.projection.rules import TANH_RULES, RuledBackward, refuse_own_functions
+from internals.projection.rules import Choice, RuledBackward, refuse_own_functions
 
 # One class for all images, one an image, or None: the class with the highest score.
 Classes = int | Sequence[int] | Tensor | None
 # From what the model puts out to scores (n, classes), the larger the likelier.
 Score = Callable[[Any], Tensor]
+
+PLAIN = Choice("gradient")  # the true derivative
 
 _MOST, _PIXELS = 64, 64 * 64 * 64
 
@@ -161,23 +163,21 @@ def input_gradients(
     images: Images,
     classes: Tensor | None,
     score: Score | None,
-    rule: str = "gradient",
-    tanh: str | None = None,
+    choice: Choice = PLAIN,
 ) -> Float[Tensor, "n channels height width"]:
-    """The derivative of each image's class score by its pixels, under `rule`, on the CPU.
+    """The derivative of each image's class score by its pixels, under `choice`, on the CPU.
 
-    The rule applies to the network; `score`, which comes after it, is differentiated as it is.
+    The choice applies to the network; `score`, which comes after it, is differentiated as it is.
     """
-    if tanh not in (None, *TANH_RULES):
-        raise ProjectionError(f"unknown tanh={tanh!r}; choose one of {', '.join(TANH_RULES)}")
+    choice.check()
     shape, found = image_shape(images), []
     with differentiating(model), locating(model) as where:
         for part in portions(len(images), *shape[1:]):
             inputs = leaf(model, images[part])
-            ruled = None if rule == "gradient" else RuledBackward(rule, tanh, where)
+            ruled = None if choice == PLAIN else RuledBackward(choice, where)
             values, _ = class_scores(model, inputs, _at(classes, part), score, ruled)
-            if rule != "gradient":
-                refuse_own_functions(values, rule)
+            if choice != PLAIN:
+                refuse_own_functions(values, choice.rule)
             found.append(score_gradient(values, inputs, "the pixels").cpu())
     return torch.cat(found)
 

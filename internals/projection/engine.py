@@ -1,6 +1,6 @@
 """Ruled backward passes, many at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from itertools import groupby
 from typing import NamedTuple
@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from internals.activations.mining import Images
 from internals.activations.recording import Recording, as_input, recording
+from internals.activations.sharding import in_parallel
 from internals.activations.unit import Unit
 from internals.anatomy.watch import evaluating, locating, run_until
 from internals.errors import InternalsError
-from internals.projection.rules import RuledBackward, refuse_own_functions
+from internals.projection.narrowing import NarrowedBackward
+from internals.projection.rules import Choice, RuledBackward, refuse_own_functions
 from internals.projection.windows import Cut, batch_size
 
 
@@ -42,32 +44,50 @@ class Job(NamedTuple):
         ]
 
 
-class Engine:
-    """Backward passes under one rule from units of one layer to the pixels of their windows."""
+Result = tuple[Job, float, Tensor]  # a job, its unit's value, its signal over its window (c, h, w)
 
-    def __init__(self, model: nn.Module, layer: str, rule: str, tanh: str | None) -> None:
-        self.model, self.layer, self.rule, self.tanh = model, layer, rule, tanh
 
-    def run(
-        self, images: Images, jobs: list[Job], size: tuple[int, int]
-    ) -> list[tuple[Job, float, Tensor]]:
-        """Each job with its unit's value and its signal, (c, h, w) over its window.
+def run(
+    models: Sequence[nn.Module],
+    layer: str,
+    choice: Choice,
+    images: Images,
+    jobs: list[Job],
+    size: tuple[int, int],
+) -> list[Result]:
+    """Backward passes from the units of `jobs`, all of one `layer`, to the pixels of their windows.
 
-        `size` is the images' height and width.
-        """
-        try:
-            return self._all(images, jobs)
-        except InternalsError:
+    `size` is the images' height and width. The work is shared out over `models`, copies of one.
+    """
+    engines = [Engine(model, layer, choice) for model in models]
+
+    def share(jobs: list[Job]) -> list[Result]:
+        parts = list(_parts(jobs))
+        shares = [parts[number :: len(models)] for number in range(len(models))]
+        done = in_parallel(engines, shares, lambda engine, mine: engine.run(images, mine))
+        return [result for results in done for result in results]
+
+    try:
+        return share(jobs)
+    except InternalsError:
+        raise
+    except Exception:
+        whole = [job.on_whole(size) for job in jobs]
+        if whole == jobs:
             raise
-        except Exception:
-            whole = [job.on_whole(size) for job in jobs]
-            if whole == jobs:
-                raise
-            # A network may insist on one size of image, in ways that no trace shows.
-            return self._all(images, whole)
+        # A network may insist on one size of image, in ways that no trace shows.
+        return share(whole)
 
-    def _all(self, images: Images, jobs: list[Job]) -> list[tuple[Job, float, Tensor]]:
-        done: list[tuple[Job, float, Tensor]] = []
+
+class Engine:
+    """Backward passes through one model from units of one layer, by one choice of rules."""
+
+    def __init__(self, model: nn.Module, layer: str, choice: Choice) -> None:
+        self.model, self.layer, self.choice = model, layer, choice
+
+    def run(self, images: Images, parts: list["Part"]) -> list[Result]:
+        """The results of all jobs in `parts`."""
+        done: list[Result] = []
         with (
             torch.inference_mode(False),
             torch.enable_grad(),
@@ -75,12 +95,13 @@ class Engine:
             locating(self.model) as where,
             recording(self.model, [self.layer]) as record,
         ):
-            for part, inputs in _parts(images, jobs):
-                ruled = RuledBackward(self.rule, self.tanh, where)
-                with nullcontext() if self.rule == "gradient" else ruled:
-                    values, signals = self._pass(part, inputs, record)
+            for part in parts:
+                ruled = RuledBackward(self.choice, where)
+                inputs = part.windows_of(images)
+                with NarrowedBackward(), nullcontext() if self.choice.rule == "gradient" else ruled:
+                    values, signals = self._pass(part.jobs, inputs, record)
                 record.maps.clear()
-                done += zip(part, values.tolist(), signals.cpu(), strict=True)
+                done += zip(part.jobs, values.tolist(), signals.cpu(), strict=True)
         return done
 
     def _pass(self, jobs: list[Job], inputs: Tensor, record: Recording) -> tuple[Tensor, Tensor]:
@@ -94,8 +115,8 @@ class Engine:
             [job.rows.position for job in jobs],
             [job.columns.position for job in jobs],
         ]
-        if self.rule != "gradient":
-            refuse_own_functions(values, self.rule)
+        if self.choice.rule != "gradient":
+            refuse_own_functions(values, self.choice.rule)
         if not values.requires_grad:  # nothing on the way depends on the image
             return values, inputs.new_zeros(len(jobs), *inputs.shape[1:])
         # Images do not touch each other in evaluation mode, so one sum serves all windows.
@@ -109,23 +130,33 @@ class Engine:
         return values, torch.cat(signals)
 
 
-def _parts(images: Images, jobs: list[Job]) -> Iterator[tuple[list[Job], Tensor]]:
-    """Jobs that go through the network together, with their windows.
+class Part(NamedTuple):
+    """Jobs that go through the network together, `stacked`, or sharing one window."""
 
-    Small windows of one shape are stacked. Large ones go one by one, and units of one image that
-    need the same window share its forward pass.
+    jobs: list[Job]
+    stacked: bool
+
+    def windows_of(self, images: Images) -> Tensor:
+        """The windows of the jobs, (n, c, h, w), or the one that all share."""
+        jobs = self.jobs if self.stacked else self.jobs[:1]
+        return torch.cat([job.window_of(images) for job in jobs])
+
+
+def _parts(jobs: list[Job]) -> Iterator[Part]:
+    """Small windows of one shape are stacked.
+
+    Large ones go one by one, and units of one image that need the same window share its forward
+    pass.
     """
     for _, alike in groupby(sorted(jobs, key=_shape), _shape):
         group = list(alike)
         size = batch_size(group[0].rows, group[0].columns)
         if size > 1:
             for start in range(0, len(group), size):
-                part = group[start : start + size]
-                yield part, torch.cat([job.window_of(images) for job in part])
+                yield Part(group[start : start + size], stacked=True)
             continue
         for _, sharing in groupby(sorted(group, key=_window), _window):
-            part = list(sharing)
-            yield part, part[0].window_of(images)
+            yield Part(list(sharing), stacked=False)
 
 
 def _shape(job: Job) -> tuple[int, int]:

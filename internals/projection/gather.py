@@ -10,7 +10,7 @@ from internals.activations.ranking import Strongest
 from internals.anatomy.field import Box, Field
 from internals.anatomy.trace import only_calls
 from internals.data.images import ImageSet
-from internals.data.normalization import Normalization, Normalized
+from internals.data.normalization import InputMap, Normalized
 from internals.projection.backward import Projection, project
 from internals.projection.evidence import Evidence
 
@@ -18,26 +18,27 @@ from internals.projection.evidence import Evidence
 def gather_evidence(
     model: nn.Module,
     images: ImageSet,
-    normalization: Normalization,
+    normalization: InputMap,
     found: Strongest,
     channels: Iterable[int] = range(6),
     rule: str = "guided",
     *,
     tanh: str | None = None,
+    leaky: str | None = None,
 ) -> list[Evidence]:
     """For each of `channels` of a layer its strongest units, as projections beside their patches.
 
     Units whose field is larger than the images are shown with the whole image, 0 where they cannot
     see.
-    `found` is what `strongest` found in these `images`; `rule` and `tanh` are those of `project`,
-    which says what is raised.
+    `found` is what `strongest` found in these `images`; `rule`, `tanh` and `leaky` are those of
+    `project`, which says what is raised.
     """
     channels = list(dict.fromkeys(channels))
     units = [unit for channel in channels for unit in found.units(channel)]
     ids = torch.cat([found.image[channel] for channel in channels])
     shown, of = ids.unique(return_inverse=True)
     inputs = Normalized(images, normalization)[shown]
-    projections = project(model, inputs, units, rule, tanh=tanh, of=of.tolist())
+    projections = project(model, inputs, units, rule, tanh=tanh, leaky=leaky, of=of.tolist())
     known = only_calls(model, [found.layer], inputs.shape[1:])[found.layer].field
     field = known.public() if isinstance(known, Field) else None
     rows = []

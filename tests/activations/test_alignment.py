@@ -46,7 +46,9 @@ def test_with_many_images_it_is_the_plain_cka_of_features():
     y = x @ torch.randn(4, 5, dtype=torch.float64) + torch.randn(2000, 5, dtype=torch.float64)
     a, b = x - x.mean(0), y - y.mean(0)
     plain = (b.T @ a).square().sum() / ((a.T @ a).norm() * (b.T @ b).norm())
-    assert centred_alignment([gram(x), gram(y)])[0, 1].item() == pytest.approx(plain.item(), abs=0.01)
+    assert centred_alignment([gram(x), gram(y)])[0, 1].item() == pytest.approx(
+        plain.item(), abs=0.01
+    )
 
 
 def test_unrelated_features_are_about_zero_however_many_there_are():

@@ -1,5 +1,7 @@
 """Oracle: the model's own state before, compared item by item and bit by bit with that after."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -11,6 +13,7 @@ from internals.activations.unit import Unit
 from internals.anatomy.connection_count import connections
 from internals.anatomy.receptive_fields import receptive_field
 from internals.anatomy.summary import summarize
+from internals.anatomy.watch import evaluating
 from internals.models.catalogue import MODELS, build
 from internals.projection.backward import project
 
@@ -39,49 +42,68 @@ def _photograph(model: nn.Module) -> dict:
     }
 
 
-def _instruments():
-    def images(size):
-        return torch.rand(3, 1, size, size)
+_UNITS = [Unit("conv2", 1, 2, 1)]
+_LAYERS = ["conv1", "conv2"]
 
+
+def _instruments():
     return {
-        "capture": lambda m, s: capture(m, images(s), ["conv1", "conv2"]),
-        "strongest": lambda m, s: strongest(m, images(s), ["conv1", "conv2"], 2),
-        "gradient": lambda m, s: project(m, images(s)[:1], [Unit("conv2", 1, 2, 2)], "gradient"),
-        "guided": lambda m, s: project(
-            m, images(s)[:1], [Unit("conv2", 1, 2, 2)], "guided", tanh="agreeing"
+        "capture": lambda m, x: capture(m, x, _LAYERS),
+        "strongest": lambda m, x: strongest(m, x, _LAYERS, 2),
+        "strongest twice": lambda m, x: strongest(
+            m, x, _LAYERS, 2, batch=1, devices=["cpu", "cpu"]
         ),
-        "summarize": lambda m, s: summarize(m, (1, s, s)),
-        "connections": lambda m, s: connections(m, (1, s, s)),
-        "receptive_field": lambda m, s: receptive_field(m, "conv2", (1, s, s)),
+        "gradient": lambda m, x: project(m, x[:1], _UNITS, "gradient"),
+        "guided": lambda m, x: project(m, x[:1], _UNITS, "guided", tanh="agreeing"),
+        "guided twice": lambda m, x: project(
+            m, x[:1], _UNITS * 2, tanh="agreeing", of=[0, 0], devices=["cpu", "cpu"]
+        ),
+        "summarize": lambda m, x: summarize(m, x.shape[1:]),
+        "connections": lambda m, x: connections(m, x.shape[1:]),
+        "receptive_field": lambda m, x: receptive_field(m, "conv2", x.shape[1:]),
     }
 
 
-def _odd_state(name: str) -> tuple[nn.Module, int]:
+_NAMES = [name for name in MODELS if name.startswith("lenet5")]
+_NAMES += ["alexnet", "inceptionnet", "resnet18", "mobilenet"]  # each a wiring of its own
+
+
+def _image_shape(name: str) -> tuple[int, int, int]:
+    if name.startswith("lenet5"):
+        return (1, 28, 28) if name == "lenet5-28" else (1, 32, 32)
+    return (3, 64, 64) if name == "alexnet" else (3, 32, 32)
+
+
+def _odd_state(name: str) -> nn.Module:
     """Mixed modes, a frozen layer, a gradient: none of it may be tidied up."""
     model = build(name)
+    for path, child in model.named_children():
+        if name == "alexnet" and isinstance(child, nn.Linear):
+            setattr(model, path, nn.Identity())  # they want 224 pixels
     model.train()
     model.conv2.training = False
     model.conv1.weight.requires_grad_(False)
-    model.conv2.bias.grad = torch.ones_like(model.conv2.bias)
+    model.conv2.weight.grad = torch.ones_like(model.conv2.weight)
     model.conv1.register_forward_hook(lambda *_: None)
-    return model, 28 if name == "lenet5-28" else 32
+    return model
 
 
 @pytest.mark.parametrize("instrument", _instruments())
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", _NAMES)
 def test_the_model_is_as_it_was(name, instrument):
-    model, size = _odd_state(name)
-    x = torch.rand(2, 1, size, size)
-    before, answer = _photograph(model), model(x)
-    _instruments()[instrument](model, size)
+    model = _odd_state(name)
+    x = torch.rand(3, *_image_shape(name))
+    before, twin = _photograph(model), copy.deepcopy(model)
+    _instruments()[instrument](model, x)
     assert _photograph(model) == before
-    torch.testing.assert_close(model(x), answer, rtol=0, atol=0)
+    with evaluating(model), evaluating(twin):
+        torch.testing.assert_close(model(x), twin(x), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, AttributeError, MemoryError])
 @pytest.mark.parametrize("instrument", _instruments())
 def test_even_when_the_forward_pass_is_broken_off(instrument, error):
-    model, size = _odd_state("lenet5")
+    model, x = _odd_state("lenet5"), torch.rand(3, *_image_shape("lenet5"))
     before = _photograph(model)
     # The instruments look at the whole network first; the second pass is the one that breaks.
     for calls_before in (0, 1):
@@ -95,7 +117,7 @@ def test_even_when_the_forward_pass_is_broken_off(instrument, error):
 
         object.__setattr__(model.tanh1, "forward", broken)
         try:
-            _instruments()[instrument](model, size)
+            _instruments()[instrument](model, x)
         except error:
             pass
         else:

@@ -117,6 +117,27 @@ def test_other_squashing_layers_likewise(module):
     assert found.value.tolist() == [[600.0, 500.0]]
 
 
+class Named(nn.Module):
+    """Calls its squashing layer by keyword, which torch shows only afterwards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.squash = nn.Conv2d(1, 1, 1, bias=False), nn.Tanh()
+
+    def forward(self, x):
+        return self.squash(input=self.conv(x))
+
+
+def test_squashing_layers_called_by_keyword_likewise():
+    model = Named()
+    with torch.no_grad():
+        model.conv.weight.fill_(100.0)
+    images = torch.arange(1.0, 7).view(6, 1, 1, 1)
+    found = strongest(model, images, ["squash"], 2, batch=4)["squash"]
+    assert found.image.tolist() == [[5, 4]]
+    assert found.value.tolist() == [[600.0, 500.0]]
+
+
 def test_rectifiers_are_ranked_by_what_comes_out():
     model = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.ReLU())
     with torch.no_grad():

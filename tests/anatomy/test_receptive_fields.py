@@ -175,6 +175,8 @@ def test_writing_into_a_part_is_never_silently_wrong(function):
     [
         (lambda s, x: functional.pad(s.a(x), (1, 1, 1, 1), mode="reflect"), "padding of mode"),
         (lambda s, x: functional.interpolate(s.a(x), scale_factor=2), "operation 'interpolate'"),
+        (lambda s, x: s.a(x).unsqueeze(-1).mean(2), "'unsqueeze' of an image's axes"),
+        (lambda s, x: s.a(x).unsqueeze(3).mean(1), "'unsqueeze' of an image's axes"),
         (lambda s, x: s.a(x) + functional.avg_pool2d(x, 2).repeat(1, 1, 2, 2), "'repeat'"),
         (lambda s, x: s.a(x)[:, :, ::2, ::2] + s.a(x)[:, :, :6, :6], "different strides"),
         (lambda s, x: torch.cat([s.a(x), s.b(x)], dim=2), "along the image"),
@@ -214,6 +216,8 @@ def test_refuses_reflecting_convolutions_and_batch_statistics():
         (lambda s, x: s.a(x).view(-1, 1, 2, 12, 12).transpose(1, 2).reshape(-1, 2, 12, 12),
          (2, 12, 12), 3, -1),
         (lambda s, x: torch.conv2d(input=x, weight=s.b.weight, padding=2), (2, 12, 12), 5, -2),
+        (lambda s, x: s.b(x).unsqueeze(1).amax(1) + s.a(x).unsqueeze(-3).mean(dim=-3),
+         (2, 12, 12), 5, -2),
         (lambda s, x: torch.cat(tensors=[s.a(x), s.b(x)], dim=1), (2, 12, 12), 5, -2),
         (lambda s, x: functional.conv2d(x, s.b.weight, padding="same"), (2, 12, 12), 5, -2),
     ],

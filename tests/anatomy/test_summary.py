@@ -61,6 +61,21 @@ def test_a_layer_used_twice_is_counted_at_both_sizes():
     assert connections(model, (3, 16, 20))["head"] == 5 * (27 + 1) * (14 * 18 + 6 * 8)
 
 
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize(("stride", "dilation", "extra"), [(1, 1, 0), (3, 2, 0), (3, 2, 2)])
+def test_transposed_convolutions_have_a_product_for_each_input(groups, stride, dilation, extra):
+    """As many as the convolution that they transpose; torch counts them by the input."""
+    model = nn.ConvTranspose2d(
+        3, 6, (5, 2), stride, padding=1, output_padding=extra, groups=groups, dilation=dilation
+    )
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.zeros(1, 3, 11, 13))
+    (row,) = summarize(nn.Sequential(model), (3, 11, 13))
+    assert row.multiply_adds == counter.get_total_flops() / 2
+    # Each input position meets every filter of its group.
+    assert row.multiply_adds == 11 * 13 * 3 * (6 // groups) * 10
+
+
 def test_frozen_parameters_are_not_counted_as_trained():
     model = nn.Sequential(nn.Conv2d(1, 3, 5), nn.BatchNorm2d(3))
     model[0].weight.requires_grad_(False)

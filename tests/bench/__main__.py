@@ -24,15 +24,23 @@ LAYERS = {  # an early, a middle and the last convolution
 }
 
 
-def seconds(work: Callable[[], object], repeats: int) -> float:
-    """The median time of `work`, after one run that does not count."""
-    work()
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
+def seconds(repeats: int, *works: Callable[[], object]) -> list[list[float]]:
+    """The times of each of `works` in every round, after one round that does not count.
+
+    They take turns, so that what else the machine does slows all of them alike.
+    """
+    times: list[list[float]] = [[] for _ in works]
+    for _ in range(repeats + 1):
+        for work, taken in zip(works, times, strict=True):
+            began = time.perf_counter()
+            work()
+            taken.append(time.perf_counter() - began)
+    return [taken[1:] for taken in times]
+
+
+def ratio(slow: list[float], fast: list[float]) -> float:
+    """How many times faster: the median over the rounds."""
+    return statistics.median(s / f for s, f in zip(slow, fast, strict=True))
 
 
 def truncated(net: nn.Sequential, images: torch.Tensor, units: list[Unit], of: list[int]) -> None:
@@ -56,13 +64,18 @@ def projecting(name: str, net: nn.Module, layer: str, repeats: int) -> None:
         for unit, number in list(zip(units, of, strict=True))[:IMAGES]:
             usual.attribute(images[number : number + 1], (unit.channel, unit.row, unit.column))
 
-    pairs = len(units)
-    ours = seconds(lambda: project(net, images, units, of=of), repeats) / pairs
-    theirs = seconds(captum, repeats) / IMAGES
-    whole = seconds(lambda: truncated(net, images, units[:IMAGES], of[:IMAGES]), repeats) / IMAGES
+    ours, theirs, whole = seconds(
+        repeats,
+        lambda: project(net, images, units, of=of),
+        captum,
+        lambda: truncated(net, images, units[:IMAGES], of[:IMAGES]),
+    )
+    ours = [taken / len(units) for taken in ours]
+    theirs, whole = ([taken / IMAGES for taken in times] for times in (theirs, whole))
+    own, captums, cut = (statistics.median(times) * 1e3 for times in (ours, theirs, whole))
     print(
-        f"{name:8} {layer:12} ours {ours * 1e3:8.2f} ms a pair, Captum {theirs * 1e3:7.1f} "
-        f"({theirs / ours:6.1f}x), truncated backward {whole * 1e3:7.1f} ({whole / ours:6.1f}x)",
+        f"{name:8} {layer:12} ours {own:8.2f} ms a pair, Captum {captums:7.1f} "
+        f"({ratio(theirs, ours):6.1f}x), truncated {cut:7.1f} ({ratio(whole, ours):6.1f}x)",
         flush=True,
     )
 
@@ -77,14 +90,15 @@ def mining(name: str, net: nn.Module, repeats: int) -> None:
             for start in range(0, len(images), 20):
                 net(images[start : start + 20])
 
-    bare = seconds(forward, repeats)
-    ours = seconds(lambda: strongest(net, images, layers, batch=20), repeats)
-    print(f"{name:8} mining {len(layers)} convolutions: {ours / bare:.2f}x a bare forward pass")
+    ours, bare = seconds(repeats, lambda: strongest(net, images, layers, batch=20), forward)
+    times = ratio(ours, bare)
+    print(f"{name:8} mining {len(layers)} convolutions: {times:.2f}x a bare forward pass")
 
 
 def tracing(name: str, net: nn.Module, repeats: int) -> None:
     """The time of working out every layer's shape and receptive field."""
-    print(f"{name:8} trace {seconds(lambda: trace(net, (3, 224, 224)), repeats) * 1e3:.1f} ms")
+    [times] = seconds(repeats, lambda: trace(net, (3, 224, 224)))
+    print(f"{name:8} trace {statistics.median(times) * 1e3:.1f} ms")
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Oracle: a network of 1 x 1 filters whose answers can be told from the colours of the pictures."""
 
+import json
 import re
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 from typer.testing import CliRunner
@@ -14,6 +16,7 @@ from typer.testing import CliRunner
 from internals.cli import app
 from internals.environment import ROOT
 from internals.errors import InternalsError
+from internals.training.checkpoint import save_tensors
 
 OWN = """
 import torch
@@ -31,6 +34,7 @@ class Colours(nn.Module):
     def forward(self, x):
         return self.smooth(self.relu(self.colour(x)))
 
+def leaks(): return nn.Sequential(nn.Conv2d(3, 4, 3), nn.LeakyReLU(), nn.Conv2d(4, 2, 3))
 def four(): return nn.Conv2d(4, 2, 3)
 def picky():
     class Picky(nn.Module):
@@ -138,6 +142,14 @@ def test_weights_from_a_file_are_those_that_answer(here):
     assert listed(done.stdout) == [(0, pytest.approx(480 / 255, abs=5e-3), "blue.png")]
 
 
+def test_rectifiers_that_leak_take_a_rule_by_name(here):
+    done = run(
+        "mine:leaks", "--layer", "2", "--images", "zoo", "--k", "2", "--size", "16",
+        "--out", "p.svg", "--leaky", "leaking",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+
+
 @pytest.mark.parametrize(
     ("suffix", "start"), [("webp", b"RIFF"), ("pdf", b"%PDF"), ("svg", b"<?xml")]
 )
@@ -184,6 +196,46 @@ def test_our_lenet5_reads_grey_at_its_own_size_and_range(here):
         assert value == pytest.approx(wanted, rel=6e-3, abs=1e-4)
 
 
+def test_what_our_training_leaves_says_the_size_and_the_input_range(here):
+    """Trained at 24 px on grey 0.5 and contrast 0.25: on flat colours that is the affine map."""
+    from internals.models.catalogue import build
+
+    torch.manual_seed(1)
+    net = build("resnet18")
+    recipe = {"network": "resnet18", "size": 24, "pipeline": "mean-std"}
+    about = {"provenance": json.dumps({"network": "resnet18", "recipe": recipe})}
+    safetensors.torch.save_file(net.state_dict(), "weights.safetensors", metadata=about)
+    words = ["resnet18", "--layer", "conv1", "--images", "zoo/warm", "--channels", "0",
+             "--weights", "weights.safetensors", "--out", "p.png"]  # fmt: skip
+    done = run(*words)
+    assert "weights.safetensors was trained with statistics that" in str(done.exception)
+    statistics = {
+        "mean": torch.tensor([0.5] * 3).double(),
+        "std": torch.tensor([0.25] * 3).double(),
+    }
+    save_tensors(here / "statistics.safetensors", statistics)
+    done = run(*words)
+    assert done.stderr.splitlines() == ["resnet18 is ours here, because its weights are"]
+    colours = {"red.png": (250, 10, 20), "pink.png": (200, 100, 100)}
+    for _, value, file in listed(done.stdout):
+        pixels = torch.tensor(colours[file]).view(1, 3, 1, 1).expand(-1, -1, 24, 24) / 255
+        wanted = net.conv1((pixels - 0.5) / 0.25)[0, 0].max().item()
+        assert value == pytest.approx(wanted, rel=6e-3, abs=1e-4)
+
+
+def test_which_of_two_networks_is_meant_is_said(here):
+    done = run("resnet18", "--layer", "conv1", "--images", "zoo/warm", "--size", "32",
+               "--channels", "0", "--out", "p.png")  # fmt: skip
+    assert done.stderr.splitlines()[0] == (
+        "resnet18 is torchvision's here; ours is internals.models:ResNet18"
+    )
+    done = run("internals.models:ResNet18", "--layer", "conv10", "--images", "zoo/warm",
+               "--size", "32", "--channels", "0", "--out", "p.png")  # fmt: skip
+    assert done.stderr.splitlines() == [
+        "internals.models:ResNet18 has random weights; --weights FILE takes trained ones"
+    ]
+
+
 BAD = [
     ("mine:Colours --layer colur", "Colours has no layer 'colur'; nearest: colour"),
     ("mine:Colours", "name a layer of mine:Colours with --layer: colour"),
@@ -191,6 +243,8 @@ BAD = [
     ("mine:Colours --layer colour --channels 3-1", "--channels 3-1 is not a list of numbers and"),
     ("mine:Colours --layer colour --channels a", "--channels a is not a list of numbers and"),
     ("mine:Colours --layer smooth", "guided has no rule for silu (layer 'smooth')"),
+    ("mine:leaks --layer 2", "choose leaky= one of gradient, rectified, leaking"),
+    ("mine:leaks --layer 2 --leaky x", "unknown leaky='x'; choose one of gradient, rectified"),
     ("mine:Colours --layer colour --rule smart", "unknown rule 'smart'; choose one of gradient"),
     ("mine:Colours --layer colour --mean 1,2,3", "give --mean and --std together"),
     ("mine:Colours --layer colour --mean 1,2 --std 1,2", "--mean 1,2 is not 3 numbers with commas"),

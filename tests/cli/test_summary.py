@@ -56,6 +56,14 @@ def test_our_lenet5_at_its_own_size():
     assert table("lenet5-28")[0].startswith("lenet5-28, one image of 1 × 28 × 28; ")
 
 
+def test_of_two_networks_of_one_name_torchvisions_is_meant_and_that_is_said():
+    done = CliRunner().invoke(app, ["summary", "alexnet"])
+    assert done.stderr == "alexnet is torchvision's here; ours is internals.models:AlexNet\n"
+    _, rows = table("internals.models:AlexNet")
+    assert count(rows["total"][0]) == 58_322_314  # with 10 classes, as the seeds print it
+    assert CliRunner().invoke(app, ["summary", "mobilenet"]).stderr == ""
+
+
 def test_another_input_changes_shapes_and_products_and_no_parameters():
     _, small = table("resnet18", "--input", "3,64,96")
     _, usual = table("resnet18")

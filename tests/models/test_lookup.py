@@ -1,5 +1,6 @@
 """Oracle: torchvision's own builders, and small networks that the test writes itself."""
 
+import json
 import sys
 from collections import OrderedDict
 
@@ -7,11 +8,13 @@ import pytest
 import safetensors.torch
 import torch
 from torch import nn
-from torchvision.models import get_model
+from torchvision.models import ResNet, get_model
 
 from internals.errors import CheckpointError, ModelError
+from internals.models.catalogue import build
 from internals.models.lenet5 import LeNet5
-from internals.models.lookup import find_origin, find_preparation, resolve_model
+from internals.models.lookup import find_origin, find_preparation, is_ambiguous, resolve_model
+from internals.models.resnet18 import ResNet18
 
 OWN = """
 from torch import nn
@@ -87,6 +90,31 @@ def test_our_names_and_torchvisions():
     assert [find_origin(name) for name in ("lenet5", "SqueezeNet1_1", "a.b:c")] == [
         "ours", "torchvision", "imported",
     ]  # fmt: skip
+
+
+def _trained(path, network: str, **more) -> None:
+    """Weights as our training leaves them, of a network of ours."""
+    recipe = {"network": network, "size": 64, "pipeline": "mean-std", **more}
+    state = build(network, **dict(recipe.get("arguments", ()))).state_dict()
+    about = {"provenance": json.dumps({"network": network, "recipe": recipe})}
+    safetensors.torch.save_file(state, path, metadata=about)
+
+
+def test_a_name_that_two_have_is_torchvisions_unless_the_weights_are_ours(tmp_path):
+    ours, theirs = tmp_path / "ours.safetensors", tmp_path / "theirs.safetensors"
+    _trained(ours, "resnet18", arguments=[["num_classes", 3]])
+    safetensors.torch.save_file(get_model("resnet18", weights=None).state_dict(), theirs)
+    assert isinstance(resolve_model("resnet18"), ResNet)
+    assert isinstance(resolve_model("resnet18", theirs), ResNet)
+    found = resolve_model("resnet18", ours)
+    assert isinstance(found, ResNet18) and found.fc.out_features == 3
+    assert isinstance(resolve_model("internals.models:ResNet18"), ResNet18)
+    assert find_preparation("resnet18", ours) is None and find_preparation("resnet18", theirs)
+    with pytest.raises(CheckpointError, match="holds weights of another network than AlexNet"):
+        resolve_model("alexnet", ours)
+    for name in ("mobilenet", "inceptionnet", "plain18", "lenet5-28"):
+        assert find_origin(name) == "ours" and not is_ambiguous(name)
+    assert all(is_ambiguous(name) for name in ("alexnet", "vgg16", "resnet18"))
 
 
 def test_nothing_that_detects_or_segments_is_offered():
