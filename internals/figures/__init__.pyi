@@ -1,6 +1,7 @@
 from .architecture import Stage as Stage
 from .architecture import stack as stack
 from .bitmap_codes import bitmaps as bitmaps
+from .branch_flow import branches as branches
 from .comparison_grid import comparison as comparison
 from .confusion_matrix import confusion as confusion
 from .connection_grid import connections as connections

@@ -10,14 +10,25 @@ BAR, BAR_HEIGHT = 65, 8  # an odd number of steps, so that one of them is exactl
 
 
 def signed_key(
-    canvas: Canvas, baseline: float, scale: float, channels: int = 1, right: float = WIDTH
+    canvas: Canvas,
+    baseline: float,
+    scale: float,
+    channels: int = 1,
+    right: float = WIDTH,
+    *,
+    exceeded: bool = False,
 ) -> None:
-    """The ramp from -`scale` to +`scale`, ending at `right`, its two ends named."""
+    """The ramp from -`scale` to +`scale`, ending at `right`, its two ends named.
+
+    `exceeded` says that there are larger magnitudes, which have full ink as well.
+    """
     if scale == 0:
         canvas.text(right, baseline, "0 everywhere", MUTED, SMALL_PX, ha="right")
         return
     ramp = np.broadcast_to(np.linspace(-1, 1, BAR), (channels, 1, BAR))
     end, start = f"+{number(scale)}", f"{MINUS}{number(scale)}"
+    if exceeded:
+        end, start = f"≥ {end}", f"≤ {start}"
     left = right - text_width(end, SMALL_PX) - 6 - BAR
     canvas.text(right, baseline, end, MUTED, SMALL_PX, ha="right")
     canvas.image(left, baseline - BAR_HEIGHT, signed(ramp, 1.0), BAR, BAR_HEIGHT)

@@ -24,6 +24,9 @@ from internals.projection.evidence import Evidence
 
 HEADING, LINE, GUTTER, SEPARATION = 22, 13, 16, 16
 STACKED_SLOT = 138  # device pixels: nine such tiles fill a line
+SIDE_SLOT = 224
+_FILLED = 0.72  # of a slot: tiles that fill less of a small one get a large one
+_LOUDEST = 0.998  # the quantile of the magnitudes that gets full ink; beyond it lies a pixel or two
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class _Layout:
     @property
     def slot(self) -> int:
         """The room for the longer side of one tile, in device pixels."""
-        return STACKED_SLOT if self.stacked else 224
+        return STACKED_SLOT if self.stacked else SIDE_SLOT
 
     @property
     def zoom(self) -> float:
@@ -94,10 +97,11 @@ def panels(
     """For each channel, its strongest units: the projection with the patch it comes from.
 
     Pieces cut at the image's border keep their place in the receptive field, and the rest is
-    paper. Projections of a channel share one signed scale on which 0 is mid grey; patches are
-    shown as they are. Tiles are enlarged by whole numbers. They are stacked nine a line where that
-    shrinks none, and else stand side by side three a line; `stacked` decides otherwise. Raises
-    `ValueError` for rows of several layers, and for pieces that do not lie within their field.
+    paper. Projections of a channel share one signed scale on which 0 is mid grey and the loudest
+    two pixels in a thousand have full ink; patches are shown as they are. Tiles are enlarged by
+    whole numbers. They are stacked nine a line where they fill their room, and else stand side by
+    side three a line; `stacked` decides otherwise. Raises `ValueError` for rows of several layers,
+    and for pieces that do not lie within their field.
     """
     sizes = {row.size for row in rows}
     if len(sizes) != 1:
@@ -105,7 +109,7 @@ def panels(
     for row in rows:
         _check(row)
     [size] = sizes
-    stack = max(size) <= STACKED_SLOT if stacked is None else stacked
+    stack = _fills(max(size)) if stacked is None else stacked
     names = [name for row in rows for name in row.labels]
     lines = max((len(wrap(name, 69, SMALL_PX)) for name in names), default=1)
     inline = all(text_width(name, SMALL_PX) < 16 for name in names)
@@ -146,9 +150,19 @@ def _check(row: Evidence) -> None:
             )
 
 
-def _scale(row: Evidence) -> float:
-    """The largest magnitude in the channel's projections: the full ink of its signed scale."""
-    return max(float(np.abs(pixels).max()) for pixels in row.projections)
+def _fills(side: int) -> bool:
+    """Whether tiles of `side` image pixels, enlarged by a whole number, fill a stacked slot."""
+    return side * (STACKED_SLOT // side) >= _FILLED * STACKED_SLOT
+
+
+def _scale(row: Evidence) -> tuple[float, bool]:
+    """The magnitude that gets full ink in the channel's projections, and whether any is larger."""
+    seen = np.abs(np.concatenate([pixels.ravel() for pixels in row.projections]))
+    seen = seen[seen > 0]  # outside a unit's field there is nothing to be told apart
+    if not seen.size:
+        return 0.0, False
+    full = float(np.quantile(seen, _LOUDEST, method="higher"))
+    return full, full < float(seen.max())
 
 
 def _draw_row(canvas: Canvas, layout: _Layout, row: Evidence, top: float, noun: str) -> None:
@@ -159,9 +173,10 @@ def _draw_row(canvas: Canvas, layout: _Layout, row: Evidence, top: float, noun: 
         canvas.text(0, top + LINE - 4, "never fires on these images", MUTED)
         return
     channels = row.projections[0].shape[0]
-    signed_key(canvas, top - HEADING + 15, _scale(row), channels)
+    full, exceeded = _scale(row)
+    signed_key(canvas, top - HEADING + 15, full, channels, exceeded=exceeded)
     for index in range(len(row.projections)):
-        _draw_pair(canvas, layout, row, index, layout.corner(index, top))
+        _draw_pair(canvas, layout, row, index, layout.corner(index, top), full)
     if layout.stacked:
         height, turned = layout.tile[0], {"rotation": 90, "ha": "center", "va": "center"}
         middle = top + LINE + height / 2
@@ -170,13 +185,18 @@ def _draw_row(canvas: Canvas, layout: _Layout, row: Evidence, top: float, noun: 
 
 
 def _draw_pair(
-    canvas: Canvas, layout: _Layout, row: Evidence, index: int, corner: tuple[float, float]
+    canvas: Canvas,
+    layout: _Layout,
+    row: Evidence,
+    index: int,
+    corner: tuple[float, float],
+    full: float,
 ) -> None:
     x, y = corner
     height, width = layout.tile
     second = (x, y + height + layout.gap) if layout.stacked else (x + width + layout.gap, y)
     offset = row.offsets[index]
-    _draw_tile(canvas, layout, signed(row.projections[index], _scale(row)), offset, corner)
+    _draw_tile(canvas, layout, signed(row.projections[index], full), offset, corner)
     _draw_tile(canvas, layout, natural(row.patches[index]), offset, second)
     value, image = number(row.values[index]), f"#{row.images[index]}"
     below, right = second[1] + height + LINE, x + layout.pair_width

@@ -12,6 +12,7 @@ from matplotlib.text import Text
 
 from internals.figures.architecture import Stage, stack
 from internals.figures.bitmap_codes import bitmaps
+from internals.figures.branch_flow import branches
 from internals.figures.comparison_grid import comparison
 from internals.figures.confusion_matrix import confusion
 from internals.figures.connection_grid import connections
@@ -112,6 +113,12 @@ DRAWINGS: dict[str, Callable[..., Illustration]] = {
         **w,
     ),
     "network": lenet,
+    "branches": lambda **w: branches(
+        ("read", 832),
+        [[("1x1", 384)], [("1x1", 48), ("5x5", 128)], [("max", 832), ("1x1", 1)]],
+        "stacked",
+        **w,
+    ),
     "connections": lambda **w: connections(
         np.ones((6, 16), bool), rows="map of pool1", columns="map of conv2", **w
     ),
