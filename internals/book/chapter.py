@@ -45,6 +45,11 @@ class Chapter:
     data: str
     seed: int
 
+    @property
+    def most_images(self) -> int | None:
+        """How many images of each split are enough: a few at smoke, all (None) else."""
+        return 240 if self.profile == "smoke" else None
+
     def record(self, **metrics: float | int | str) -> None:
         """Publish named results; `internals execute` keeps them in the chapter's `run.json`."""
         if _executing():

@@ -1,5 +1,7 @@
 """One call from a name to images."""
 
+import torch
+
 from internals.data.images import ImageSet, Splits
 from internals.data.sources import Source, resolve
 from internals.errors import DataError
@@ -9,22 +11,30 @@ _FIELD = 28  # MNIST's side in pixels
 _SIZES = {"mnist": 32, "digits": 32, "imagenette": 256, "shapes": 256}
 
 
-def load(name: str, mode: str = "auto", *, size: int | None = None, seed: int = 0) -> Splits:
+def load(
+    name: str,
+    mode: str = "auto",
+    *,
+    size: int | None = None,
+    seed: int = 0,
+    most: int | None = None,
+) -> Splits:
     """Load "mnist" or "imagenette", or a stand-in, "digits" or "shapes"; say which was used.
 
     `mode` is "auto" (real, else the embedded stand-in), "real" or "embedded". The images are
     `size` pixels a side: digits come in a 28 x 28 field, padded with background to 32 unless told
     otherwise, as the paper did; photographs and shapes are 256 wide unless told otherwise. A
-    stratified twelfth of the training images, chosen by `seed`, is held out for validation.
-    Raises `DataError` when the data are missing, damaged or unknown, `OutputError` when decoded
-    images cannot be kept.
+    stratified twelfth of the training images, chosen by `seed`, is held out for validation. With
+    `most` the first so many training images are taken, and as many test images. Raises `DataError`
+    when the data are missing, damaged or unknown, `OutputError` when decoded images cannot be kept.
     """
     source = resolve(name, mode)
     side = _SIZES[source.name] if size is None else size
     if source.name in ("mnist", "digits"):
         train, test = _digits(source, side)
     else:
-        train, test = _pictures(source, side)
+        train, test = _pictures(source, side, most)
+    train, test = (part.subset(torch.arange(len(part))[:most]) for part in (train, test))
     rest, validation = train.hold_out(len(train) // _HELD_OUT, seed)
     print(
         f"Data: {len(rest):,} + {len(validation):,} of {train.name}, {len(test):,} of {test.name}"
@@ -47,13 +57,13 @@ def _digits(source: Source, size: int) -> tuple[ImageSet, ImageSet]:
     return train.padded(margin), test.padded(margin)
 
 
-def _pictures(source: Source, size: int) -> tuple[ImageSet, ImageSet]:
+def _pictures(source: Source, size: int, most: int | None) -> tuple[ImageSet, ImageSet]:
     if size < 1:
         raise DataError(f"size={size} is no side of a picture; use 1 or more")
     if source.root is None:
         from internals.data.shapes import shapes
 
-        return shapes(source.fingerprint, size)
+        return shapes(source.fingerprint, size, most)  # no more are drawn than are asked for
     from internals.data.imagenette import imagenette
 
     return imagenette(source.root, source.fingerprint, size)

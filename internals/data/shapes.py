@@ -1,7 +1,7 @@
 """The stand-in for Imagenette: 5,000 pictures that the package draws, and keeps once drawn."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -24,34 +24,41 @@ _TRAIN, _TEST = 4000, 1000
 _BLOCK = 100  # pictures drawn between two writes
 
 
-def shapes(fingerprint: str, size: int) -> tuple[ImageSet, ImageSet]:
+def shapes(fingerprint: str, size: int, most: int | None = None) -> tuple[ImageSet, ImageSet]:
     """4,000 training and 1,000 test pictures, uint8 (N, 3, `size`, `size`), the classes mixed.
 
     Drawn once for each `fingerprint` and size and then read from the user's cache folder; where
-    that cannot be written, drawn again.
+    that cannot be written, drawn again. With `most` only the first so many of each are drawn.
     """
-    count = _TRAIN + _TEST
-    images = torch.from_numpy(_kept(fingerprint, count, size))
-    labels = torch.tensor([label(index) for index in range(count)])
-    everything = ImageSet(images, labels, CLASS_NAMES, "shapes", fingerprint)
-    return (
-        everything.subset(torch.arange(_TRAIN), "shapes train"),
-        everything.subset(torch.arange(_TRAIN, count), "shapes test"),
-    )
+    train, test = range(_TRAIN)[:most], range(_TRAIN, _TRAIN + _TEST)[:most]
+    kept = _kept(fingerprint, [*train, *test], size)
+    parts = {"train": (train, kept[: len(train)]), "test": (test, kept[len(train) :])}
+    found = [
+        ImageSet(
+            torch.from_numpy(images),
+            torch.tensor([label(index) for index in indices]),
+            CLASS_NAMES,
+            f"shapes {name}",
+            fingerprint,
+        )
+        for name, (indices, images) in parts.items()
+    ]
+    return found[0], found[1]
 
 
-def _kept(fingerprint: str, count: int, size: int) -> NDArray[np.uint8]:
-    """The first `count` pictures, from the cache if they are there whole."""
-    path = cache_folder().with_name("shapes") / f"{digest([fingerprint, count])}-{size}.npy"
-    shape = (count, 3, size, size)
+def _kept(fingerprint: str, indices: Sequence[int], size: int) -> NDArray[np.uint8]:
+    """The pictures `indices`, from the cache if they are there whole."""
+    name = f"{digest([fingerprint, list(indices)])}-{size}.npy"
+    path = cache_folder().with_name("shapes") / name
+    shape = (len(indices), 3, size, size)
     if (found := _read(path, shape)) is not None:
         return found
     try:
-        _write(path, _drawn(shape), shape)
+        _write(path, _drawn(indices, size), shape)
     except OutputError:
-        return np.concatenate(list(_drawn(shape)))
+        return np.concatenate(list(_drawn(indices, size)))
     found = _read(path, shape)
-    return np.concatenate(list(_drawn(shape))) if found is None else found
+    return np.concatenate(list(_drawn(indices, size))) if found is None else found
 
 
 def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
@@ -75,15 +82,14 @@ def _write(path: Path, blocks: Iterator[NDArray[np.uint8]], shape: tuple[int, ..
         os.replace(draft, path)
 
 
-def _drawn(shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
-    """All pictures in order, a block at a time."""
-    count, size = shape[0], shape[-1]
+def _drawn(indices: Sequence[int], size: int) -> Iterator[NDArray[np.uint8]]:
+    """The pictures in order, a block at a time."""
     with (
         threadpool_limits(1),  # for matrices this small, more threads only wait for each other
         ThreadPoolExecutor(cores()) as pool,  # NumPy lets go of the lock
-        Progress(f"shapes at {size} px", count, unit="picture", quiet=5) as progress,
+        Progress(f"shapes at {size} px", len(indices), unit="picture", quiet=5) as progress,
     ):
-        for start in range(0, count, _BLOCK):
-            indices = range(start, min(start + _BLOCK, count))
-            yield np.stack(list(pool.map(partial(draw, size=size), indices)))
-            progress.advance(len(indices))
+        for start in range(0, len(indices), _BLOCK):
+            block = indices[start : start + _BLOCK]
+            yield np.stack(list(pool.map(partial(draw, size=size), block)))
+            progress.advance(len(block))

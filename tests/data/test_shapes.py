@@ -212,6 +212,17 @@ def test_pictures_are_drawn_once_for_a_fingerprint_and_a_size(few):
     assert [path.suffix for path in kept()] == [".npy"] * 3
 
 
+def test_only_as_many_as_are_asked_for_are_drawn_and_they_are_the_first(few):
+    train, test = shapes.shapes("f", 33, most=4)
+    assert sorted(few) == [0, 1, 2, 3, 30, 31, 32, 33]
+    assert [len(train), len(test)] == [4, 4]
+    np.testing.assert_array_equal(train.images[3].numpy(), draw(3, 33))
+    np.testing.assert_array_equal(test.images[3].numpy(), draw(33, 33))
+    assert test.labels.tolist() == [label(index) for index in range(30, 34)]
+    whole, _ = shapes.shapes("f", 33)
+    assert len(whole) == 30 and (whole.images[:4] == train.images).all()
+
+
 def test_what_is_done_to_the_pictures_stays_in_memory(few):
     train, _ = shapes.shapes("f", 33)
     train.images.zero_()
