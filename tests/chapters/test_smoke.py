@@ -1,0 +1,35 @@
+"""Oracle: every chapter run as a learner runs it, and the layers that its network has to show."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from internals.environment import ROOT
+
+CHAPTERS = sorted((ROOT / "chapters").glob("[0-9][0-9]_*.py"))
+# The convolutions whose strongest patches each chapter draws, by their running number.
+LAYERS = {
+    "02_alexnet": (2, 3, 4, 5),
+    "03_vgg16": (2, 4, 6, 8, 10, 13),
+    "04_inceptionnet": (2, 4, 6, 8, 10, 12, 14, 16, 18),
+    "05_resnet18": (2, 4, 6, 8, 10, 13, 14, 15, 16, 17),
+    "06_mobilenet": (2, 6, 10, 14, 18, 22, 23, 24, 25, 26, 27),
+}
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_every_line_runs_and_every_layer_is_drawn(path: Path, tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "INTERNALS_DATA"}
+    environment |= {"INTERNALS_BUILD": str(tmp_path / "build"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(path), "--profile", "smoke", "--data", "embedded"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    drawn = sorted((tmp_path / "build" / "smoke" / "figures" / path.stem).glob("*.png"))
+    assert [int(picture.name[:2]) for picture in drawn] == list(range(1, len(drawn) + 1))
+    names = {picture.stem[3:] for picture in drawn}
+    assert {f"conv{n}-strongest" for n in LAYERS.get(path.stem, ())} <= names
