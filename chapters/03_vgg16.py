@@ -48,12 +48,9 @@ from internals.training import find_recipe
 
 recipe = find_recipe("vgg16", chapter.profile)
 images = load(
-    "imagenette",
-    chapter.data,
-    size=recipe.stored,
-    seed=chapter.seed,
-    most=chapter.most_images,
-)
+    "imagenette", chapter.data, size=recipe.stored,
+    seed=chapter.seed, most=chapter.most_images,
+)  # fmt: skip
 names = images.test.class_names
 
 # %% [markdown]
