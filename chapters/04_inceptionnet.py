@@ -655,11 +655,11 @@ from internals.projection import gather_evidence
 
 def panel(name: str, channels=range(6), *, caption: str, alt: str) -> None:
     if chapter.profile == "smoke":
-        channels = channels[:2]
+        channels = channels[:1]
     rows = gather_evidence(
         run.model, mined, run.normalization, found[layer_of[name]], channels
     )
-    alt = f"Nine projections and their patches for each of {len(channels)} channels of {name}: {alt}."
+    alt = f"For each channel of {name} nine projections and their patches: {alt}."
     show(panels(rows, caption=caption, alt=alt), f"{name}-strongest")  # fmt: skip
 
 

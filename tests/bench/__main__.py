@@ -17,24 +17,32 @@ from internals.anatomy.trace import trace
 from internals.environment import cores
 from internals.projection.backward import project
 
-IMAGES, CHANNELS = 9, 6
-LAYERS = {  # an early, a middle and the last convolution
-    "alexnet": ("features.3", "features.6", "features.10"),
-    "vgg16": ("features.7", "features.21", "features.28"),
+IMAGES = 9
+_TURN = 1 / 3  # seconds
+# An early, a middle and the last convolution, and how many of its channels are projected: what one
+# call costs besides its pairs (tracing, above all) shows beside the quick ones of an early layer.
+LAYERS = {
+    "alexnet": {"features.3": 24, "features.6": 6, "features.10": 6},
+    "vgg16": {"features.7": 24, "features.21": 6, "features.28": 6},
 }
 
 
 def seconds(repeats: int, *works: Callable[[], object]) -> list[list[float]]:
     """The times of each of `works` in every round, after one round that does not count.
 
-    They take turns, so that what else the machine does slows all of them alike.
+    They take turns, so that what else the machine does slows all of them alike. A turn lasts a
+    third of a second at least, and its first call counts only if it is the only one: a short
+    work would else be measured by how long it takes to win the caches back from a long one.
     """
     times: list[list[float]] = [[] for _ in works]
     for _ in range(repeats + 1):
         for work, taken in zip(works, times, strict=True):
-            began = time.perf_counter()
-            work()
-            taken.append(time.perf_counter() - began)
+            calls: list[float] = []
+            while sum(calls) < _TURN:
+                began = time.perf_counter()
+                work()
+                calls.append(time.perf_counter() - began)
+            taken.append(statistics.mean(calls[1:] or calls))
     return [taken[1:] for taken in times]
 
 
@@ -52,12 +60,12 @@ def truncated(net: nn.Sequential, images: torch.Tensor, units: list[Unit], of: l
         torch.autograd.grad(output[0, unit.channel, unit.row, unit.column], image)
 
 
-def projecting(name: str, net: nn.Module, layer: str, repeats: int) -> None:
+def projecting(name: str, net: nn.Module, layer: str, channels: int, repeats: int) -> None:
     """Seconds a (image, unit) pair at the channels' strongest units, ours and others'."""
     images = torch.randn(IMAGES, 3, 224, 224)
     found = strongest(net, images, [layer], k=IMAGES)[layer]
-    units = [unit for channel in range(CHANNELS) for unit in found.units(channel)]
-    of = [int(image) for channel in range(CHANNELS) for image in found.image[channel]]
+    units = [unit for channel in range(channels) for unit in found.units(channel)]
+    of = [int(image) for channel in range(channels) for image in found.image[channel]]
     usual = NeuronGuidedBackprop(net, net.get_submodule(layer))
 
     def captum() -> None:
@@ -74,8 +82,8 @@ def projecting(name: str, net: nn.Module, layer: str, repeats: int) -> None:
     theirs, whole = ([taken / IMAGES for taken in times] for times in (theirs, whole))
     own, captums, cut = (statistics.median(times) * 1e3 for times in (ours, theirs, whole))
     print(
-        f"{name:8} {layer:12} ours {own:8.2f} ms a pair, Captum {captums:7.1f} "
-        f"({ratio(theirs, ours):6.1f}x), truncated {cut:7.1f} ({ratio(whole, ours):6.1f}x)",
+        f"{name:8} {layer:12} {len(units):3} pairs, ours {own:8.2f} ms a pair, "
+        f"Captum {captums:7.1f} ({ratio(theirs, ours):6.1f}x), truncated {cut:7.1f} ({ratio(whole, ours):6.1f}x)",
         flush=True,
     )
 
@@ -113,8 +121,8 @@ def main() -> None:
     for name in arguments.networks or LAYERS:
         net = getattr(torchvision.models, name)(weights=None).eval()
         tracing(name, net, arguments.repeats)
-        for layer in LAYERS[name]:
-            projecting(name, net, layer, arguments.repeats)
+        for layer, channels in LAYERS[name].items():
+            projecting(name, net, layer, channels, arguments.repeats)
         mining(name, net, arguments.repeats)
 
 
