@@ -83,7 +83,8 @@ def projecting(name: str, net: nn.Module, layer: str, channels: int, repeats: in
     own, captums, cut = (statistics.median(times) * 1e3 for times in (ours, theirs, whole))
     print(
         f"{name:8} {layer:12} {len(units):3} pairs, ours {own:8.2f} ms a pair, "
-        f"Captum {captums:7.1f} ({ratio(theirs, ours):6.1f}x), truncated {cut:7.1f} ({ratio(whole, ours):6.1f}x)",
+        f"Captum {captums:7.1f} ({ratio(theirs, ours):6.1f}x), "
+        f"truncated {cut:7.1f} ({ratio(whole, ours):6.1f}x)",
         flush=True,
     )
 
