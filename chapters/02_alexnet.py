@@ -383,7 +383,7 @@ show(
 # %% [markdown]
 # Why other first weights? Because pixels and weights have to suit each other. With weights of
 # standard deviation 0.01 the differences between pictures survive eight layers if pixels run to
-# 255, and not if they run to 1. We send the same sixteen pictures through three untrained
+# 255, and not if they run to 1. We send the same eight pictures through three untrained
 # networks and ask how far they still lie apart, as the standard deviation over pictures:
 
 # %%
@@ -392,7 +392,7 @@ from internals.models.alexnet import initialise_as_published
 
 margin = (recipe.stored - recipe.size) // 2
 middle = slice(margin, margin + recipe.size)
-inputs = images.train.images[:16, :, middle, middle] / 255
+inputs = images.train.images[:8, :, middle, middle] / 255
 inputs = inputs - inputs.mean(dim=0)
 published = AlexNet()
 initialise_as_published(published)
@@ -416,7 +416,7 @@ show(
     Table.of(
         ("first weights", *layers),
         ((name, *values) for name, values in spread.items()),
-        caption="How far sixteen pictures lie apart, layer by layer, before any training. Differences "
+        caption="How far eight pictures lie apart, layer by layer, before any training. Differences "
         "that are lost on the way up cannot be learned from.",
     ),
     "spread",
@@ -540,7 +540,7 @@ show(
 # %%
 from internals.training import evaluate
 
-most = {"smoke": 16, "quick": 128}.get(chapter.profile, 10**6)
+most = {"smoke": 4, "quick": 128}.get(chapter.profile, 10**6)
 held_out = images.validation
 held_out = held_out.subset(torch.arange(min(most, len(held_out))))
 for crops in (1, 10):
@@ -755,7 +755,7 @@ assert abs(before.mean() - 2 / 3) < 0.03
 # it did not matter where a thing lies on the grid, the difference would be small for every $d$:
 
 # %%
-pixels = images.train.images[:8] / 255 - run.normalization.image
+pixels = images.train.images[:4] / 255 - run.normalization.image
 side = recipe.size - 16
 shifts = np.arange(13)
 
