@@ -18,6 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from internals.models.parts import LocalResponseNorm
+
 
 class AlexNet(nn.Module):
     """Eight layers of weights, from 3 x 224 x 224 pixels to a score for each class.
@@ -73,9 +75,9 @@ class AlexNet(nn.Module):
         return self.lin3(x)
 
 
-def _response_normalisation() -> nn.LocalResponseNorm:
+def _response_normalisation() -> LocalResponseNorm:
     """b = a / (2 + 1e-4 x the sum of a^2 over five neighbouring channels)^0.75 (section 3.3)."""
-    return nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2)
+    return LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2)
 
 
 def he_normal(module: nn.Module) -> None:

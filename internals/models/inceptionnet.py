@@ -29,6 +29,7 @@ from internals.models.inception_parts import (
     caffe_xavier,
     kaiming_normal,
 )
+from internals.models.parts import LocalResponseNorm
 
 _MODULES = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 _CONVOLUTIONS = ("conv1x1", "conv3x3_reduce", "conv3x3", "conv5x5_reduce", "conv5x5", "conv_proj")
@@ -93,7 +94,7 @@ class InceptionNet(nn.Module):
         self.relu1 = nn.ReLU(inplace=False)
         self.maxpool1 = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
         if self.paper:
-            self.lrn1 = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
+            self.lrn1 = LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
         self.conv2 = nn.Conv2d(64, 64, kernel_size=1)
         if not self.paper:
             self.bn2 = nn.BatchNorm2d(64)
@@ -103,7 +104,7 @@ class InceptionNet(nn.Module):
             self.bn3 = nn.BatchNorm2d(192)
         self.relu3 = nn.ReLU(inplace=False)
         if self.paper:
-            self.lrn2 = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
+            self.lrn2 = LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
         self.maxpool2 = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
 
     def _start_weights(self) -> None:

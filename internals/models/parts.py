@@ -1,6 +1,8 @@
 """The building blocks that several networks share."""
 
-from torch import nn
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -15,6 +17,24 @@ class MaxPool2d(nn.MaxPool2d):
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class LocalResponseNorm(nn.LocalResponseNorm):
+    """torch's layer, with the neighbours' squares summed by a convolution.
+
+    torch pools them in three dimensions, which takes AlexNet nearly half of each training step
+    on a CPU.
+    """
+
+    def forward(self, input: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        channel = torch.arange(input.shape[1], device=input.device)
+        offset = channel - channel[:, None]
+        near = (offset >= -(self.size // 2)) & (offset <= (self.size - 1) // 2)
+        total = nn.functional.conv2d(input.square(), near.to(input.dtype)[:, :, None, None])
+        # Beside k, bfloat16 would lose what the neighbours say.
+        total = total.to(torch.promote_types(total.dtype, torch.float32))
+        divisor = (self.k + self.alpha / self.size * total) ** self.beta
+        return input / divisor.to(input.dtype)
 
 
 def conv_bn_relu(

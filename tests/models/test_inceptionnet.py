@@ -162,7 +162,7 @@ def test_grids_halve_five_times(rows):
 
 def test_depth_in_layers_with_weights():
     """The longest path through autograd's own record of the pass: 22, as the title of section 5."""
-    model = InceptionNet(paper=True)
+    model = InceptionNet().eval()
     found: dict[object, int] = {}
 
     def depth(node) -> int:
