@@ -1,5 +1,6 @@
 from .alignment import centred_alignment as centred_alignment
 from .alignment import gram_matrices as gram_matrices
+from .class_share import class_purity as class_purity
 from .mining import Images as Images
 from .mining import strongest as strongest
 from .ranking import Strongest as Strongest
