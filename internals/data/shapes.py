@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from internals.data.images import ImageSet
+from internals.data.resampling import resized
 from internals.data.shape_scenes import CLASS_NAMES, draw, label
+from internals.data.shapes_identity import DRAWN_AT
 from internals.data.sources import cache_folder
 from internals.environment import cores
 from internals.errors import OutputError
@@ -27,8 +29,9 @@ _BLOCK = 100  # pictures drawn between two writes
 def shapes(fingerprint: str, size: int, most: int | None = None) -> tuple[ImageSet, ImageSet]:
     """4,000 training and 1,000 test pictures, uint8 (N, 3, `size`, `size`), the classes mixed.
 
-    Drawn once for each `fingerprint` and size and then read from the user's cache folder; where
-    that cannot be written, drawn again. With `most` only the first so many of each are drawn.
+    Drawn once for each `fingerprint`, at 256 pixels unless a larger `size` is asked for, and then
+    read from the user's cache folder; where that cannot be written, drawn again. Smaller ones are
+    these, resized. With `most` only the first so many of each are drawn.
     """
     train, test = range(_TRAIN)[:most], range(_TRAIN, _TRAIN + _TEST)[:most]
     kept = _kept(fingerprint, [*train, *test], size)
@@ -53,12 +56,16 @@ def _kept(fingerprint: str, indices: Sequence[int], size: int) -> NDArray[np.uin
     shape = (len(indices), 3, size, size)
     if (found := _read(path, shape)) is not None:
         return found
+    if size < DRAWN_AT:
+        made = partial(_reduced, _kept(fingerprint, indices, DRAWN_AT), size)
+    else:
+        made = partial(_drawn, indices, size)
     try:
-        _write(path, _drawn(indices, size), shape)
+        _write(path, made(), shape)
     except OutputError:
-        return np.concatenate(list(_drawn(indices, size)))
+        return np.concatenate(list(made()))
     found = _read(path, shape)
-    return np.concatenate(list(_drawn(indices, size))) if found is None else found
+    return np.concatenate(list(made())) if found is None else found
 
 
 def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
@@ -93,3 +100,9 @@ def _drawn(indices: Sequence[int], size: int) -> Iterator[NDArray[np.uint8]]:
             block = indices[start : start + _BLOCK]
             yield np.stack(list(pool.map(partial(draw, size=size), block)))
             progress.advance(len(block))
+
+
+def _reduced(pictures: NDArray[np.uint8], size: int) -> Iterator[NDArray[np.uint8]]:
+    """Larger pictures brought to `size`, a block at a time."""
+    for start in range(0, len(pictures), _BLOCK):
+        yield resized(torch.from_numpy(pictures[start : start + _BLOCK]), size).numpy()

@@ -4,6 +4,7 @@ from importlib import metadata
 
 from internals.fingerprint import digest, reach
 
+DRAWN_AT = 256  # pixels a side; smaller pictures are made of these, larger ones are drawn anew
 _DRAWING = "internals.data.shape_scenes"
 
 
@@ -12,4 +13,4 @@ def fingerprint() -> str:
     parts = {
         name: tree for name, tree in reach(modules=[_DRAWING]).modules.items() if "shape_" in name
     }
-    return f"shapes {digest(parts)} numpy {metadata.version('numpy')}"
+    return f"shapes {digest(parts)} at {DRAWN_AT} numpy {metadata.version('numpy')}"

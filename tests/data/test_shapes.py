@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import RidgeClassifier
+from torchvision.transforms.v2.functional import resize
 
 from internals.data import shapes, shapes_identity
 from internals.data.shape_noise import noise
@@ -185,6 +187,7 @@ def few(monkeypatch):
     monkeypatch.setattr(shapes, "_TRAIN", 30)
     monkeypatch.setattr(shapes, "_TEST", 10)
     monkeypatch.setattr(shapes, "_BLOCK", 7)
+    monkeypatch.setattr(shapes, "DRAWN_AT", 33)
     monkeypatch.setattr(shapes, "draw", counted)
     return drawn
 
@@ -210,6 +213,19 @@ def test_pictures_are_drawn_once_for_a_fingerprint_and_a_size(few):
     shapes.shapes("g", 33)
     assert len(few) == 120
     assert [path.suffix for path in kept()] == [".npy"] * 3
+
+
+def test_smaller_pictures_are_made_of_those_drawn_once(few):
+    """By torchvision: whole pictures, bilinear, low-pass filtered."""
+    train, _ = shapes.shapes("f", 20)
+    assert len(few) == 40
+    for index in range(30):
+        expected = torch.from_numpy(draw(index, 33))
+        expected = resize(expected, [20, 20], antialias=True)
+        torch.testing.assert_close(train.images[index], expected, rtol=0, atol=0)
+    shapes.shapes("f", 19)
+    shapes.shapes("f", 33)
+    assert len(few) == 40
 
 
 def test_only_as_many_as_are_asked_for_are_drawn_and_they_are_the_first(few):
