@@ -11,6 +11,7 @@ from .input_attributions import saliency as saliency
 from .input_attributions import smooth_grad as smooth_grad
 from .occluding import occluded_activity as occluded_activity
 from .occluding import occlusion as occlusion
+from .occluding import occlusion_map as occlusion_map
 from .randomisation_cascade import Cascade as Cascade
 from .randomisation_cascade import sanity as sanity
 from .rules import LEAKY_RULES as LEAKY_RULES

@@ -101,6 +101,36 @@ def _strongest(maps: Tensor, layer: str, channel: int | None) -> int:
     return channel
 
 
+def occlusion_map(
+    covered: Float[Tensor, "n rows columns"],
+    whole: Float[Tensor, " n"],
+    image_size: tuple[int, int],
+    *,
+    size: Pair,
+    stride: Pair = 1,
+) -> Float[Tensor, "n height width"]:
+    """What is lost when a pixel is covered: the mean over the squares that lie on it.
+
+    `covered` is what `occlusion` or `occluded_activity` found with squares of this `size` and
+    `stride` on images of `image_size` (height, width), and `whole` the same number of each image
+    left whole. Pixels that no square reaches, at a stride above the size, have 0. Raises
+    `ProjectionError` when `covered` has other places than these squares.
+    """
+    squares = _Squares((1, *image_size), size, stride, 0.0)
+    if covered.shape[1:] != (squares.rows, squares.columns):
+        raise ProjectionError(
+            f"squares of size={size} at stride={stride} have {squares.rows} x {squares.columns} "
+            f"places on an image of {image_size}, not {tuple(covered.shape[1:])}"
+        )
+    lost = (whole[:, None, None] - covered).flatten(1)
+    total = lost.new_zeros(len(lost), *image_size)
+    times = lost.new_zeros(image_size)
+    for place, window in enumerate(squares.windows(range(lost.shape[1]))):
+        total[:, *window] += lost[:, place, None, None]
+        times[window] += 1
+    return total / times.clamp(min=1)
+
+
 class _Squares:
     """The positions of a square on an image of `shape` (c, h, w), and what covers it."""
 
@@ -137,11 +167,12 @@ class _Squares:
         """A copy of `image` (1, c, h, w) for each of `places`, covered there."""
         copies = image.repeat(len(places), 1, 1, 1)
         fill = self.fill.to(image)
-        for copy, (down, across) in zip(copies, self._windows(places), strict=True):
+        for copy, (down, across) in zip(copies, self.windows(places), strict=True):
             copy[:, down, across] = fill[:, down, across]
         return copies
 
-    def _windows(self, places: Sequence[int]) -> Iterator[tuple[slice, slice]]:
+    def windows(self, places: Sequence[int]) -> Iterator[tuple[slice, slice]]:
+        """The rows and columns that a square covers, at each of `places`."""
         for place in places:
             top, left = (
                 index * step

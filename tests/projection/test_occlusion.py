@@ -5,7 +5,7 @@ import torch
 from captum.attr import Occlusion
 
 from internals.errors import LayerError, ProjectionError
-from internals.projection.occluding import occluded_activity, occlusion
+from internals.projection.occluding import occluded_activity, occlusion, occlusion_map
 from tests.reference.small_classifier import SPELLINGS, SmallClassifier, photographs
 
 CLASSES = [4, 0, 3]
@@ -63,15 +63,20 @@ def test_captums_picture_is_the_mean_loss_of_the_squares_over_a_pixel(size, stri
         target=torch.tensor(CLASSES),
     )[:, 0]
     scores = occlusion(model, images, CLASSES, size=size, stride=stride, fill=fill)
-    lost = model(images)[range(3), CLASSES].detach().view(3, 1, 1) - scores
-    total, count = torch.zeros_like(expected), torch.zeros_like(expected)
-    for row in range(scores.shape[1]):
-        for column in range(scores.shape[2]):
-            top, left = row * stride[0], column * stride[1]
-            total[:, top : top + size[0], left : left + size[1]] += lost[:, row, column, None, None]
-            count[:, top : top + size[0], left : left + size[1]] += 1
+    whole = model(images)[range(3), CLASSES].detach()
+    found = occlusion_map(scores, whole, (11, 13), size=size, stride=stride)
     # Captum divides in single precision.
-    torch.testing.assert_close(total / count, expected, rtol=0, atol=1e-7 * lost.abs().max().item())
+    lost = (whole[:, None, None] - scores).abs().max().item()
+    torch.testing.assert_close(found, expected.double(), rtol=0, atol=1e-7 * lost)
+
+
+def test_a_map_of_pixels_that_no_square_reaches_and_of_other_squares():
+    """By hand: squares of 1 at 0, 2 and 4 of a row of five pixels."""
+    covered = torch.tensor([[[1.0, 4.0, 2.0]]])
+    found = occlusion_map(covered, torch.tensor([5.0]), (1, 5), size=1, stride=2)
+    assert found.tolist() == [[[4, 0, 1, 0, 3]]]
+    with pytest.raises(ProjectionError, match="have 1 x 5 places on an image of .* not .1, 3."):
+        occlusion_map(covered, torch.tensor([5.0]), (1, 5), size=1)
 
 
 def test_covering_nothing_leaves_the_score():
