@@ -26,11 +26,21 @@ def machine() -> str:
 
 
 def cores() -> int:
-    """How many processor cores this process may use."""
+    """How many processor cores this process may use; `INTERNALS_CORES` may say fewer."""
     try:
-        return len(os.sched_getaffinity(0))
+        usable = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows do not say
-        return os.cpu_count() or 1
+        usable = os.cpu_count() or 1
+    asked = os.environ.get("INTERNALS_CORES", "")
+    return min(usable, int(asked)) if asked.isdecimal() and int(asked) else usable
+
+
+def memory() -> int | None:
+    """Bytes of physical memory, or None where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows has no sysconf
+        return None
 
 
 def commit() -> str:

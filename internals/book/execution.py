@@ -2,8 +2,9 @@
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from internals.book.keys import Key, Settings, data_part, key_of
@@ -11,6 +12,7 @@ from internals.book.layout import Layout
 from internals.book.report import Reporter
 from internals.book.script import Script, read_script
 from internals.book.stored import RECORD, has_run, prune
+from internals.book.turns import ALONE, Turn, at_once
 from internals.environment import commit, machine
 from internals.errors import InternalsError
 from internals.files import new_folder, write_atomically
@@ -33,26 +35,23 @@ def execute(
     force: bool = False,
     publish: bool = False,
     timeout: int | None = None,
+    jobs: int = 1,
     reporter: Reporter | None = None,
 ) -> list[Outcome]:
     """Execute each chapter of `scripts` whose run is not kept, or each of them with `force`.
 
     With `publish` a run joins the published edition whatever its profile, which its page tells.
-    `timeout` is in seconds a cell. A chapter that fails is reported and keeps nothing; the others
-    go on.
+    `timeout` is in seconds a cell. At most `jobs` chapters are executed at once; those that build
+    on what the others leave behind (`after: all` in their front matter) come last. A chapter that
+    fails is reported and keeps nothing; the others go on.
     """
     job = _Job(settings, layout, force, publish, timeout, reporter or Reporter())
-    reporter = job.reporter
-    outcomes = []
-    for path in scripts:
-        try:
-            outcome = _chapter(path, job)
-        except InternalsError as error:
-            outcome = Outcome(path.stem, "failed", str(error))
-        if outcome.status == "failed":
-            reporter.failed(outcome.chapter, outcome.message)
-        outcomes.append(outcome)
-    return outcomes
+    found = {path: _before(path, job) for path in scripts}
+    waiting = [path for path in scripts if found[path] is None]
+    last = [path for path in waiting if _comes_last(path)]
+    for group in ([path for path in waiting if path not in last], last):
+        found |= at_once(group, jobs, partial(_outcome, job=job))
+    return [outcome for path in scripts if (outcome := found[path]) is not None]
 
 
 @dataclass(frozen=True)
@@ -65,16 +64,47 @@ class _Job:
     publish: bool
     timeout: int | None
     reporter: Reporter
+    turn: Turn = ALONE
+
+
+def _before(path: Path, job: _Job) -> Outcome | None:
+    """The outcome of a chapter that is fresh or cannot even be read; None if it is to be executed.
+
+    Told before anything is executed, so that those that are can share the cores among them.
+    """
+    try:
+        script = read_script(path)
+        key = key_of(script, job.settings)
+    except InternalsError as error:
+        job.reporter.failed(path.stem, str(error))
+        return Outcome(path.stem, "failed", str(error))
+    profile, publish = job.settings.profile, job.publish
+    if job.force or not has_run(job.layout, profile, script.name, key, publish=publish):
+        return None
+    job.reporter.fresh(script.name)
+    return Outcome(script.name, "fresh")
+
+
+def _comes_last(path: Path) -> bool:
+    return read_script(path).meta.get("after") == "all"
+
+
+def _outcome(path: Path, turn: Turn, *, job: _Job) -> Outcome:
+    """The outcome of a chapter that is executed, a failure reported."""
+    reporter = job.reporter if turn is ALONE else job.reporter.beside()
+    try:
+        outcome = _chapter(path, replace(job, reporter=reporter, turn=turn))
+    except InternalsError as error:
+        outcome = Outcome(path.stem, "failed", str(error))
+    if outcome.status == "failed":
+        reporter.failed(outcome.chapter, outcome.message)
+    return outcome
 
 
 def _chapter(path: Path, job: _Job) -> Outcome:
     settings, layout = job.settings, job.layout
     script = read_script(path)
     key = key_of(script, settings)
-    kept = has_run(layout, settings.profile, script.name, key, publish=job.publish)
-    if kept and not job.force:
-        job.reporter.fresh(script.name)
-        return Outcome(script.name, "fresh")
     failure, seconds = _run(script, job)
     failed = layout.failed(settings.profile, script.name)
     if failure:
@@ -101,6 +131,7 @@ def _run(script: Script, job: _Job) -> tuple[str, dict[int, float]]:
         "INTERNALS_DATA_MODE": job.settings.data,
         "INTERNALS_SEED": str(job.settings.seed),
         "MPLBACKEND": "agg",
+        **job.turn.environment(),
     }
     started: dict[int, float] = {}
     seconds: dict[int, float] = {}
@@ -117,7 +148,7 @@ def _run(script: Script, job: _Job) -> tuple[str, dict[int, float]]:
 
     with job.reporter.chapter(script.name, job.settings.profile):
         try:
-            watch = Watch(start, end, job.reporter.printed)
+            watch = Watch(start, end, job.reporter.printed, job.turn.stop.is_set)
             run_cells(script.notebook, job.layout.root, environment, job.timeout, watch)
         except Exception as error:  # nbclient's errors share no base, a kernel may fail in any way
             at = max(started, default=0)

@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from nbclient import NotebookClient
 from traitlets.config import Config
 
 _SOCKET_PATH = 90  # bytes: a Unix socket's path may have little more
+_PATIENCE = 0.5  # seconds between two looks at whether to stop
 
 
 class _ThisPython(KernelSpecManager):
@@ -30,11 +31,15 @@ class _ThisPython(KernelSpecManager):
 
 @dataclass(frozen=True)
 class Watch:
-    """Who is told what happens: a cell starts, a cell ends, a line is printed."""
+    """Who is told what happens: a cell starts, a cell ends, a line is printed; and who may stop it.
+
+    `stopped` is asked now and then, because only the main thread hears Ctrl-C.
+    """
 
     started: Callable[[int], None]
     ended: Callable[[int], None]
     printed: Callable[[str], None]
+    stopped: Callable[[], bool] = lambda: False
 
 
 class _Client(NotebookClient):
@@ -90,6 +95,9 @@ def _execute(client: _Client, manager: AsyncKernelManager, environment: dict[str
     with ThreadPoolExecutor(max_workers=1) as pool:
         finished = pool.submit(client.execute, env=environment)
         try:
+            while not wait([finished], timeout=_PATIENCE).done:
+                if client.watch.stopped():
+                    raise KeyboardInterrupt
             finished.result()
         except KeyboardInterrupt:
             if manager.provisioner and (pid := getattr(manager.provisioner, "pid", None)):

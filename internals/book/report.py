@@ -14,17 +14,22 @@ _SLOW = 5.0  # seconds after which a finished cell is worth a plain line
 class Reporter:
     """Tells a person at a terminal, or a log, which chapter and which cell is being executed."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, *, live: bool = True) -> None:
         self._console = console or Console(highlight=False, soft_wrap=True)
+        self._live = live and self._console.is_terminal
         self._name = self._cell = self._line = ""
         self._began = 0.0
+
+    def beside(self) -> "Reporter":
+        """A reporter for one of several chapters executed at once, by plain lines."""
+        return Reporter(self._console, live=False)
 
     @contextmanager
     def chapter(self, name: str, profile: str) -> Iterator[None]:
         """Around the execution of one chapter."""
         self._name, self._cell, self._line = name, "", ""
         self._began = time.perf_counter()
-        if not self._console.is_terminal:
+        if not self._live:
             self._say(f"{name}: executing at {profile}")
             yield
             return
@@ -38,13 +43,13 @@ class Reporter:
 
     def cell_ended(self, seconds: float) -> None:
         """The cell has ended; a log hears of those that took long."""
-        if not self._console.is_terminal and seconds > _SLOW:
+        if not self._live and seconds > _SLOW:
             self._say(f"{self._name}: {self._cell} took {seconds:.1f} s")
 
     def printed(self, text: str) -> None:
         """The chapter printed `text`."""
         lines = [line for line in text.replace("\r", "\n").splitlines() if line.strip()]
-        if not self._console.is_terminal:
+        if not self._live:
             for line in lines:
                 self._say(f"{self._name} | {line}")
         elif lines:

@@ -45,6 +45,14 @@ def execute(
     timeout: Annotated[
         int | None, typer.Option(min=1, help="Seconds a cell may take; no limit if left out.")
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many chapters at once. By default as many as cores and memory (6 GiB each) "
+            "allow, but at full one after the other.",
+        ),
+    ] = None,
     keys: Annotated[
         bool, typer.Option("--keys", help="Only print chapters and keys, as JSON.")
     ] = False,
@@ -53,6 +61,7 @@ def execute(
     from internals.book.execution import execute as execute_chapters
     from internals.book.execution import key_matrix
     from internals.book.keys import Settings
+    from internals.book.turns import most_at_once
 
     layout = Layout.here()
     scripts = layout.find(chapters or [])
@@ -60,8 +69,10 @@ def execute(
     if keys:
         typer.echo(json.dumps(key_matrix(scripts, settings)))
         return
+    # At full a chapter may want a whole GPU, and what it says of time should not depend on others.
+    jobs = jobs or (1 if profile == PUBLISHED or publish else most_at_once())
     outcomes = execute_chapters(
-        scripts, settings, layout, force=force, publish=publish, timeout=timeout
+        scripts, settings, layout, force=force, publish=publish, timeout=timeout, jobs=jobs
     )
     if all(outcome.status == "fresh" for outcome in outcomes):
         typer.echo(f"Every chapter is fresh at {profile}; --force executes it again.")

@@ -215,22 +215,20 @@ def test_killing_the_execution_leaves_no_run(tmp_path: Path) -> None:
     assert latest(layout, "quick", read_script(path)) == (None, Status.MISSING)
 
 
-def test_an_interrupt_stops_the_kernel_and_starts_no_other_chapter(tmp_path: Path) -> None:
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_interrupt_stops_the_kernels_and_starts_no_other_chapter(
+    tmp_path: Path, jobs: int
+) -> None:
     layout = copy_book(tmp_path)
-    for name in ("03_slow.py", "04_slow.py"):
-        (layout.chapters / name).write_text(
+    names = ["03_slow", "04_slow", "05_slow"]
+    for name in names:
+        (layout.chapters / f"{name}.py").write_text(
             "# %%\nimport os, time\nfrom pathlib import Path\n"
-            'Path("started").write_text(str(os.getpid()))\ntime.sleep(60)\n'
+            f'Path("{name}").write_text(str(os.getpid()))\ntime.sleep(60)\n'
         )
+    command = ["-c", "from internals.cli import main; main()", "execute", *names]
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "from internals.cli import main; main()",
-            "execute",
-            "03_slow",
-            "04_slow",
-        ],
+        [sys.executable, *command, "--jobs", str(jobs)],
         env={**os.environ, "INTERNALS_BOOK": str(tmp_path), "INTERNALS_BUILD": str(layout.made)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -238,16 +236,19 @@ def test_an_interrupt_stops_the_kernel_and_starts_no_other_chapter(tmp_path: Pat
         # A shell starts background work, this test among it, with the interrupt ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    marker = tmp_path / "started"
+    markers = [tmp_path / name for name in names[:jobs]]
     deadline = time.monotonic() + 60
-    while not (marker.exists() and marker.read_text()) and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        if all(marker.exists() and marker.read_text() for marker in markers):
+            break
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=20)
     assert process.returncode == 130, error
-    assert "04_slow" not in out and "Traceback" not in error
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(marker.read_text()), 0)
+    assert names[jobs] not in out and "Traceback" not in error
+    for marker in markers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(marker.read_text()), 0)
 
 
 @pytest.mark.parametrize(
