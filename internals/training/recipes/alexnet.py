@@ -49,15 +49,14 @@ def _profiles(full: Recipe) -> dict[str, Recipe]:
         ),
         "quick": replace(
             one_crop,
-            epochs=1,
+            epochs=2,
             batch_size=32,
             optimizer="adamw",
             learning_rate=3e-4,
             weight_decay=1e-2,
             clip_norm=1.0,
             warm_up=0.1,
-            least_steps=115,
-            most_images=4_800,
+            most_images=1_920,
         ),
         "full": full,
     }

@@ -58,14 +58,13 @@ def _profiles(full: Recipe) -> dict[str, Recipe]:
         ),
         "quick": replace(
             small,
-            epochs=1,
+            epochs=2,
             batch_size=32,
             optimizer="adamw",
             learning_rate=2e-3,
             weight_decay=1e-2,
             size=96,
             warm_up=0.2,
-            least_steps=230,
         ),
         "full": full,
     }

@@ -60,14 +60,14 @@ RECIPES = {
         # RMSprop with epsilon 1 needs many epochs to gather speed; AdamW is there in two.
         "quick": replace(
             _SMALL,
-            epochs=1,
+            epochs=2,
             batch_size=32,
             optimizer="adamw",
             learning_rate=4e-3,
             weight_decay=1e-2,
             size=96,
             warm_up=0.2,
-            least_steps=400,
+            least_steps=340,
         ),
         "full": _FULL,
     }

@@ -56,8 +56,8 @@ RECIPES = {
             most_tested=20, warm_up=0.0,
         ),
         "quick": replace(
-            _FULL, epochs=1, batch_size=64, optimizer="adamw", learning_rate=2e-4,
-            weight_decay=1e-2, size=64, sizes=(), micro_batch=None, warm_up=0.1, least_steps=116,
+            _FULL, epochs=2, batch_size=32, optimizer="adamw", learning_rate=4e-4,
+            weight_decay=1e-2, size=48, sizes=(), micro_batch=None, warm_up=0.1,
         ),
         "full": _FULL,
     }
