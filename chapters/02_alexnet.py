@@ -535,12 +535,12 @@ show(
 # %% [markdown]
 # Are ten looks better than one? The paper counts 1.5 percentage points (ILSVRC-2010, top-1 error
 # 39.0 to 37.5 %). We ask pictures held out, because the test is over. At the quick profile they
-# are 128, and a difference of less than a few of them says nothing:
+# are 64, and a difference of less than a few of them says nothing:
 
 # %%
 from internals.training import evaluate
 
-most = {"smoke": 4, "quick": 128}.get(chapter.profile, 10**6)
+most = {"smoke": 4, "quick": 64}.get(chapter.profile, 10**6)
 held_out = images.validation
 held_out = held_out.subset(torch.arange(min(most, len(held_out))))
 for crops in (1, 10):
@@ -628,7 +628,7 @@ show(
 # The paper reports that without response normalisation its top-1 error was 1.4 percentage points
 # higher, and that without dropout it overfitted badly. We can try both: the same network trained
 # again, for a third of the epochs, whole, without the one and without the other. At the quick
-# profile it is three passes over 512 pictures, no more than a first impression:
+# profile it is two passes over 512 pictures, no more than a first impression:
 
 # %%
 from dataclasses import replace
@@ -636,7 +636,7 @@ from dataclasses import replace
 short = replace(recipe, epochs=max(1, recipe.epochs // 3))
 if chapter.profile == "quick":
     short = replace(
-        recipe, epochs=3, most_images=512, most_tested=256, least_steps=0
+        recipe, epochs=2, most_images=512, most_tested=256, least_steps=0
     )
 
 # %% [markdown]
@@ -803,7 +803,7 @@ assert change["stride 4"][::4].max() < 1e-3 < change["stride 4"][2]
 # ### What drives the channels above
 #
 # How the next pictures are made and read is the subject of [How to look](00_how_to_look.py). At the
-# quick profile we mine the first 2,048 training pictures, else all of them, as the network sees them
+# quick profile we mine the first 1,024 training pictures, else all of them, as the network sees them
 # in the test. One pass serves all layers:
 
 # %%
@@ -811,7 +811,7 @@ from internals.activations import strongest
 from internals.data import Normalized
 
 pictures = run.pipeline.view(images.train)
-most = {"smoke": 64, "quick": 2048}.get(chapter.profile, len(pictures))
+most = {"smoke": 64, "quick": 1024}.get(chapter.profile, len(pictures))
 pictures = pictures.subset(torch.arange(min(most, len(pictures))))
 training = Normalized(pictures, run.normalization)
 layers = ["conv2", "conv3", "conv4", "conv5"]
@@ -897,53 +897,49 @@ panel(
 
 # %% [markdown]
 # Counting can be left to the machine, and for all channels at once. Of the nine pictures that drive
-# a channel hardest, how many belong to the class that is most frequent among them?
-
-
-# %%
-def purity(ids):
-    counts = functional.one_hot(pictures.labels[ids], 10).sum(dim=1)
-    return counts.amax(dim=1).double().mean().item()
-
-
-# %% [markdown]
-# Drawn by lot, nine pictures have two or three of one class too, and that is what the layers have to
-# be compared with:
+# a channel hardest, how many belong to the class that is most frequent among them? Nine pictures
+# drawn by lot have some of one class too, and that is what the layers are to be compared with:
 
 # %%
+from internals.activations import class_purity
+
 blindly = torch.randint(
     len(pictures), (5000, 9), generator=torch.Generator().manual_seed(0)
 )
-print(f"by lot: {purity(blindly):.1f} of 9")
-pure = {layer: purity(found[layer].image) for layer in layers}
-for layer, of_nine in pure.items():
-    print(f"{layer}:  {of_nine:.1f} of 9")
+by_lot = class_purity(blindly, pictures.labels)
+print(f"by lot: {9 * by_lot:.1f} of 9")
+pure = {
+    layer: class_purity(found[layer].image, pictures.labels)
+    for layer in layers
+}
+for layer, share in pure.items():
+    print(f"{layer}:  {9 * share:.1f} of 9")
 if chapter.profile != "smoke":
-    assert pure["conv5"] > purity(blindly)
+    assert pure["conv5"] > by_lot
 
 # %% [markdown]
 # ## What the answer rests on
 #
 # Three instruments ask about a class instead of a channel. *Grad-CAM* weighs the maps of `conv5` by
 # how the class score depends on them [@selvaraju2017]. *Saliency* is the gradient at each pixel
-# [@simonyan2014]. The third changes the picture itself: a grey square, a sixth of its width, covers
-# one place after the other, and we watch the probability of the class, and the map of `conv5` that
-# was strongest in all [@zeiler2014]. A drop means that the network needed what was there:
+# [@simonyan2014]. The third changes the picture itself: a grey square covers one place after the
+# other, and we watch the probability of the class, and the map of `conv5` that was strongest in
+# all [@zeiler2014]. A drop means that the network needed what was there:
 
 # %%
 from internals.projection import (
     grad_cam,
     occluded_activity,
     occlusion,
+    occlusion_map,
     saliency,
-    upsampled,
 )  # fmt: skip
 
 tops = found["conv5"].image[:, 0].flip(0)
 one_each = {int(pictures.labels[i]): int(i) for i in tops}
 ids = torch.tensor(list(one_each.values())[:3])
 inputs, classes = training[ids], pictures.labels[ids]
-step = recipe.size // (4 if chapter.profile == "smoke" else 12)
+step = recipe.size // {"smoke": 4, "quick": 8}.get(chapter.profile, 12)
 square = {"size": 2 * step, "stride": step}
 covered = {
     "probability": occlusion(
@@ -953,31 +949,22 @@ covered = {
 }
 
 # %% [markdown]
-# Both are turned into drops from the uncovered picture, and each square's drop is laid over the
-# place of the square's centre:
+# Both are turned into drops from the uncovered picture. What a pixel loses is the mean over all
+# squares that lie on it:
 
 # %%
 with torch.no_grad():
     sure = run.model(inputs).softmax(1).gather(1, classes[:, None])[:, 0]
 totals = capture(run.model, inputs, ["conv5"])["conv5"].sum((2, 3)).amax(1)
-
-
-def drops(after, before):
-    drop = before[:, None, None] - after
-    grid = [step * places for places in drop.shape[1:]]
-    frame = functional.pad(
-        upsampled(drop, tuple(grid))[:, None],
-        [step // 2] * 4,
-        mode="replicate",
-    )
-    return frame[:, 0, : recipe.size, : recipe.size]
-
-
+before = {"probability": sure, "conv5 map": totals}
+lost = {
+    name: occlusion_map(after, before[name], inputs.shape[-2:], **square)
+    for name, after in covered.items()
+}
 maps = [
     grad_cam(run.model, inputs, "conv5", classes, upsample=True),
     saliency(run.model, inputs, classes),
-    drops(covered["probability"], sure),
-    drops(covered["conv5 map"], totals),
+    *lost.values(),
 ]
 
 # %% [markdown]
@@ -1006,7 +993,7 @@ show(
 # %% [markdown]
 # ## Which pictures to believe
 #
-# The control of every chapter: the strongest unit of each of twelve channels of `conv5`, projected
+# The control of every chapter: the strongest units of some channels of `conv5`, projected
 # under the three rules, while the weights are replaced by untrained ones from the top down
 # [@adebayo2018]. A picture that stays what it was does not show what was learned:
 
@@ -1014,13 +1001,13 @@ show(
 from internals.projection import sanity
 
 torch.manual_seed(chapter.seed + 1)
-many = 3 if chapter.profile == "smoke" else 12
+many = {"smoke": 3, "quick": 6}.get(chapter.profile, 12)
 units = [found["conv5"].units(channel)[0] for channel in range(many)]
 tops = training[found["conv5"].image[:many, 0]]
 control = sanity(run.model, AlexNet(), tops, units)
 
 # %% [markdown]
-# One unit's pictures, and for all twelve the mean rank correlation of magnitudes with the trained
+# One unit's pictures, and for all of them the mean rank correlation of magnitudes with the trained
 # picture:
 
 # %%

@@ -912,19 +912,16 @@ panel(
 #
 # Six channels of 512 prove nothing. Two questions can be put to all 4,224 of them. Is the channel
 # alive: does any of the pictures mined make it positive anywhere? And of its nine strongest
-# pictures, how many are of the class that is most frequent among them? By lot that would be two or
-# three, too:
-
+# pictures, how many are of the class that is most frequent among them? Drawn by lot, some would be,
+# too:
 
 # %%
-def purity(ids):
-    counts = functional.one_hot(pictures.labels[ids], 10).sum(dim=1)
-    return counts.amax(dim=1).double().mean().item()
-
+from internals.activations import class_purity
 
 lot = torch.Generator().manual_seed(chapter.seed)
-by_lot = purity(torch.randint(len(pictures), (5000, 9), generator=lot))
-pure = [purity(found[conv].image) for conv in convs]
+blindly = torch.randint(len(pictures), (5000, 9), generator=lot)
+by_lot = 9 * class_purity(blindly, pictures.labels)
+pure = [9 * class_purity(found[conv].image, pictures.labels) for conv in convs]
 silent = [int((found[conv].value[:, 0] <= 0).sum()) for conv in convs]
 channels = [len(found[conv].value) for conv in convs]
 assert sum(channels) == 4224
@@ -968,7 +965,7 @@ show(
 # of the class [@zeiler2014]:
 
 # %%
-from internals.projection import grad_cam, occlusion, saliency
+from internals.projection import grad_cam, occlusion, occlusion_map, saliency
 
 tops = found["conv13"].image[:, 0].flip(0)
 one_each = {int(pictures.labels[i]): int(i) for i in tops}
@@ -987,22 +984,21 @@ with torch.no_grad():
     probability = run.model(shown).softmax(1).gather(1, labels[:, None])
 
 # %% [markdown]
-# A drop of the probability is laid over the place of the square's centre. What is below 0 became
-# likelier when it was covered:
+# The drop of the probability at a pixel is the mean over the squares that lie on it. What is below
+# 0 became likelier when it was covered:
 
 # %%
-drop = probability[:, :, None] - covered
-grid = (step * drop.shape[1], step * drop.shape[2])
-rim = (square - step) // 2
-drop = functional.pad(
-    upsampled(drop, grid)[:, None],
-    (rim, square, rim, square),
-    mode="replicate",
-)[:, 0, : recipe.size, : recipe.size]
+lost = occlusion_map(
+    covered,
+    probability[:, 0],
+    shown.shape[-2:],
+    size=square,
+    stride=step,
+)
 maps = [
     grad_cam(run.model, shown, "conv13", labels, upsample=True),
     saliency(run.model, shown, labels),
-    drop,
+    lost,
 ]
 
 # %% [markdown]

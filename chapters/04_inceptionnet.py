@@ -867,21 +867,14 @@ panel(
 # would reach a certain share as well, which stands in the first row:
 
 # %%
-labels = mined.labels.numpy()
+from internals.activations import class_purity
 
-
-def purity(ids: np.ndarray) -> float:
-    """The mean share of the commonest class in rows of image numbers."""
-    return np.mean([np.bincount(labels[row]).max() / len(row) for row in ids])
-
-
-blind = np.random.default_rng(chapter.seed).integers(0, count, (2_000, 9))
-shares = {"drawn blindly": purity(blind)} | {
-    layer.replace("inception", "").replace(".bn", ", "): purity(
-        found[layer].image.numpy()
-    )
+lot = torch.Generator().manual_seed(chapter.seed)
+rows = {"drawn blindly": torch.randint(count, (2_000, 9), generator=lot)} | {
+    layer.replace("inception", "").replace(".bn", ", "): found[layer].image
     for layer in layer_of.values()
 }
+shares = {name: class_purity(ids, mined.labels) for name, ids in rows.items()}
 
 # %% [markdown]
 # A rise from layer to layer says that the images of one class have more and more of what channels ask
@@ -1028,7 +1021,7 @@ show(
 # pixel's change would move it. We take the first test image of each of three classes:
 
 # %%
-from internals.projection import occlusion, saliency
+from internals.projection import occlusion, occlusion_map, saliency
 
 three = [int(np.flatnonzero(truth == c)[0]) for c in np.unique(truth)[:3]]
 asked = tested[torch.tensor(three)]
@@ -1036,10 +1029,9 @@ classes = torch.tensor(truth[three])
 whole = capture(run.model, asked, ["fc"])["fc"].flatten(1)
 whole = whole.gather(1, classes[:, None])[:, 0]
 stride = recipe.size // (4 if chapter.profile == "smoke" else 12)
-covered = occlusion(
-    run.model, asked, classes, size=recipe.size // 6, stride=stride
-)
-lost = upsampled(whole[:, None, None] - covered, asked.shape[-2:])
+square = {"size": recipe.size // 6, "stride": stride}
+covered = occlusion(run.model, asked, classes, **square)
+lost = occlusion_map(covered, whole, asked.shape[-2:], **square)
 
 # %% [markdown]
 # The three need not agree: a square can cover a whole part of a thing, a pixel cannot, and a cell of the

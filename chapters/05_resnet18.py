@@ -902,24 +902,20 @@ torch.manual_seed(chapter.seed)
 untrained = ResNet18().eval()
 before = strongest(untrained, inputs, layers, k=9)
 
-
-def purity(mining: dict) -> np.ndarray:
-    counts = [
-        functional.one_hot(mined.labels[mining[layer].image], len(names))
-        for layer in layers
-    ]
-    return np.array(
-        [c.sum(dim=1).amax(dim=1).float().mean().item() / 9 for c in counts]
-    )
-
-
 # %% [markdown]
-# Nine images drawn blindly from ten classes share their commonest class three or so times. What
-# exceeds the untrained network's line was learned:
+# Nine images drawn blindly have some of one class as well. What exceeds the untrained network's line
+# was learned:
 
 # %%
+from internals.activations import class_purity
+
 depth = np.array([int(layer[4:]) for layer in layers])
-shares = {"trained": purity(found), "untrained": purity(before)}
+shares = {
+    name: np.array(
+        [class_purity(mining[layer].image, mined.labels) for layer in layers]
+    )
+    for name, mining in {"trained": found, "untrained": before}.items()
+}
 show(
     lines(
         depth,
@@ -972,11 +968,17 @@ assert torch.allclose(by_hand.relu(), cams, atol=1e-4)
 # by each pixel [@simonyan2014]:
 
 # %%
-from internals.projection import occlusion, saliency, upsampled
+from internals.projection import (
+    occlusion,
+    occlusion_map,
+    saliency,
+    upsampled,
+)  # fmt: skip
 
-grid = occlusion(run.model, tops, answered, size=side // 6, stride=side // 12)
-score = said["fc"].flatten(1).gather(1, answered[:, None])[:, :, None]
-lost = upsampled(score - grid, (side, side))
+square = {"size": side // 6, "stride": side // 12}
+covered = occlusion(run.model, tops, answered, **square)
+score = said["fc"].flatten(1).gather(1, answered[:, None])[:, 0]
+lost = occlusion_map(covered, score, (side, side), **square)
 slopes = saliency(run.model, tops, answered)
 maps = zip(upsampled(cams, (side, side)), lost, slopes, strict=True)
 

@@ -1135,18 +1135,21 @@ assert torch.allclose(total, scores, atol=1e-3)
 # second changes the image and watches, and no rule of any backward pass comes into it:
 
 # %%
-from internals.projection import occlusion, saliency, upsampled
+from internals.projection import (
+    occlusion,
+    occlusion_map,
+    saliency,
+    upsampled,
+)  # fmt: skip
 
-square = recipe.size // 6
-covered = occlusion(run.model, inputs, asked, size=square, stride=square // 2)
-drop = scores.view(-1, 1, 1) - covered
-sensitive = saliency(run.model, inputs, asked)
 whole = (recipe.size, recipe.size)
+square = {"size": recipe.size // 6, "stride": recipe.size // 12}
+covered = occlusion(run.model, inputs, asked, **square)
+lost = occlusion_map(covered, scores, whole, **square)
+sensitive = saliency(run.model, inputs, asked)
 maps = [
     [m.numpy() for m in three]
-    for three in zip(
-        upsampled(cam, whole), upsampled(drop, whole), sensitive, strict=True
-    )
+    for three in zip(upsampled(cam, whole), lost, sensitive, strict=True)
 ]
 
 # %% [markdown]

@@ -11,6 +11,7 @@
 #     name: python3
 # title: Side by side
 # description: Six networks and two decades compared, in costs, in what they see, and in their mistakes.
+# after: all
 # ---
 
 # %% [markdown]
