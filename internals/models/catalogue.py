@@ -15,6 +15,7 @@ MODELS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "lenet5": ("internals.models.lenet5", "LeNet5", {}),
     "lenet5-paper": ("internals.models.lenet5", "LeNet5", {"paper": True}),
     "lenet5-softmax": ("internals.models.lenet5_variants", "LeNet5Softmax", {}),
+    "lenet5-variant": ("internals.models.lenet5_laboratory", "LeNet5Variant", {}),
     "lenet5-28": ("internals.models.lenet5_variants", "LeNet5Max28", {}),
     "alexnet": ("internals.models.alexnet", "AlexNet", {}),
     "alexnet-paper": ("internals.models.alexnet", "AlexNet", {"paper": True}),

@@ -97,16 +97,20 @@ class TableConv2d(nn.Module):
 
 
 class RBFOutputLayer(nn.Module):
-    """Ten Euclidean radial basis functions (eq. 7): the squared distance to each fixed bitmap.
+    """Ten Euclidean radial basis functions (eq. 7): the squared distance to each code.
 
-    The smallest output is the network's answer.
+    The codes are the bitmaps, fixed, or `learned` from there on. The smallest output is the
+    network's answer.
     """
 
     prototypes: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, *, learned: bool = False) -> None:
         super().__init__()
-        self.register_buffer("prototypes", bitmaps())
+        if learned:
+            self.prototypes = nn.Parameter(bitmaps())
+        else:
+            self.register_buffer("prototypes", bitmaps())
 
     def forward(self, x: Float[Tensor, "n 84"]) -> Float[Tensor, "n 10"]:
         # Differences of numbers near 1 are summed 84 times: bfloat16 would spoil them.

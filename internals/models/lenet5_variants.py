@@ -1,11 +1,13 @@
 """Two later readings of LeNet-5 that the laboratory chapters compare with it."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from internals.models.lenet5_initialisations import scale_by
 from internals.models.lenet5_parts import AvgPool2d
 
 
@@ -27,7 +29,7 @@ class LeNet5Softmax(nn.Module):
         self.linear1 = nn.Linear(120, 84)
         self.tanh6 = nn.Tanh()
         self.linear2 = nn.Linear(84, 10)
-        self.apply(xavier_for_tanh)
+        self.apply(partial(scale_by, scheme="xavier", gain=nn.init.calculate_gain("tanh")))
 
     def forward(self, x: Float[Tensor, "n 1 32 32"]) -> Float[Tensor, "n 10"]:
         x = self.tanh2(self.pool1(self.tanh1(self.conv1(x))))
@@ -40,7 +42,7 @@ class LeNet5Softmax(nn.Module):
 class LeNet5Max28(nn.Module):
     """LeNet-5 for unpadded 28 x 28 digits, with max pooling and ten logits: 61,706 parameters.
 
-    `activation` makes the non-linearity of every layer; weights are Kaiming's, biases zero.
+    `activation` makes the non-linearity of every layer; weights are Kaiming's for rectifiers.
     """
 
     def __init__(self, activation: Callable[[], nn.Module] = nn.ReLU) -> None:
@@ -56,7 +58,7 @@ class LeNet5Max28(nn.Module):
         self.linear2 = nn.Linear(120, 84)
         self.act4 = activation()
         self.linear3 = nn.Linear(84, 10)
-        self.apply(kaiming_for_relu)
+        self.apply(partial(scale_by, scheme="kaiming", gain=nn.init.calculate_gain("relu")))
 
     def forward(self, x: Float[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 10"]:
         x = self.pool1(self.act1(self.conv1(x)))
@@ -64,19 +66,3 @@ class LeNet5Max28(nn.Module):
         x = self.act3(self.linear1(torch.flatten(x, 1)))
         x = self.act4(self.linear2(x))
         return self.linear3(x)
-
-
-def xavier_for_tanh(module: nn.Module) -> None:
-    """Glorot and Bengio's uniform weights with the gain of tanh, biases zero."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        nn.init.xavier_uniform_(module.weight, gain=nn.init.calculate_gain("tanh"))
-        assert module.bias is not None
-        nn.init.zeros_(module.bias)
-
-
-def kaiming_for_relu(module: nn.Module) -> None:
-    """He et al.'s normal weights for rectifiers, biases zero."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        assert module.bias is not None
-        nn.init.zeros_(module.bias)

@@ -75,12 +75,18 @@ class VGG(nn.Module):
     """A column of Table 1, from 3 x 224 x 224 pixels to a score for each class.
 
     The layers are numbered through the whole network and run in the order in which they stand.
-    `batch_norm=True` puts one after each convolution: bn1, bn2, ... Raises `InternalsError` for a
-    configuration other than A to E.
+    `batch_norm=True` puts one after each convolution: bn1, bn2, ... `dropout` is the share of the
+    units of the first two linear layers that each training step silences. Raises `InternalsError`
+    for a configuration other than A to E.
     """
 
     def __init__(
-        self, configuration: str = "D", num_classes: int = 1000, *, batch_norm: bool = False
+        self,
+        configuration: str = "D",
+        num_classes: int = 1000,
+        *,
+        batch_norm: bool = False,
+        dropout: float = 0.5,
     ) -> None:
         super().__init__()
         if configuration not in CONFIGURATIONS:
@@ -100,10 +106,10 @@ class VGG(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool2d((7, 7))
         self.fc1 = nn.Linear(512 * 7 * 7, 4096)
         self.add_module(f"relu{conv + 1}", nn.ReLU())
-        self.drop1 = nn.Dropout(0.5)
+        self.drop1 = nn.Dropout(dropout)
         self.fc2 = nn.Linear(4096, 4096)
         self.add_module(f"relu{conv + 2}", nn.ReLU())
-        self.drop2 = nn.Dropout(0.5)
+        self.drop2 = nn.Dropout(dropout)
         self.fc3 = nn.Linear(4096, num_classes)
         self.apply(he_normal)
         nn.init.normal_(self.fc3.weight, std=0.01)
@@ -117,8 +123,10 @@ class VGG(nn.Module):
 class VGG16(VGG):
     """Configuration D: thirteen convolutions, all 3 x 3, and three linear layers."""
 
-    def __init__(self, num_classes: int = 10, *, batch_norm: bool = False) -> None:
-        super().__init__("D", num_classes, batch_norm=batch_norm)
+    def __init__(
+        self, num_classes: int = 10, *, batch_norm: bool = False, dropout: float = 0.5
+    ) -> None:
+        super().__init__("D", num_classes, batch_norm=batch_norm, dropout=dropout)
 
 
 def he_normal(module: nn.Module) -> None:

@@ -13,6 +13,7 @@ from internals.errors import InternalsError
 from internals.models.bitmaps import bitmaps
 from internals.models.catalogue import MODELS, build
 from internals.models.lenet5 import LeNet5
+from internals.models.lenet5_laboratory import LeNet5Variant
 from internals.models.lenet5_variants import LeNet5Max28, LeNet5Softmax
 
 _PRINTED = """\
@@ -101,6 +102,7 @@ def test_build_gives_what_the_name_says(name):
         "lenet5": LeNet5,
         "lenet5-paper": lambda: LeNet5(paper=True),
         "lenet5-softmax": LeNet5Softmax,
+        "lenet5-variant": LeNet5Variant,
         "lenet5-28": LeNet5Max28,
     }[name]()
     for (key, ours), (_, theirs) in zip(

@@ -55,9 +55,11 @@ RECIPES = {
             _FULL, epochs=1, batch_size=8, size=32, sizes=(), micro_batch=None, most_images=16,
             most_tested=20, warm_up=0.0,
         ),
+        # Some hundred steps must do: first weights fitted to the images, and nothing silenced.
         "quick": replace(
-            _FULL, epochs=2, batch_size=32, optimizer="adamw", learning_rate=4e-4,
+            _FULL, epochs=2, batch_size=32, optimizer="adamw", learning_rate=1.2e-4,
             weight_decay=1e-2, size=48, sizes=(), micro_batch=None, warm_up=0.1,
+            standardised_start=True, arguments=(("dropout", 0.0),), most_images=2_400,
         ),
         "full": _FULL,
     }
