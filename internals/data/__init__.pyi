@@ -1,3 +1,4 @@
+from .digit_augmentation import augment_digits as augment_digits
 from .images import ImageSet as ImageSet
 from .images import Splits as Splits
 from .loading import load as load

@@ -18,15 +18,17 @@ def load(
     size: int | None = None,
     seed: int = 0,
     most: int | None = None,
+    held_out: float | None = None,
 ) -> Splits:
     """Load "mnist" or "imagenette", or a stand-in, "digits" or "shapes"; say which was used.
 
     `mode` is "auto" (real, else the embedded stand-in), "real" or "embedded". The images are
     `size` pixels a side: digits come in a 28 x 28 field, padded with background to 32 unless told
-    otherwise, as the paper did; photographs and shapes are 256 wide unless told otherwise. A
-    stratified twelfth of the training images, chosen by `seed`, is held out for validation. With
-    `most` the first so many training images are taken, and as many test images. Raises `DataError`
-    when the data are missing, damaged or unknown, `OutputError` when decoded images cannot be kept.
+    otherwise, as the paper did; photographs and shapes are 256 wide unless told otherwise. Of the
+    training images a stratified share, `held_out` or a twelfth, chosen by `seed`, is held out for
+    validation. With `most` the first so many training images are taken, and as many test images.
+    Raises `DataError` when the data are missing, damaged or unknown, or no image would be left on
+    either side, `OutputError` when decoded images cannot be kept.
     """
     source = resolve(name, mode)
     side = _SIZES[source.name] if size is None else size
@@ -35,7 +37,8 @@ def load(
     else:
         train, test = _pictures(source, side, most)
     train, test = (part.subset(torch.arange(len(part))[:most]) for part in (train, test))
-    rest, validation = train.hold_out(len(train) // _HELD_OUT, seed)
+    count = len(train) // _HELD_OUT if held_out is None else round(held_out * len(train))
+    rest, validation = train.hold_out(count, seed)
     print(
         f"Data: {len(rest):,} + {len(validation):,} of {train.name}, {len(test):,} of {test.name}"
     )

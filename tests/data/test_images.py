@@ -162,6 +162,14 @@ def test_test_images_are_the_same_for_every_seed(digits, capsys):
     assert "1,318 + 119 of digits train, 360 of digits test" in capsys.readouterr().out
 
 
+def test_as_many_are_held_out_as_asked_for(digits, capsys):
+    splits = load("digits", held_out=0.25, seed=3)
+    assert [len(part) for part in splits] == [1_078, 359, 360]  # of 1,437
+    capsys.readouterr()
+    with pytest.raises(DataError, match="cannot hold out 0 of 1437 images"):
+        load("digits", held_out=0.0003)
+
+
 def test_size_28_is_the_unpadded_field(digits, capsys):
     small = load("digits", size=28)
     torch.testing.assert_close(
