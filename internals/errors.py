@@ -29,8 +29,20 @@ class CheckpointError(InternalsError):
     """A checkpoint or weights file that cannot be trusted."""
 
 
+class AblationError(InternalsError):
+    """A comparison of networks that cannot be set up or carried out."""
+
+
 class ProjectionError(InternalsError):
     """A projection that would be wrong if it were drawn."""
+
+
+class AttackError(InternalsError):
+    """An attack on what is no picture, or beyond what a pixel can be."""
+
+
+class ProbingError(InternalsError):
+    """Activations that cannot be read by a probe, or rebuilt from a code."""
 
 
 class ChapterError(InternalsError):

@@ -14,7 +14,8 @@ TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 
 # The road of the data: a package may import itself and what stands before it.
 ROAD = [
-    "data", "models", "anatomy", "training", "activations", "projection", "figures", "book", "cli",
+    "data", "models", "anatomy", "attacks", "training", "ablations", "activations", "probing",
+    "projection", "figures", "book", "cli",
 ]  # fmt: skip
 GROUND = {"errors", "files", "environment", "fingerprint", "progress"}
 # What the ground may import of itself: each only what stands before it.
