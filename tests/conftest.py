@@ -11,7 +11,17 @@ import torch
 jaxtyping.install_import_hook(
     [
         f"internals.{package}"
-        for package in ("data", "models", "anatomy", "training", "activations", "projection")
+        for package in (
+            "data",
+            "models",
+            "anatomy",
+            "attacks",
+            "training",
+            "ablations",
+            "activations",
+            "probing",
+            "projection",
+        )
     ],
     "beartype.beartype",
 )

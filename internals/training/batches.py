@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from internals.data.digit_augmentation import augment_digits
 from internals.data.images import ImageSet
 from internals.data.pipeline import Pipeline
 
@@ -49,13 +50,27 @@ class Batches:
 
     The images of a step are augmented in groups, each by random numbers of its own that depend on
     (seed, epoch, step, group) alone. So a run that goes on after a kill sees the same pictures,
-    and so do several processes that share the groups of each batch.
+    and so do several processes that share the groups of each batch. Before the pipeline
+    sees them digits are moved and turned (`augment_digits`). With `duplicate` an epoch has each of
+    n images twice: as number 0 to n - 1 as it is, as number n to 2 n - 1 moved and turned.
     """
 
     def __init__(
-        self, images: ImageSet, batch_size: int, seed: int, device: torch.device, rank: int, of: int
+        self,
+        images: ImageSet,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        rank: int,
+        of: int,
+        *,
+        shift: int = 0,
+        rotation: float = 0.0,
+        duplicate: bool = False,
     ) -> None:
-        self.count, self.batch_size, self.seed = len(images), batch_size, seed
+        self.images, self.count = len(images), len(images) * (1 + duplicate)
+        self.batch_size, self.seed = batch_size, seed
+        self.shift, self.rotation, self.duplicate = shift, rotation, duplicate
         self.device, self.rank, self.of = device, rank, of
         self.pixels = on_device(images.images, device)
         self.labels = images.labels.to(device)
@@ -80,10 +95,22 @@ class Batches:
         groups = groups or [(0, numbers[:1])]
         ready = [self._augmented(group, pipeline, (epoch, step, index)) for index, group in groups]
         mine = torch.cat([group for _, group in groups]).to(self.device)
-        return ready[0] if len(ready) == 1 else torch.cat(ready), self.labels[mine], weight
+        labels = self.labels[mine % self.images]
+        return ready[0] if len(ready) == 1 else torch.cat(ready), labels, weight
+
+    def places(self, count: int) -> Int64[Tensor, " share"]:
+        """Where the images of this process's share stand in a batch of `count`."""
+        groups = torch.arange(count).split(self.group)[self.rank :: self.of]
+        return torch.cat(groups) if groups else torch.zeros(1, dtype=torch.int64)
 
     def _augmented(self, group: Tensor, pipeline: Pipeline, place: tuple[int, int, int]) -> Tensor:
         drawn = hashlib.sha256(repr((self.seed, *place)).encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(drawn[:4], "big"))
-        pixels = self.pixels[group.to(self.pixels.device)].to(self.device, non_blocking=True)
+        rows = (group % self.images).to(self.pixels.device)
+        pixels = self.pixels[rows].to(self.device, non_blocking=True)
+        if self.shift or self.rotation:
+            # Of the two of a pair, the second; without pairs, all.
+            chosen = (group >= self.images * self.duplicate).nonzero().flatten().to(self.device)
+            varied = augment_digits(pixels[chosen], self.shift, self.rotation, generator)
+            pixels = pixels.index_copy(0, chosen, varied)
         return pipeline.training(pixels, generator)

@@ -13,6 +13,7 @@ from internals.data.images import ImageSet
 from internals.data.pipeline import Pipeline
 from internals.errors import CheckpointError, TrainingError
 from internals.progress import Progress
+from internals.training.adversary import Adversary
 from internals.training.batches import Batches, first, micro_batches
 from internals.training.checkpoint import load_checkpoint, save_checkpoint, tensor_bytes
 from internals.training.device import deterministic
@@ -23,6 +24,7 @@ from internals.training.optimizers import build_optimizer
 from internals.training.ranks import from_first
 from internals.training.recipe import Recipe
 from internals.training.schedule import learning_rate
+from internals.training.starting import STARTED_ON, build_pipeline, standardise
 
 _CHECK_EVERY = 50  # steps between looks at the losses: a look makes a GPU wait
 _DISK = 5e8  # bytes a second that a slow disk takes
@@ -57,13 +59,6 @@ def train(
     return run.history, run.pipeline
 
 
-def build_pipeline(recipe: Recipe, images: ImageSet) -> Pipeline:
-    """The pipeline that `recipe` names, with the statistics of `images`, the training split."""
-    if recipe.input_range is not None:
-        return Pipeline.from_range(*recipe.input_range, recipe.size)
-    return Pipeline.fit(recipe.pipeline, images, recipe.size)
-
-
 class _Training:
     def __init__(self, model, recipe, images, validation, fabric, seed, checkpoint) -> None:
         images = first(images, recipe.most_images)
@@ -74,8 +69,10 @@ class _Training:
         self.plain = model.to(memory_format=torch.channels_last)
         self.model, self.optimizer = fabric.setup(self.plain, build_optimizer(recipe, self.plain))
         self.batches = Batches(
-            images, recipe.batch_size, seed, fabric.device, fabric.global_rank, fabric.world_size
-        )
+            images, recipe.batch_size, seed, fabric.device, fabric.global_rank, fabric.world_size,
+            shift=recipe.shift, rotation=recipe.rotation, duplicate=recipe.duplicate,
+        )  # fmt: skip
+        self.adversary = Adversary(recipe, self.plain, self.loss, seed)
         self.history = History()
         self.best: dict[str, Tensor] = {}
         self.epochs = recipe.epochs_on(len(images))
@@ -91,6 +88,9 @@ class _Training:
         """Go on where the checkpoint left off, if there is one; measure the images if not."""
         if not self.checkpoint.exists():
             self.pipeline = build_pipeline(self.recipe, self.images)
+            if self.recipe.standardised_start:
+                some = self.images.images[:STARTED_ON].to(self.fabric.device)
+                standardise(self.plain, self.pipeline.evaluation(some))
             return
         state = load_checkpoint(self.checkpoint)
         if state.get("identity") != self.identity:
@@ -145,12 +145,12 @@ class _Training:
             if step - checked == _CHECK_EVERY - 1 or step == self.steps - 1:
                 self.check(losses, checked, step + 1, number)
                 checked = step + 1
-        speed = len(self.images) / (time.monotonic() - began)
+        speed = self.batches.count / (time.monotonic() - began)
         loss, top1 = from_first(self.fabric, lambda: self.validate(number))
         return Epoch(
             number=number,
-            train_loss=losses.sum().item() / len(self.images),
-            train_top1=self.added_up(correct).item() / len(self.images),
+            train_loss=losses.sum().item() / self.batches.count,
+            train_top1=self.added_up(correct).item() / self.batches.count,
             validation_loss=loss,
             validation_top1=top1,
             learning_rate=self.optimizer.param_groups[0]["lr"],
@@ -169,6 +169,8 @@ class _Training:
         inputs, labels, weight = self.batches.inputs(
             batch, pipeline, step // self.steps + 1, step % self.steps
         )
+        places = self.batches.places(len(batch))
+        inputs = self.adversary.altered(inputs, labels, pipeline, places, step, fabric=self.fabric)
         parts = list(micro_batches(inputs, labels, self.recipe.micro_batch))
         total = torch.zeros((), device=inputs.device)
         right = torch.zeros((), dtype=torch.int64, device=inputs.device)

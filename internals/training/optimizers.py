@@ -23,6 +23,8 @@ def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
             eps=recipe.epsilon,
             momentum=recipe.momentum,
         )
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=recipe.learning_rate, fused=True)
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
 
 

@@ -20,6 +20,7 @@ class Provenance:
     seed: int
     data: str
     data_fingerprint: str
+    images: list[str]  # a hash each of those trained on and those held out
     code: str
     device: str
     devices: int

@@ -8,10 +8,11 @@ from typing import Any
 from internals.data.pipeline import PIPELINES, stored_side
 from internals.errors import TrainingError
 
-OPTIMIZERS = ("adamw", "sgd", "rmsprop")
+OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop")
 SCHEDULES = ("constant", "cosine", "step", "plateau")
 LOSSES = ("map", "cross-entropy")
 TEST_PRECISIONS = ("float32", "as trained")
+ADVERSARIES = ("none", "fgsm", "pgd")
 
 # Which fields belong to one choice only: field -> (the field that chooses, its value).
 _BELONGS = {
@@ -23,12 +24,16 @@ _BELONGS = {
     "patience": ("schedule", ("plateau",)),
     "factor": ("schedule", ("step", "plateau")),
     "rubbish_penalty": ("loss", ("map",)),
+    "adversary_epsilon": ("adversary", ("fgsm", "pgd")),
+    "adversary_share": ("adversary", ("fgsm", "pgd")),
+    "adversary_steps": ("adversary", ("pgd",)),
 }
 # What says nothing of the method.
 _HOUSEKEEPING = ("paper", "network", "arguments", "least_steps", "most_images", "most_tested")
 # What is no news while it stands at its default.
 _ONLY_WHEN_SET = (
     "micro_batch", "decay_depthwise", "warm_up", "clip_norm", "sizes", "crops", "test_precision",
+    "adversary", "shift", "rotation", "duplicate", "standardised_start",
 )  # fmt: skip
 
 
@@ -46,7 +51,7 @@ class Recipe:
     size: int = 224  # side of the network's input in pixels
     pipeline: str = "mean-std"  # one of PIPELINES: augmentation and input statistics
     input_range: tuple[float, float] | None = None  # what pixels 0 and 255 become, for "range"
-    weight_decay: float = 0.0  # decoupled for adamw, a gradient term for sgd and rmsprop
+    weight_decay: float = 0.0  # decoupled for adamw, a gradient term for the others
     decay_depthwise: bool = True  # whether weight decay acts on depthwise filters too
     momentum: float = 0.9  # of sgd and rmsprop
     smoothing: float = 0.9  # of rmsprop's mean of squared gradients: torch calls it alpha
@@ -56,12 +61,20 @@ class Recipe:
     step_size: int = 1  # epochs after which schedule "step" multiplies the rate by `factor`
     patience: int = 0  # epochs without a better validation top-1 that "plateau" lets pass
     factor: float = 0.1  # what "step" and "plateau" multiply the rate by
+    standardised_start: bool = False  # first weights fitted to the first images (`standardise`)
     warm_up: float = 0.0  # the share of all steps in which the rate rises from 0
     sizes: tuple[tuple[float, int], ...] = ()  # (share of the epochs, input side) before `size`
     micro_batch: int | None = None  # images a backward pass at most: gradients are accumulated
     crops: int = 1  # views of each test image that are averaged: 1, or 10
     test_precision: str = "float32"  # one of TEST_PRECISIONS
     rubbish_penalty: float = 0.0  # j of the MAP loss
+    shift: int = 0  # digits are moved by up to so many pixels, either way
+    rotation: float = 0.0  # digits are turned by up to so many degrees, either way
+    duplicate: bool = False  # an epoch has each image as it is too, not only as augmented
+    adversary: str = "none"  # one of ADVERSARIES: what attacks part of each batch
+    adversary_epsilon: float = 0.0  # the most it changes a pixel (unit: black to white is 1)
+    adversary_share: float = 0.5  # the part of each batch that is attacked
+    adversary_steps: int = 7  # of pgd, each 2.5 epsilon / steps long
     arguments: tuple[tuple[str, Any], ...] = ()  # (name, value) for the network's class
     least_steps: int = 0  # epochs are added on a small stand-in until so many steps are taken
     most_images: int | None = None  # train on the first so many images only
@@ -97,6 +110,7 @@ class Recipe:
             ("pipeline", tuple(PIPELINES)),
             ("crops", (1, 10)),
             ("test_precision", TEST_PRECISIONS),
+            ("adversary", ADVERSARIES),
         ]:
             if getattr(self, name) not in choices:
                 raise TrainingError(
@@ -104,6 +118,38 @@ class Recipe:
                 )
         if self.crops != 1 and self.loss == "map":
             raise TrainingError("crops=10 averages a softmax, which loss='map' has not; use 1")
+        self._check_adversary()
+        self._check_digits()
+
+    def _check_digits(self) -> None:
+        if not 0 <= self.shift <= self.size / 2:
+            raise TrainingError(
+                f"shift={self.shift} must be 0 to {self.size // 2} pixels, half the input's side"
+            )
+        if not 0 <= self.rotation <= 180:
+            raise TrainingError(f"rotation={self.rotation} must be 0 to 180 degrees")
+        if (self.shift or self.rotation) and PIPELINES[self.pipeline] is not None:
+            raise TrainingError(
+                f"pipeline={self.pipeline!r} has an augmentation of its own; shift and rotation "
+                "go with 'range' and 'mean-std'"
+            )
+
+    def _check_adversary(self) -> None:
+        epsilon, share = self.adversary_epsilon, self.adversary_share
+        if not 0 <= epsilon <= 1 or (self.adversary == "none") != (epsilon == 0):
+            raise TrainingError(
+                f"adversary_epsilon={epsilon} does not go with adversary={self.adversary!r}; "
+                "fgsm and pgd need one in (0, 1], none has 0"
+            )
+        if not 0 < share <= 1:
+            raise TrainingError(f"adversary_share={share} must be a share of the batch, above 0")
+        if self.adversary_steps < 1:
+            raise TrainingError(f"adversary_steps={self.adversary_steps} must be 1 or more")
+        if self.adversary != "none" and PIPELINES[self.pipeline] is not None:
+            raise TrainingError(
+                f"pipeline={self.pipeline!r} changes colours beyond a pixel's range, where an "
+                "adversary has no bounds; use 'range' or 'mean-std'"
+            )
 
     @property
     def stored(self) -> int:
@@ -111,8 +157,8 @@ class Recipe:
         return stored_side(self.pipeline, self.size)
 
     def steps_an_epoch(self, images: int) -> int:
-        """Optimiser steps in one pass over `images` training images."""
-        return ceil(images / self.batch_size)
+        """Optimiser steps in one pass over `images` training images, and over their doubles."""
+        return ceil(images * (1 + self.duplicate) / self.batch_size)
 
     def epochs_on(self, images: int) -> int:
         """Passes over `images` training images: `epochs`, or as many as `least_steps` asks for."""

@@ -168,6 +168,7 @@ def _account(
         recipe={**asdict(recipe), "paper": dict(recipe.paper)},
         data=splits.train.name,
         data_fingerprint=splits.train.fingerprint,
+        images=[content(splits.train), content(splits.validation)],
         device=str(fabric.device),
         devices=fabric.world_size,
         precision=fabric.strategy.precision.precision,
@@ -186,7 +187,8 @@ def _check_same_run(
 ) -> None:
     """A folder named by hand may hold the weights of another run: refuse them."""
     found = {name: value for name, value in provenance.recipe.items() if name != "paper"}
-    same = (provenance.seed, provenance.data_fingerprint) == (seed, splits.train.fingerprint)
+    images = [content(splits.train), content(splits.validation)]
+    same = (provenance.seed, provenance.images) == (seed, images)
     if not same or found != json.loads(json.dumps(deciding(recipe))):
         raise CheckpointError(
             f"{path} was trained with another recipe, seed or data; name another folder"

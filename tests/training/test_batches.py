@@ -1,4 +1,4 @@
-"""Oracle: one pass over the whole batch, in float64, and batches made without sharing."""
+"""Oracle: one pass over the whole batch, in float64, batches unshared, images as they were."""
 
 from dataclasses import replace
 
@@ -79,6 +79,75 @@ def test_each_step_draws_pictures_of_its_own():
         assert all((one != other).any() for other in drawn[:index])
     again = batches[1].inputs(torch.arange(16), pipeline, 1, 1)[0]
     torch.testing.assert_close(again, drawn[0], rtol=0, atol=0)
+
+
+_RANGE = Pipeline.from_range(0.0, 255.0, 32)  # inputs are the bytes themselves
+
+
+def _epoch(batches: Batches, epoch: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Numbers, pictures and labels of a whole epoch."""
+    order = list(batches.order(epoch))
+    made = [batches.inputs(part, _RANGE, epoch, step)[:2] for step, part in enumerate(order)]
+    return torch.cat(order), torch.cat([x for x, _ in made]), torch.cat([y for _, y in made])
+
+
+def test_an_epoch_has_each_digit_as_it_is_and_once_augmented(digits):
+    images = digits.train.subset(torch.arange(50))
+    batches = Batches(images, 32, 7, CPU, 0, 1, shift=2, rotation=10.0, duplicate=True)
+    numbers, pictures, labels = _epoch(batches, 3)
+    torch.testing.assert_close(numbers.sort().values, torch.arange(100), rtol=0, atol=0)
+    originals = images.images[numbers % 50].float()
+    torch.testing.assert_close(labels, images.labels[numbers % 50], rtol=0, atol=0)
+    same = (pictures - originals).abs().flatten(1).amax(dim=1) < 0.01
+    torch.testing.assert_close(same, numbers < 50, rtol=0, atol=0)
+    # Not other digits: most of the ink is within a step of where it was.
+    thick = functional.max_pool2d(originals, 9, stride=1, padding=4)
+    assert (pictures * (thick > 0)).sum() > 0.97 * pictures.sum()
+    _, again, _ = _epoch(batches, 4)
+    assert (again.sum(dim=(1, 2, 3)) != pictures.sum(dim=(1, 2, 3))).any()
+
+
+def test_without_duplicates_every_digit_is_augmented(digits):
+    images = digits.train.subset(torch.arange(40))
+    batches = Batches(images, 16, 7, CPU, 0, 1, rotation=10.0)
+    numbers, pictures, labels = _epoch(batches, 1)
+    torch.testing.assert_close(numbers.sort().values, torch.arange(40), rtol=0, atol=0)
+    changed = (pictures - images.images[numbers].float()).abs().flatten(1).amax(dim=1)
+    assert changed.min() > 1
+    torch.testing.assert_close(labels, images.labels[numbers], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("duplicate", [False, True])
+def test_what_a_run_counts_are_pictures_not_images(
+    few, fabric, tiny_recipe, tmp_path, monkeypatch, duplicate
+):
+    """The mean loss and the share right of an epoch, from every batch that the network was fed."""
+    fed: list[tuple[torch.Tensor, torch.Tensor]] = []
+    real = Batches.inputs
+
+    def watched(self, *given):
+        found = real(self, *given)
+        fed.append(found[:2])
+        return found
+
+    monkeypatch.setattr(Batches, "inputs", watched)
+    # Steps so small that the network stays what it was.
+    recipe = replace(
+        tiny_recipe, epochs=1, optimizer="sgd", learning_rate=1e-12, shift=1, duplicate=duplicate
+    )
+    torch.manual_seed(3)
+    model = LeNet5()
+    history, _ = loop.train(
+        model, recipe, few.train, few.validation, fabric, seed=1, checkpoint=tmp_path / "c.pt"
+    )
+    pictures, labels = (torch.cat(parts) for parts in zip(*fed, strict=True))
+    assert len(pictures) == 96 * (1 + duplicate)
+    with torch.no_grad():
+        penalties = model(pictures)
+    right = (penalties.argmin(dim=1) == labels).float().mean().item()
+    assert history.column("train_top1") == [pytest.approx(right)]
+    loss = MapLoss(5.0)(penalties, labels).item()
+    assert history.column("train_loss") == [pytest.approx(loss, rel=1e-5)]
 
 
 def test_the_first_images_are_no_copy():

@@ -24,7 +24,8 @@ from internals.training.provenance import Provenance
 def provenance():
     return Provenance.now(
         network="lenet5", recipe={"epochs": 2}, seed=1, data="digits train",
-        data_fingerprint="d", code="c", device="cpu", devices=1, precision="32-true", threads=1,
+        data_fingerprint="d", images=["t", "v"], code="c", device="cpu", devices=1,
+        precision="32-true", threads=1,
         epochs=2, best_epoch=1, seconds=0.5, images_per_second=7.0, metrics={"top1": 0.5},
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Oracle: RMSprop by formula, weights counted by hand, and a gradient cut by hand."""
+"""Oracle: RMSprop and Adam by formula, weights counted by hand, and a gradient cut by hand."""
 
 from dataclasses import replace
 
@@ -30,6 +30,18 @@ def test_rmsprop_adds_epsilon_outside_the_root():
         assert weight.weight.item() == pytest.approx(place, rel=1e-12)
         if step == 0:
             assert -weight.weight.item() == pytest.approx(0.0099685, abs=5e-8)
+
+
+@pytest.mark.parametrize(("name", "first"), [("adam", -1.0), ("adamw", -1.0 - 0.5 * 2.0)])
+def test_adam_decays_through_the_gradient_and_adamw_beside_it(name, first):
+    """Adam's first step is as long as the rate; AdamW adds rate x decay x weight to it."""
+    weight = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(weight.weight, 2.0)
+    recipe = replace(SEED_RECIPES["mobilenet"], optimizer=name, learning_rate=1.0, weight_decay=0.5)
+    optimizer = build_optimizer(recipe, weight)
+    weight.weight.grad = torch.full((1, 1), 3.0)
+    optimizer.step()
+    assert weight.weight.item() == pytest.approx(2.0 + first, abs=1e-6)
 
 
 def test_depthwise_filters_are_spared():

@@ -102,11 +102,18 @@ def _assert_same_bits(left: torch.nn.Module, right: torch.nn.Module) -> None:
         torch.testing.assert_close(a, b, rtol=0, atol=0, msg=name)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optimizer": "adamw"},
+        {"optimizer": "sgd"},
+        {"optimizer": "adam", "shift": 2, "rotation": 8.0, "duplicate": True},
+    ],
+)
 def test_goes_on_from_every_epoch_with_the_same_bits(
-    few, fabric, tiny_recipe, tmp_path, monkeypatch, optimizer
+    few, fabric, tiny_recipe, tmp_path, monkeypatch, change
 ):
-    recipe = replace(tiny_recipe, epochs=4, optimizer=optimizer, learning_rate=5e-4)
+    recipe = replace(tiny_recipe, epochs=4, learning_rate=5e-4, **change)
     whole = _train(few, recipe, fabric, tmp_path / "whole.pt")
     from internals.training import loop
 

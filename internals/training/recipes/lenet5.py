@@ -35,6 +35,8 @@ _FULL = Recipe(
     least_steps=2500,
     paper=_PAPER,
 )
+_LOGITS = replace(_FULL, loss="cross-entropy", rubbish_penalty=0.0)
+_SOFTMAX = replace(_LOGITS, network="lenet5-softmax")
 
 
 def _profiles(full: Recipe) -> dict[str, Recipe]:
@@ -45,10 +47,30 @@ def _profiles(full: Recipe) -> dict[str, Recipe]:
     }
 
 
+def _attacked(full: Recipe, kind: str) -> dict[str, Recipe]:
+    """The same with half of each batch attacked; quick makes do with fewer images and steps."""
+    profiles = {
+        name: replace(recipe, adversary=kind, adversary_epsilon=0.2)
+        for name, recipe in _profiles(full).items()
+    }
+    return profiles | {
+        "smoke": replace(profiles["smoke"], adversary_steps=2),
+        "quick": replace(
+            profiles["quick"], epochs=1, least_steps=560, most_images=36_000, adversary_steps=4
+        ),
+        "full": replace(profiles["full"], adversary_steps=10),
+    }
+
+
 RECIPES = {
     "lenet5": _profiles(_FULL),
+    "lenet5-fgsm": _attacked(_FULL, "fgsm"),
+    "lenet5-pgd": _attacked(_FULL, "pgd"),
     "lenet5-paper": _profiles(replace(_FULL, network="lenet5-paper")),
-    "lenet5-softmax": _profiles(
-        replace(_FULL, network="lenet5-softmax", loss="cross-entropy", rubbish_penalty=0.0)
+    "lenet5-softmax": _profiles(_SOFTMAX),
+    "lenet5-softmax-fgsm": _attacked(_SOFTMAX, "fgsm"),
+    "lenet5-softmax-pgd": _attacked(_SOFTMAX, "pgd"),
+    "lenet5-28": _profiles(
+        replace(_LOGITS, network="lenet5-28", size=28, pipeline="mean-std", input_range=None)
     ),
 }
