@@ -23,6 +23,15 @@ DataOption = Annotated[
     DataMode, typer.Option(help="Real data, their embedded stand-in, or what can be had (auto).")
 ]
 
+JobsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="How many chapters at once. By default as many as cores and memory (6 GiB each) "
+        "allow, but at full one after the other.",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the book's sub-commands to `app`."""
@@ -45,14 +54,7 @@ def execute(
     timeout: Annotated[
         int | None, typer.Option(min=1, help="Seconds a cell may take; no limit if left out.")
     ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="How many chapters at once. By default as many as cores and memory (6 GiB each) "
-            "allow, but at full one after the other.",
-        ),
-    ] = None,
+    jobs: JobsOption = None,
     keys: Annotated[
         bool, typer.Option("--keys", help="Only print chapters and keys, as JSON.")
     ] = False,

@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
+from internals.cli import train_options as flags
 from internals.data.sources import MODES
 from internals.progress import clock
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+    from internals.training.recipe import Recipe
 
 
 def register(app: typer.Typer) -> None:
@@ -28,28 +31,46 @@ def train(
     out: Path | None = typer.Option(
         None, help="Folder for weights and checkpoint; by default one under build/weights."
     ),
+    val_split: flags.ValSplit = None,
+    rotation: flags.Rotation = 0.0,
+    shift: flags.Shift = 0,
+    duplicate: flags.Duplicate = False,
+    init: flags.Init = None,
+    optimizer: flags.Optimizer = None,
+    activation: flags.Activation = None,
+    lr: flags.Rate = None,
+    adversarial: flags.Adversarial = False,
 ) -> None:
     """Train a network, or go on where a killed run left off, and score it on the test images."""
     count = _device_count(devices)
+    flags.check_val_split(val_split)
+    changes = flags.Changes(
+        rotation, shift, duplicate, init, optimizer, activation, lr, adversarial
+    )
     # torch takes seconds to import, so only the commands that need it wait for it.
     from internals.training.launching import on_devices
     from internals.training.recipes import find_recipe
 
-    find_recipe(network, profile)  # a wrong name is told before any process is started
-    on_devices(count, train_here, network, profile, data, seed, out)
+    # A wrong name or flag is told before any process is started.
+    recipe = changes.applied(find_recipe(network, profile))
+    on_devices(count, train_here, network, recipe, data, seed, val_split, out)
 
 
 def train_here(
-    fabric: "Fabric", network: str, profile: str, data: str, seed: int, out: Path | None
+    fabric: "Fabric",
+    network: str,
+    recipe: "Recipe",
+    data: str,
+    seed: int,
+    val_split: float | None,
+    out: Path | None,
 ) -> None:
     """One process's part of `train`: it loads the data itself and prints the result."""
     from internals.data.loading import load
     from internals.training.identity import weights_folder
-    from internals.training.recipes import find_recipe
     from internals.training.run import trained
 
-    recipe = find_recipe(network, profile)
-    splits = load(recipe.data, data, size=recipe.stored, seed=seed)
+    splits = load(recipe.data, data, size=recipe.stored, seed=seed, held_out=val_split)
     folder = out or weights_folder(recipe, splits, seed)
     run = trained(recipe, splits, seed=seed, folder=folder, fabric=fabric)
     made, test = run.provenance, run.test
