@@ -10,6 +10,7 @@ from typing import TypeVar
 from internals.environment import cores, memory
 
 _NEEDED = 6 * 2**30  # bytes of memory that the hungriest chapter takes at quick
+_CORES = 4  # that one chapter makes good use of: on fewer, two only take them from each other
 
 Result = TypeVar("Result")
 
@@ -32,9 +33,9 @@ ALONE = Turn()
 
 
 def most_at_once() -> int:
-    """How many chapters this machine can execute at once: one a core, memory permitting."""
+    """How many chapters are worth executing at once: one for four cores, memory permitting."""
     have = memory()
-    return max(1, min(cores(), 1 if have is None else have // _NEEDED))
+    return max(1, min(cores() // _CORES, 1 if have is None else have // _NEEDED))
 
 
 def at_once(

@@ -68,6 +68,7 @@ RECIPES = {
             size=96,
             warm_up=0.2,
             least_steps=340,
+            most_images=6_000,
         ),
         "full": _FULL,
     }
