@@ -423,7 +423,7 @@ assert abs(loss - np.log(10)) < 1e-4 and slope < ours[2] / 1e3
 # says that after submission they found Glorot's weights to do without that. We need no network A
 # either: our first weights keep the signal alive, the rate rises slowly from 0, and the norm of the
 # gradient is cut off at a limit, so that no single batch can throw the weights far. The quick
-# profile, which has fewer than two hundred steps, does more: on the first training pictures each
+# profile, which has but a few hundred steps, does more: on the first training pictures each
 # layer is scaled to outputs of unit size, and the mean of each channel is taken out by its bias
 # [@mishkin2016; @salimans2016]. Dropout is left out there, too.
 #

@@ -709,14 +709,14 @@ show(
 )
 
 # %% [markdown]
-# For the other layers we mine the training images, all of them at the full profile and 2,048 or 64
+# For the other layers we mine the training images, all of them at the full profile and 1,024 or 64
 # of them, spread over all classes, at the smaller ones. What is ranked is the output of the
 # convolution, before its normalisation:
 
 # %%
 from internals.activations import strongest
 
-most = {"smoke": 64, "quick": 2048}.get(chapter.profile, len(pictures))
+most = {"smoke": 64, "quick": 1024}.get(chapter.profile, len(pictures))
 most = min(most, len(pictures))
 mined = pictures.subset(torch.linspace(0, len(pictures) - 1, most).long())
 inputs = Normalized(mined, run.pipeline.normalization)

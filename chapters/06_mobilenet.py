@@ -721,14 +721,14 @@ show(
 #
 # We ask which training images drive the channels of conv2 to conv27 hardest. Images are ranked by
 # the value *after* batch normalisation, because it multiplies each map by a learned scale. Where
-# that is negative, a large sum is what silences the channel. A quick run looks through some two
+# that is negative, a large sum is what silences the channel. A quick run looks through some one
 # thousand images, drawn at random, a full one through all:
 
 # %%
 from internals.activations import strongest
 from internals.data import Normalized
 
-most = {"smoke": 64, "quick": 2048}.get(chapter.profile, len(images.train))
+most = {"smoke": 64, "quick": 1024}.get(chapter.profile, len(images.train))
 random = torch.Generator().manual_seed(chapter.seed)
 some = torch.randperm(len(images.train), generator=random)[:most].sort().values
 pictures = run.pipeline.view(images.train.subset(some))
