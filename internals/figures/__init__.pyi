@@ -18,6 +18,11 @@ from .line_plots import lines as lines
 from .numerals import percent as percent
 from .panel_rows import panels as panels
 from .paper import on_paper as on_paper
+from .perturbed_images import perturbations as perturbations
+from .replicate_dots import replicates as replicates
 from .sample_sheet import samples as samples
+from .scatter_cloud import scatter as scatter
+from .share_matrix import pairs as pairs
 from .similarity_matrix import similarity as similarity
+from .sweep_lines import sweeps as sweeps
 from .table import Table as Table

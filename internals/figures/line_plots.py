@@ -76,12 +76,14 @@ def lines(
     levels: Mapping[str, float] | None = None,
     marks: Mapping[str, float] | None = None,
     logarithmic: bool = False,
+    ticks: Sequence[str] = (),
     height: int = 300,
 ) -> Illustration:
     """The `functions` of `x` in one pair of axes, each named at its right end.
 
     `x` is one for all, or one for each by its name. `levels` are named heights drawn dashed,
-    `marks` named places on the x axis; with `logarithmic` equal ratios have equal heights.
+    `marks` named places on the x axis; with `logarithmic` equal ratios have equal heights. `ticks`
+    name the places 0, 1, ... of x, such as layers, and then every point is marked.
     """
     plot, heights = Plot(height), dict(levels or {})
     right = WIDTH - room_for([*functions, *heights])
@@ -91,8 +93,10 @@ def lines(
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_locator(NullLocator())
-    ends = _draw(axes, functions, inks, x)
-    axes.margins(x=0)
+    ends = _draw(axes, functions, inks, x, dotted=bool(ticks))
+    axes.margins(x=0.03 if ticks else 0)
+    if ticks:
+        axes.set_xticks(range(len(ticks)), ticks)
     for name, level in heights.items():
         rule(axes, level, MUTED)
         ends.append((level, name, MUTED))
@@ -109,6 +113,8 @@ def _draw(
     series: Mapping[str, Sequence[float]] | Mapping[str, np.ndarray],
     inks: Mapping[str, Ink],
     x: np.ndarray | Mapping[str, np.ndarray] | None = None,
+    *,
+    dotted: bool = False,
 ) -> list[Ending]:
     """Draw every series (against the epochs, if there is no `x`) and say where its name belongs."""
     ends: list[Ending] = []
@@ -116,7 +122,7 @@ def _draw(
         heights = np.asarray(values, dtype=float)
         mine = x[name] if isinstance(x, Mapping) else x
         places = np.arange(1, len(heights) + 1) if mine is None else np.asarray(mine)
-        dots = "o" if x is None and len(heights) <= DOTS else ""
+        dots = "o" if (x is None or dotted) and len(heights) <= DOTS else ""
         axes.plot(places, heights, color=inks[name].light, marker=dots, markersize=points(5))
         finite = heights[np.isfinite(heights)]
         if finite.size:

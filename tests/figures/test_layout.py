@@ -23,12 +23,16 @@ from internals.figures.illustration import Illustration
 from internals.figures.layer_maps import LayerMaps, feature_maps
 from internals.figures.line_plots import curves, lines
 from internals.figures.panel_rows import panels
+from internals.figures.perturbed_images import perturbations
 from internals.figures.sample_sheet import samples
+from internals.figures.scatter_cloud import scatter
+from internals.figures.share_matrix import pairs
 from internals.projection.evidence import Evidence
 
 NAMES = ["tench", "English springer", "cassette player", "chain saw", "church"]
 NAMES += ["French horn", "garbage truck", "gas pump", "golf ball", "parachute"]
 DIGITS = list("0123456789")
+SIX = ["C1", "S2", "C3", "S4", "C5", "F6"]
 RNG = np.random.default_rng(3)
 
 
@@ -90,6 +94,12 @@ DRAWINGS: dict[str, Callable[..., Illustration]] = {
     "functions": lambda **w: lines(
         np.arange(9), {"f": np.arange(9), "g": np.arange(9) + 0.01}, xlabel="x", **w
     ),
+    "functions of layers": lambda **w: lines(
+        np.arange(7), {"f": np.arange(7)}, ticks=["pixels", *SIX], xlabel="layer", **w
+    ),
+    "scatter": lambda **w: scatter(
+        RNG.normal(size=(40, 2)), np.arange(40) % 10, NAMES, xlabel="first", ylabel="second", **w
+    ),
     "confusion of digits": lambda **w: confusion(COUNTS, DIGITS, **w),
     "confusion of names": lambda **w: confusion(COUNTS, NAMES, **w),
     "gallery of digits": lambda **w: gallery(
@@ -121,6 +131,17 @@ DRAWINGS: dict[str, Callable[..., Illustration]] = {
     ),
     "connections": lambda **w: connections(
         np.ones((6, 16), bool), rows="map of pool1", columns="map of conv2", **w
+    ),
+    "perturbations": lambda **w: perturbations(
+        np.ones((6, 1, 32, 32)),
+        np.full((6, 1, 32, 32), 0.9),
+        ["8 >99.9 %"] * 6,
+        ["8 as rubbish, 4 %"] * 6,
+        fooled=[True] * 6,
+        **w,
+    ),
+    "shares of pairs": lambda **w: pairs(
+        np.where(np.eye(10) == 1, np.nan, 1.0), DIGITS, rows="class", columns="target", **w
     ),
     "samples": lambda **w: samples(np.ones((40, 1, 32, 32)), np.arange(40) % 10, NAMES, **w),
     "fields": lambda **w: field(np.ones((1, 32, 32)), BOXES, **w),
