@@ -1,0 +1,5 @@
+"""What a layer knows, and in how few words it can be said."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

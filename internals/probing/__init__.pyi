@@ -1,0 +1,13 @@
+from .autoencoder import SparseAutoencoder as SparseAutoencoder
+from .autoencoder_fitting import AutoencoderRecipe as AutoencoderRecipe
+from .autoencoder_fitting import fit_sparse_autoencoder as fit_sparse_autoencoder
+from .gathering import gather_activations as gather_activations
+from .linear_readout import Probe as Probe
+from .linear_readout import linear_probe as linear_probe
+from .patching import patched as patched
+from .patching import patched_accuracy as patched_accuracy
+from .principal_components import PrincipalComponents as PrincipalComponents
+from .principal_components import fit_principal_components as fit_principal_components
+from .reconstruction_quality import Quality as Quality
+from .reconstruction_quality import quality as quality
+from .vectors import channel_vectors as channel_vectors
