@@ -1,0 +1,14 @@
+from .arm_results import ArmResult as ArmResult
+from .arm_results import Comparison as Comparison
+from .arm_results import compare as compare
+from .arm_results import holm as holm
+from .diagonal_lm import DiagonalLM as DiagonalLM
+from .diagonal_lm import gauss_newton_diagonal as gauss_newton_diagonal
+from .factors import Factor as Factor
+from .factors import Plan as Plan
+from .factors import plan as plan
+from .settings import Settings as Settings
+from .single_run import Outcome as Outcome
+from .single_run import run_once as run_once
+from .sweep import Sweep as Sweep
+from .sweep import sweep as sweep
