@@ -55,6 +55,6 @@ def at_once(
             waiting = {path: pool.submit(run, path, turn) for path in paths}
             return {path: future.result() for path, future in waiting.items()}
         except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # first, or one that ends is followed
             turn.stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
             raise
