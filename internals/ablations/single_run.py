@@ -1,7 +1,7 @@
 """One arm with one seed: trained, scored on test images, and forgotten.
 
 Small networks are trained one after another on one thread each. Stacking replicas was measured
-(torch.func.vmap, steps of 64 and of 32 images, LeNet-5 in float32 on one core): 3 replicas a step
+(torch.func.vmap, steps of 32 images, LeNet-5 in float32 on one core): 3 replicas a step
 took as long as 3 steps, 16 replicas that shared their images a fifth less, and 8 with images of
 their own a fifth more, because their convolutions become grouped ones. Processes side by side
 gain more, and a run gives the same bits whatever runs beside it.
