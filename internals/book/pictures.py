@@ -2,7 +2,7 @@
 
 import io
 
-_LOSSY_QUALITY = 84
+_LOSSY_QUALITY = 65
 _WORTH = 1.4  # lossless may be this much larger than lossy before lossy is chosen
 
 
@@ -15,7 +15,7 @@ def to_webp(png: bytes) -> bytes:
 
         def saved(**options: int | bool) -> bytes:
             out = io.BytesIO()
-            picture.save(out, "WEBP", method=4, **options)
+            picture.save(out, "WEBP", method=6, **options)
             return out.getvalue()
 
         lossless = saved(lossless=True, quality=60)
