@@ -52,27 +52,29 @@ PLAIN = ["--mean", "0,0,0", "--std", "1,1,1"]
 @pytest.fixture
 def here(tmp_path, monkeypatch) -> Path:
     """A working folder with a network, and pictures of every sort in the folder `zoo`."""
-    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "here"  # beside the cache, in which matplotlib lists its fonts once
+    folder.mkdir()
+    monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "mine.py").write_text(OWN)
+    (folder / "mine.py").write_text(OWN)
     rng = np.random.default_rng(0)
-    for folder in ("zoo/warm", "zoo/cold"):
-        (tmp_path / folder).mkdir(parents=True)
+    for colours in ("zoo/warm", "zoo/cold"):
+        (folder / colours).mkdir(parents=True)
     for name, colour, size in [
         ("warm/red.png", (250, 10, 20), (70, 64)),
         ("warm/pink.png", (200, 100, 100), (31, 90)),
         ("cold/blue.png", (0, 40, 240), (64, 64)),
         ("cold/green.png", (30, 180, 60), (101, 67)),
     ]:
-        Image.new("RGB", size, colour).save(tmp_path / "zoo" / name)
-    Image.new("L", (77, 50), 128).save(tmp_path / "zoo" / "grey.png")
+        Image.new("RGB", size, colour).save(folder / "zoo" / name)
+    Image.new("L", (77, 50), 128).save(folder / "zoo" / "grey.png")
     clear = np.zeros((70, 80, 4), np.uint8)  # seen on white: 255 everywhere
-    Image.fromarray(clear, "RGBA").save(tmp_path / "zoo" / "clear.png")
+    Image.fromarray(clear, "RGBA").save(folder / "zoo" / "clear.png")
     turned, exif = Image.fromarray(rng.integers(0, 90, (66, 97, 3), np.uint8)), Image.Exif()
     exif[0x0112] = 6
-    turned.save(tmp_path / "zoo" / "turned.jpg", exif=exif)
-    (tmp_path / "zoo" / "broken.jpg").write_bytes(b"\xff\xd8\xff and then nothing")
-    yield tmp_path
+    turned.save(folder / "zoo" / "turned.jpg", exif=exif)
+    (folder / "zoo" / "broken.jpg").write_bytes(b"\xff\xd8\xff and then nothing")
+    yield folder
     sys.modules.pop("mine", None)
 
 
