@@ -93,6 +93,8 @@ def lines(
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_locator(NullLocator())
+        if _ratio(functions) < 100:  # powers of ten alone would be one or two
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ends = _draw(axes, functions, inks, x, dotted=bool(ticks))
     axes.margins(x=0.03 if ticks else 0)
     if ticks:
@@ -131,6 +133,11 @@ def _draw(
 
 
 def _spans_decades(series: Mapping[str, Sequence[float]]) -> bool:
+    return _ratio(series) > 20
+
+
+def _ratio(series: Mapping[str, Sequence[float]] | Mapping[str, np.ndarray]) -> float:
+    """The largest number of all series over the smallest; 1 where one is not positive."""
     values = np.array([value for line in series.values() for value in line], dtype=float)
     values = values[np.isfinite(values)]
-    return bool(values.size and values.min() > 0 and values.max() > 20 * values.min())
+    return float(values.max() / values.min()) if values.size and values.min() > 0 else 1.0

@@ -79,3 +79,11 @@ def test_lines_over_named_places_mark_every_point(words) -> None:
     assert axes.get_xticks().tolist() == [0, 1, 2]
     assert [line.get_marker() for line in axes.lines] == ["o", "o"]
     assert axes.lines[1].get_xdata().tolist() == [0.5, 2]
+
+
+@pytest.mark.parametrize(("top", "ticks"), [(30, [2, 5, 10, 20]), (3000, [10, 100, 1000])])
+def test_a_short_logarithmic_axis_has_more_ticks_than_powers_of_ten(top, ticks, words) -> None:
+    drawing = lines(np.arange(2), {"f": np.array([1.9, top])}, logarithmic=True, **words)
+    [axes] = drawing.figure.axes
+    low, high = axes.get_ylim()
+    assert [t for t in axes.get_yticks() if low <= t <= high] == ticks
