@@ -56,7 +56,7 @@ def _attacked(full: Recipe, kind: str) -> dict[str, Recipe]:
     return profiles | {
         "smoke": replace(profiles["smoke"], adversary_steps=2),
         "quick": replace(
-            profiles["quick"], epochs=1, least_steps=560, most_images=36_000, adversary_steps=4
+            profiles["quick"], epochs=1, least_steps=560, most_images=36_000, adversary_steps=3
         ),
         "full": replace(profiles["full"], adversary_steps=10),
     }
