@@ -3,12 +3,14 @@
 import base64
 import re
 from collections.abc import Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from internals.book.mime import DARK, FIGURE, METRICS, TABLE
 from internals.book.pictures import to_webp
+from internals.environment import cores
 from internals.errors import ChapterError
 from internals.files import write_atomically
 
@@ -33,14 +35,17 @@ def harvest(notebook: Any, folder: Path, places: Sequence[str]) -> Harvest:
     without caption and alt text, or a name used twice.
     """
     found = Harvest()
-    for place, cell in zip(places, notebook.cells, strict=True):
-        if cell.cell_type != "code":
-            continue
-        cell.outputs = [
-            kept for o in tidy(cell.outputs) if (kept := _keep(o, place, folder, found))
-        ]
-        found.stderr += [(place, o.text) for o in cell.outputs if o.get("name") == "stderr"]
-        cell.metadata.pop("execution", None)
+    with ThreadPoolExecutor(cores()) as pool:
+        writer = _Writer(folder, pool)
+        for place, cell in zip(places, notebook.cells, strict=True):
+            if cell.cell_type != "code":
+                continue
+            cell.outputs = [
+                kept for o in tidy(cell.outputs) if (kept := _keep(o, place, writer, found))
+            ]
+            found.stderr += [(place, o.text) for o in cell.outputs if o.get("name") == "stderr"]
+            cell.metadata.pop("execution", None)
+        writer.finish()
     return found
 
 
@@ -61,7 +66,7 @@ def tidy(outputs: list[Any]) -> list[Any]:
     return [o for o in merged if o.output_type != "stream" or o.text.strip()]
 
 
-def _keep(output: Any, place: str, folder: Path, found: Harvest) -> Any | None:
+def _keep(output: Any, place: str, writer: "_Writer", found: Harvest) -> Any | None:
     """The output as it is stored, or None for one that only carried metrics."""
     if output.output_type not in ("display_data", "execute_result"):
         return output
@@ -72,7 +77,7 @@ def _keep(output: Any, place: str, folder: Path, found: Harvest) -> Any | None:
             raise ChapterError(f"{place}: shows a second picture or table {words['name']!r}")
         found.names.add(words["name"])
     if FIGURE in data:
-        _write_figure(data, folder)
+        _move_figure(data, writer)
     elif any(mime.startswith("image/") for mime in data):
         raise ChapterError(
             f"{place}: displays a picture without caption and alt text; "
@@ -83,12 +88,32 @@ def _keep(output: Any, place: str, folder: Path, found: Harvest) -> Any | None:
     return output if output.data else None
 
 
-def _write_figure(data: Any, folder: Path) -> None:
+def _move_figure(data: Any, writer: "_Writer") -> None:
     """Move the figure's pictures into files; what stays is a Markdown link, read by Jupyter too."""
     words = data[FIGURE]
     for mime, suffix in (("image/png", ""), (DARK, "-dark")):
-        picture = to_webp(base64.b64decode(data.pop(mime)))
-        write_atomically(folder / f"{words['name']}{suffix}.webp", picture)
+        writer.write(f"{words['name']}{suffix}.webp", data.pop(mime))
     alt = words["alt"].replace("[", "(").replace("]", ")").replace("\n", " ")
     data["text/markdown"] = f"![{alt}]({words['name']}.webp)\n\n{words['caption']}"
     data.pop("text/plain", None)
+
+
+class _Writer:
+    """Writes pictures into a folder, as many at once as there are cores."""
+
+    def __init__(self, folder: Path, pool: Executor) -> None:
+        self.folder, self.pool = folder, pool
+        self.begun: list[Future[None]] = []
+
+    def write(self, file: str, png: str) -> None:
+        """Begin to write one, given in base64; a failure shows in `finish`."""
+        self.begun.append(self.pool.submit(self._write, self.folder / file, png))
+
+    def finish(self) -> None:
+        """Wait for all of them."""
+        for one in self.begun:
+            one.result()
+
+    @staticmethod
+    def _write(path: Path, png: str) -> None:
+        write_atomically(path, to_webp(base64.b64decode(png)))

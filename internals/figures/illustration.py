@@ -48,7 +48,12 @@ class Illustration:
         with matplotlib.rc_context(style()), inked(self.figure, scheme):
             # Matplotlib would write its version into the file; the same picture is the same bytes.
             self.figure.savefig(
-                png, format="png", dpi=dpi, transparent=True, metadata={"Software": None}
+                png,
+                format="png",
+                dpi=dpi,
+                transparent=True,
+                metadata={"Software": None},
+                pil_kwargs={"compress_level": 1},  # four times as fast, and a quarter larger
             )
         return png.getvalue()
 
