@@ -17,6 +17,10 @@ from internals.environment import commit, machine
 from internals.errors import InternalsError
 from internals.files import new_folder, write_atomically
 
+# glibc then keeps what a cell frees for the next one, whose pages the system need not clear again:
+# a sixth of a chapter's time. Other allocators do not read it.
+_KEEPING_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -131,6 +135,7 @@ def _run(script: Script, job: _Job) -> tuple[str, dict[int, float]]:
         "INTERNALS_DATA_MODE": job.settings.data,
         "INTERNALS_SEED": str(job.settings.seed),
         "MPLBACKEND": "agg",
+        **_KEEPING_MEMORY,
         **job.turn.environment(),
     }
     started: dict[int, float] = {}

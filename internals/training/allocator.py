@@ -1,6 +1,7 @@
 """Memory that is used over and over again is not given back in between."""
 
 import ctypes
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +18,10 @@ def memory_kept() -> Iterator[None]:
 
     Activations are freed and asked for again at each step, and a system that has to clear their
     pages each time takes a third of VGG-16's step at 64 pixels. Only on Linux with glibc; a
-    process elsewhere is left as it is.
+    process elsewhere is left as it is, and so is one whose environment says what glibc shall do.
     """
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    chosen = "MALLOC_MMAP_MAX_" in os.environ
+    libc = ctypes.CDLL(None) if sys.platform == "linux" and not chosen else None
     if not hasattr(libc, "mallopt"):
         yield
         return
