@@ -359,7 +359,10 @@ old = {name: value for name, value, _ in SEED_RECIPES["inceptionnet"].rows()}
 show(
     Table.of(
         ("hyperparameter", "here", "the notebooks", "the paper"),
-        [(name, here, old.get(name, ""), said) for name, here, said in recipe.rows()],
+        [
+            (name, here, old.get(name, ""), said)
+            for name, here, said in recipe.rows(images.train.name)
+        ],
         caption="The recipe of the run below, that of the notebooks this book grew from, and what the "
         "paper says. It gives neither a first learning rate nor a batch size nor a number of epochs.",
     ),

@@ -173,11 +173,16 @@ class Recipe:
                 return size
         return self.size
 
-    def rows(self) -> list[tuple[str, str, str]]:
-        """(name, value here, value in the paper) of every hyperparameter that says something."""
+    def rows(self, data: str = "") -> list[tuple[str, str, str]]:
+        """(name, value here, value in the paper) of every hyperparameter that says something.
+
+        `data` is the name of the images that are really there, which may be a stand-in's.
+        """
+        here = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        here["data"] = data or self.data
         return [
-            (name.replace("_", " "), _written(getattr(self, name)), self.paper.get(name, ""))
-            for name in self.__dataclass_fields__
+            (name.replace("_", " "), _written(value), self.paper.get(name, ""))
+            for name, value in here.items()
             if self._says_something(name)
         ]
 

@@ -81,6 +81,9 @@ def test_rows_show_every_hyperparameter_beside_the_papers(tiny_recipe):
     assert rows["learning rate"] == ("0.002", "0.0005 over curvature")
     assert rows["input range"] == ("-0.1 to 1.175", "")
     assert rows["rubbish penalty"] == ("5", "")
+    assert rows["data"] == (tiny_recipe.data, "")
+    used = {name: here for name, here, _ in tiny_recipe.rows("digits train")}
+    assert used["data"] == "digits train"
 
 
 def test_rows_leave_out_what_says_nothing():
