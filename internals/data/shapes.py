@@ -1,4 +1,4 @@
-"""The stand-in for Imagenette: 3,600 pictures that the package draws, and keeps once drawn."""
+"""The stand-in for Imagenette: 2,900 pictures that the package draws, and keeps once drawn."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -22,12 +22,12 @@ from internals.files import temporary_beside, writing
 from internals.fingerprint import digest
 from internals.progress import Progress
 
-_TRAIN, _TEST = 3000, 600
+_TRAIN, _TEST = 2400, 500
 _BLOCK = 100  # pictures drawn between two writes
 
 
 def shapes(fingerprint: str, size: int, most: int | None = None) -> tuple[ImageSet, ImageSet]:
-    """3,000 training and 600 test pictures, uint8 (N, 3, `size`, `size`), the classes mixed.
+    """2,400 training and 500 test pictures, uint8 (N, 3, `size`, `size`), the classes mixed.
 
     Drawn once for each `fingerprint`, at 256 pixels unless a larger `size` is asked for, and then
     read from the user's cache folder; where that cannot be written, drawn again. Smaller ones are

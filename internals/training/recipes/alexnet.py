@@ -56,7 +56,7 @@ def _profiles(full: Recipe) -> dict[str, Recipe]:
             weight_decay=1e-2,
             clip_norm=1.0,
             warm_up=0.1,
-            most_images=1_600,
+            most_images=1_500,
         ),
         "full": full,
     }

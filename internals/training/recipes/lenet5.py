@@ -42,7 +42,7 @@ _SOFTMAX = replace(_LOGITS, network="lenet5-softmax")
 def _profiles(full: Recipe) -> dict[str, Recipe]:
     return {
         "smoke": replace(full, epochs=1, least_steps=40, most_images=640),
-        "quick": replace(full, epochs=3, learning_rate=2e-3),
+        "quick": replace(full, epochs=3, learning_rate=2e-3, least_steps=1200),
         "full": full,
     }
 

@@ -67,7 +67,7 @@ RECIPES = {
             weight_decay=1e-2,
             size=96,
             warm_up=0.2,
-            least_steps=340,
+            least_steps=280,
             most_images=6_000,
         ),
         "full": _FULL,
