@@ -27,8 +27,8 @@ JobsOption = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="How many chapters at once. By default one for every 4 cores and 6 GiB of memory, "
-        "but at full one after the other.",
+        help="How many chapters at once. By default one for every 2 cores, but two on two, and for "
+        "every 6 GiB of memory; at full one after the other.",
     ),
 ]
 

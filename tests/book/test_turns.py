@@ -66,7 +66,15 @@ def test_ctrl_c_stops_what_runs_and_begins_nothing_more():
 
 @pytest.mark.parametrize(
     ("own", "bytes_of_memory", "expected"),
-    [(16, 64 * 2**30, 4), (16, 13 * 2**30, 2), (2, 64 * 2**30, 1), (8, 2**30, 1), (8, None, 1)],
+    [
+        (16, 64 * 2**30, 8),
+        (16, 13 * 2**30, 2),
+        (4, 64 * 2**30, 2),
+        (2, 64 * 2**30, 2),
+        (1, 64 * 2**30, 1),
+        (8, 2**30, 1),
+        (8, None, 1),
+    ],
 )
 def test_how_many_a_machine_can_take(monkeypatch, own, bytes_of_memory, expected):
     monkeypatch.setattr(turns, "cores", lambda: own)
