@@ -1,10 +1,11 @@
-"""`make bench`: how fast projecting and mining are, beside the usual ways, measured in one run."""
+"""`make bench`: projecting, mining and feeding beside the usual ways, measured in one run."""
 
 import argparse
 import statistics
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 import torchvision
@@ -14,10 +15,19 @@ from torch import nn
 from internals.activations.mining import strongest
 from internals.activations.unit import Unit
 from internals.anatomy.trace import trace
+from internals.data.images import ImageSet
 from internals.environment import cores
+from internals.models.catalogue import build
 from internals.projection.backward import project
+from internals.training.allocator import memory_kept
+from internals.training.batches import Batches
+from internals.training.device import make_fabric
+from internals.training.optimizers import build_optimizer
+from internals.training.recipes import find_recipe
+from internals.training.starting import build_pipeline
 
 IMAGES = 9
+FED = ("alexnet", "vgg16", "inceptionnet", "resnet18", "mobilenet")
 _TURN = 1 / 3  # seconds
 # An early, a middle and the last convolution, and how many of its channels are projected: what one
 # call costs besides its pairs (tracing, above all) shows beside the quick ones of an early layer.
@@ -110,16 +120,55 @@ def tracing(name: str, net: nn.Module, repeats: int) -> None:
     print(f"{name:8} trace {statistics.median(times) * 1e3:.1f} ms")
 
 
+def feeding(name: str, repeats: int) -> None:
+    """The time of training steps whose images are augmented against steps on ready tensors."""
+    recipe = replace(find_recipe(name, "full"), batch_size=32, micro_batch=None, most_images=None)
+    size = recipe.size_in(1, recipe.epochs)
+    generator = torch.Generator().manual_seed(0)
+    shape = (64, 3, recipe.stored, recipe.stored)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    kinds = tuple(str(kind) for kind in range(10))
+    images = ImageSet(pixels, torch.arange(64) % 10, kinds, "noise", "noise")
+    network = build(recipe.network, **dict(recipe.arguments)).to(memory_format=torch.channels_last)
+    fabric = make_fabric()
+    model, optimizer = fabric.setup(network, build_optimizer(recipe, network))
+    pipeline = build_pipeline(recipe, images).at(size)
+    batches = Batches(images, recipe.batch_size, 0, fabric.device, 0, 1)
+    numbers = torch.arange(recipe.batch_size)
+    ready, labels, _ = batches.inputs(numbers, pipeline, 1, 0)
+    entropy = nn.CrossEntropyLoss()
+
+    def step(inputs: torch.Tensor) -> None:
+        optimizer.zero_grad()
+        outputs = model(inputs.contiguous(memory_format=torch.channels_last))
+        fabric.backward(entropy(outputs, labels))
+        optimizer.step()
+
+    def augmented() -> None:
+        step(batches.inputs(numbers, pipeline, 1, 0)[0])
+
+    model.train()
+    with memory_kept():
+        ours, bare = seconds(repeats, augmented, lambda: step(ready))
+    print(f"{name:12} {size} px: a step takes {ratio(ours, bare):.2f}x one on ready tensors")
+
+
 def main() -> None:
     """Run every benchmark, or those of the networks named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("networks", nargs="*", metavar="NETWORK", help=", ".join(LAYERS))
+    parser.add_argument(
+        "networks", nargs="*", metavar="NETWORK", help=", ".join([*LAYERS, "feeding"])
+    )
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")  # Captum announces its hooks at every call
     torch.manual_seed(0)
     torch.set_num_threads(cores())
-    for name in arguments.networks or LAYERS:
+    for name in arguments.networks or [*LAYERS, "feeding"]:
+        if name == "feeding":
+            for network in FED:
+                feeding(network, arguments.repeats)
+            continue
         net = getattr(torchvision.models, name)(weights=None).eval()
         tracing(name, net, arguments.repeats)
         for layer, channels in LAYERS[name].items():
