@@ -35,7 +35,8 @@ def harvest(notebook: Any, folder: Path, places: Sequence[str]) -> Harvest:
     without caption and alt text, or a name used twice.
     """
     found = Harvest()
-    with ThreadPoolExecutor(cores()) as pool:
+    pool = ThreadPoolExecutor(cores())
+    try:
         writer = _Writer(folder, pool)
         for place, cell in zip(places, notebook.cells, strict=True):
             if cell.cell_type != "code":
@@ -46,6 +47,8 @@ def harvest(notebook: Any, folder: Path, places: Sequence[str]) -> Harvest:
             found.stderr += [(place, o.text) for o in cell.outputs if o.get("name") == "stderr"]
             cell.metadata.pop("execution", None)
         writer.finish()
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an error nobody waits for the other pictures
     return found
 
 
