@@ -628,7 +628,7 @@ show(
 # The paper reports that without response normalisation its top-1 error was 1.4 percentage points
 # higher, and that without dropout it overfitted badly. We can try both: the same network trained
 # again, for a third of the epochs, whole, without the one and without the other. At the quick
-# profile it is two passes over 256 pictures, no more than a first impression:
+# profile it is two passes over 192 pictures, no more than a first impression:
 
 # %%
 from dataclasses import replace
@@ -636,7 +636,7 @@ from dataclasses import replace
 short = replace(recipe, epochs=max(1, recipe.epochs // 3))
 if chapter.profile == "quick":
     short = replace(
-        recipe, epochs=2, most_images=256, most_tested=128, least_steps=0
+        recipe, epochs=2, most_images=192, most_tested=128, least_steps=0
     )
 
 # %% [markdown]
