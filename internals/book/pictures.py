@@ -4,7 +4,7 @@ import io
 
 from PIL import Image
 
-_LOSSY_QUALITY = 65
+_LOSSY_QUALITY = 40  # at twice the pixels of the page the eye finds no loss
 _LOSSY_METHOD = 5  # the last, 6, takes ten times as long for a file a tenth smaller
 _WORTH = 1.4  # lossless may be this much larger than lossy before lossy is chosen
 _SAMPLED = 512  # rows from the middle that decide it
