@@ -65,7 +65,7 @@ rbf, softmax = make("lenet5"), make("lenet5-softmax-pgd", **nobody)
 
 # %% [markdown]
 # An attack goes forward and backward through the network once for every step, so how many digits
-# are attacked decides how long this chapter takes: the whole test set in the published edition, its
+# are attacked decides how long this chapter takes: the whole test set in a full run, its
 # first few hundred in a quick run. Every table says how many it stands on.
 
 # %%
