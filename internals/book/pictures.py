@@ -4,7 +4,8 @@ import io
 
 from PIL import Image
 
-_LOSSY_QUALITY = 40  # at twice the pixels of the page the eye finds no loss
+# At twice the pixels of the page the eye finds no loss.
+_LOSSY_QUALITY, _ALPHA_QUALITY = 34, 60
 _LOSSY_METHOD = 5  # the last, 6, takes ten times as long for a file a tenth smaller
 _WORTH = 1.4  # lossless may be this much larger than lossy before lossy is chosen
 _SAMPLED = 512  # rows from the middle that decide it
@@ -28,5 +29,11 @@ def _saved(picture: Image.Image, lossless: bool) -> bytes:
     if lossless:
         picture.save(out, "WEBP", lossless=True, quality=30, method=2)
     else:
-        picture.save(out, "WEBP", quality=_LOSSY_QUALITY, method=_LOSSY_METHOD)
+        picture.save(
+            out,
+            "WEBP",
+            quality=_LOSSY_QUALITY,
+            alpha_quality=_ALPHA_QUALITY,
+            method=_LOSSY_METHOD,
+        )
     return out.getvalue()

@@ -65,7 +65,7 @@ def _profiles(full: Recipe) -> dict[str, Recipe]:
             weight_decay=1e-2,
             size=96,
             warm_up=0.2,
-            most_images=6_000,
+            most_images=4_400,
         ),
         "full": full,
     }

@@ -55,7 +55,7 @@ def _profiles(full: Recipe) -> dict[str, Recipe]:
         "smoke": replace(
             small, epochs=1, batch_size=8, size=64, most_images=16, most_tested=20, warm_up=0.0
         ),
-        "quick": replace(small, epochs=2, batch_size=32, size=96, warm_up=0.2, most_images=6_000),
+        "quick": replace(small, epochs=2, batch_size=32, size=96, warm_up=0.2, most_images=4_400),
         "full": full,
     }
 

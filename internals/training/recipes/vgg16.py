@@ -59,7 +59,7 @@ RECIPES = {
         "quick": replace(
             _FULL, epochs=2, batch_size=32, optimizer="adamw", learning_rate=1.2e-4,
             weight_decay=1e-2, size=48, sizes=(), micro_batch=None, warm_up=0.1,
-            standardised_start=True, arguments=(("dropout", 0.0),), most_images=4_000,
+            standardised_start=True, arguments=(("dropout", 0.0),), most_images=2_800,
         ),
         "full": _FULL,
     }
