@@ -68,7 +68,7 @@ RECIPES = {
             size=96,
             warm_up=0.2,
             least_steps=280,
-            most_images=4_500,
+            most_images=5_600,
         ),
         "full": _FULL,
     }
