@@ -3,7 +3,7 @@
 import base64
 import re
 from collections.abc import Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,20 +35,18 @@ def harvest(notebook: Any, folder: Path, places: Sequence[str]) -> Harvest:
     without caption and alt text, or a name used twice.
     """
     found = Harvest()
-    pool = ThreadPoolExecutor(cores())
-    try:
-        writer = _Writer(folder, pool)
-        for place, cell in zip(places, notebook.cells, strict=True):
-            if cell.cell_type != "code":
-                continue
-            cell.outputs = [
-                kept for o in tidy(cell.outputs) if (kept := _keep(o, place, writer, found))
-            ]
-            found.stderr += [(place, o.text) for o in cell.outputs if o.get("name") == "stderr"]
-            cell.metadata.pop("execution", None)
-        writer.finish()
-    finally:
-        pool.shutdown(cancel_futures=True)  # after an error nobody waits for the other pictures
+    pictures: dict[Path, str] = {}
+    for place, cell in zip(places, notebook.cells, strict=True):
+        if cell.cell_type != "code":
+            continue
+        cell.outputs = [
+            kept for o in tidy(cell.outputs) if (kept := _keep(o, place, folder, found, pictures))
+        ]
+        found.stderr += [(place, o.text) for o in cell.outputs if o.get("name") == "stderr"]
+        cell.metadata.pop("execution", None)
+    with ThreadPoolExecutor(cores()) as pool:
+        # Drained, so that a failure shows; after one the other pictures are not begun.
+        list(pool.map(_write, pictures, pictures.values()))
     return found
 
 
@@ -69,7 +67,9 @@ def tidy(outputs: list[Any]) -> list[Any]:
     return [o for o in merged if o.output_type != "stream" or o.text.strip()]
 
 
-def _keep(output: Any, place: str, writer: "_Writer", found: Harvest) -> Any | None:
+def _keep(
+    output: Any, place: str, folder: Path, found: Harvest, pictures: dict[Path, str]
+) -> Any | None:
     """The output as it is stored, or None for one that only carried metrics."""
     if output.output_type not in ("display_data", "execute_result"):
         return output
@@ -80,7 +80,7 @@ def _keep(output: Any, place: str, writer: "_Writer", found: Harvest) -> Any | N
             raise ChapterError(f"{place}: shows a second picture or table {words['name']!r}")
         found.names.add(words["name"])
     if FIGURE in data:
-        _move_figure(data, writer)
+        pictures.update(_taken_out(data, folder))
     elif any(mime.startswith("image/") for mime in data):
         raise ChapterError(
             f"{place}: displays a picture without caption and alt text; "
@@ -91,32 +91,18 @@ def _keep(output: Any, place: str, writer: "_Writer", found: Harvest) -> Any | N
     return output if output.data else None
 
 
-def _move_figure(data: Any, writer: "_Writer") -> None:
-    """Move the figure's pictures into files; what stays is a Markdown link, read by Jupyter too."""
+def _taken_out(data: Any, folder: Path) -> dict[Path, str]:
+    """The figure's pictures by file; what stays is a Markdown link, which Jupyter reads too."""
     words = data[FIGURE]
-    for mime, suffix in (("image/png", ""), (DARK, "-dark")):
-        writer.write(f"{words['name']}{suffix}.webp", data.pop(mime))
     alt = words["alt"].replace("[", "(").replace("]", ")").replace("\n", " ")
     data["text/markdown"] = f"![{alt}]({words['name']}.webp)\n\n{words['caption']}"
     data.pop("text/plain", None)
+    return {
+        folder / f"{words['name']}{suffix}.webp": data.pop(mime)
+        for mime, suffix in (("image/png", ""), (DARK, "-dark"))
+    }
 
 
-class _Writer:
-    """Writes pictures into a folder, as many at once as there are cores."""
-
-    def __init__(self, folder: Path, pool: Executor) -> None:
-        self.folder, self.pool = folder, pool
-        self.begun: list[Future[None]] = []
-
-    def write(self, file: str, png: str) -> None:
-        """Begin to write one, given in base64; a failure shows in `finish`."""
-        self.begun.append(self.pool.submit(self._write, self.folder / file, png))
-
-    def finish(self) -> None:
-        """Wait for all of them."""
-        for one in self.begun:
-            one.result()
-
-    @staticmethod
-    def _write(path: Path, png: str) -> None:
-        write_atomically(path, to_webp(base64.b64decode(png)))
+def _write(path: Path, png: str) -> None:
+    """Keep one picture, given as PNG in base64."""
+    write_atomically(path, to_webp(base64.b64decode(png)))
