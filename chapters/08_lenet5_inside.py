@@ -518,58 +518,50 @@ results = {
 }
 
 
-def curve(layer: str, figure) -> dict[str, np.ndarray]:
-    here, kinds = (
-        results[layer],
-        dict.fromkeys(kind for kind, _ in codes[layer]),
-    )
-    return {
+def over_budgets(name: str, layer: str, figure, **words) -> None:
+    here = results[layer]
+    curves = {
         kind: np.array([100 * figure(*here[kind, k]) for k in BUDGETS])
-        for kind in kinds
+        for kind in dict.fromkeys(kind for kind, _ in here)
     }
+    at, ticks = np.arange(len(BUDGETS)), [str(k) for k in BUDGETS]
+    words["xlabel"] = "numbers that each digit may use, k"
+    show(lines(at, curves, ticks=ticks, **words), name)
 
 
 # %% [markdown]
 # First the whole curve. There is no one right $k$; a code is better if its curve lies higher:
 
 # %%
-show(
-    lines(
-        np.arange(len(BUDGETS)),
-        curve("tanh5", lambda q, a: q.explained),
-        ticks=[str(k) for k in BUDGETS],
-        xlabel="numbers that each digit may use, k",
-        ylabel="C5: variance explained, %",
-        caption="How much of C5 is kept on test digits by a dictionary of 480 entries, by each digit's own k "
-        "principal components, and by the first k for all. Where the dictionary leads, its length has paid. "
-        "Notice at which budgets that is, and where components catch up.",
-        alt="Three rising curves over budgets from two to thirty-two; the dictionary is ahead at small "
-        "budgets, the first components come last.",
-    ),
+over_budgets(
     "c5-explained",
-)  # fmt: skip
+    "tanh5",
+    lambda q, a: q.explained,
+    ylabel="C5: variance explained, %",
+    caption="How much of C5 is kept on test digits by a dictionary of 480 entries, by each digit's own k "
+    "principal components, and by the first k for all. Where the dictionary leads, its length has paid. "
+    "Notice at which budgets that is, and where components catch up.",
+    alt="Three rising curves over budgets from two to thirty-two; the dictionary is ahead at small "
+    "budgets, the first components come last.",
+)
 
 # %% [markdown]
 # Variance is not what the network cares about. What does it make of the rebuilt activations?
 
 # %%
-show(
-    lines(
-        np.arange(len(BUDGETS)),
-        curve("tanh5", lambda q, a: 1 - a),
-        ticks=[str(k) for k in BUDGETS],
-        xlabel="numbers that each digit may use, k",
-        ylabel="test errors with C5 rebuilt, % (logarithmic)",
-        levels={"untouched": 100 - 100 * run.test.top1},
-        logarithmic=True,
-        caption="Errors of the network when it goes on with a rebuilt C5. The dashed line is the network as "
-        "it is. Two codes that explain the same variance need not keep the same answers: compare "
-        "with the figure above.",
-        alt="Three falling curves that approach the dashed level of the untouched network; the first "
-        "components start highest.",
-    ),
+over_budgets(
     "c5-errors",
-)  # fmt: skip
+    "tanh5",
+    lambda q, a: 1 - a,
+    ylabel="test errors with C5 rebuilt, % (logarithmic)",
+    levels={"untouched": 100 - 100 * run.test.top1},
+    logarithmic=True,
+    caption="Errors of the network when it goes on with a rebuilt C5. The dashed line is the network as "
+    "it is. Two codes that explain the same variance need not keep the same answers: compare "
+    "with the figure above.",
+    alt="Three falling curves that approach the dashed level of the untouched network; the first "
+    "components start highest.",
+)
 
 # %% [markdown]
 # F6 is another matter. Its variance has some nine directions, so a dictionary has nothing to
@@ -577,21 +569,17 @@ show(
 # answers be better than nine axes:
 
 # %%
-show(
-    lines(
-        np.arange(len(BUDGETS)),
-        curve("tanh6", lambda q, a: q.explained),
-        ticks=[str(k) for k in BUDGETS],
-        xlabel="numbers that each digit may use, k",
-        ylabel="F6: variance explained, %",
-        caption="The same for F6 and its dictionary of 336 entries. Look where the curves cross: to the left "
-        "the dictionary can name a class with one entry; to the right components need no more than there are "
-        "directions.",
-        alt="Three curves; the dictionary starts far above the components, which overtake it once the "
-        "budget reaches the number of directions.",
-    ),
+over_budgets(
     "f6-explained",
-)  # fmt: skip
+    "tanh6",
+    lambda q, a: q.explained,
+    ylabel="F6: variance explained, %",
+    caption="The same for F6 and its dictionary of 336 entries. Look where the curves cross: to the left "
+    "the dictionary can name a class with one entry; to the right components need no more than there are "
+    "directions.",
+    alt="Three curves; the dictionary starts far above the components, which overtake it once the "
+    "budget reaches the number of directions.",
+)
 
 # %% [markdown]
 # The bill for one budget, with the penalised autoencoder and the largest PCA there can be. A PCA of
