@@ -17,7 +17,7 @@ Profile = Literal["smoke", "quick", "full"]
 DataMode = Literal["auto", "real", "embedded"]
 
 ProfileOption = Annotated[
-    Profile, typer.Option(help="smoke (tests), quick, or full (the published edition).")
+    Profile, typer.Option(help="smoke (for tests), quick (minutes) or full (hours).")
 ]
 DataOption = Annotated[
     DataMode, typer.Option(help="Real data, their embedded stand-in, or what can be had (auto).")
