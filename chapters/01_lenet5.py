@@ -324,7 +324,7 @@ recipe = find_recipe("lenet5", chapter.profile)
 show(
     Table.of(
         ("hyperparameter", "here", "paper"),
-        tuple(recipe.rows(digits.train.name)),
+        tuple(recipe.rows(digits.train)),
         caption="The recipe of the run below beside the paper's. Learning rates are for one step of "
         "the optimiser and cannot be compared across optimisers.",
     ),

@@ -373,7 +373,7 @@ assert in_linear["parameters"] > 0.93 and in_linear["multiply-adds"] < 0.05
 show(
     Table.of(
         ("hyperparameter", "here", "paper"),
-        tuple(recipe.rows(images.train.name)),
+        tuple(recipe.rows(images.train)),
         caption="The recipe of the run below beside the paper's. The notebook this book grew from "
         "names no optimiser for this network; learning rates cannot be compared across optimisers.",
     ),

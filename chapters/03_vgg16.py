@@ -450,7 +450,7 @@ show(
         ("hyperparameter", "here", "the notebooks", "the paper"),
         [
             (name, here, old.get(name, ""), published)
-            for name, here, published in recipe.rows(images.train.name)
+            for name, here, published in recipe.rows(images.train)
         ],
         caption="The recipe of the run below, that of the notebooks this book grew from, and the "
         "paper's. Learning rates cannot be compared across optimisers. The paper took two to three "

@@ -361,7 +361,7 @@ show(
         ("hyperparameter", "here", "the notebooks", "the paper"),
         [
             (name, here, old.get(name, ""), said)
-            for name, here, said in recipe.rows(images.train.name)
+            for name, here, said in recipe.rows(images.train)
         ],
         caption="The recipe of the run below, that of the notebooks this book grew from, and what the "
         "paper says. It gives neither a first learning rate nor a batch size nor a number of epochs.",

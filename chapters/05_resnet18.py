@@ -336,7 +336,7 @@ show(
         ("hyperparameter", "here", "first notebook", "paper"),
         [
             (name, here, first.get(name, ""), paper)
-            for name, here, paper in recipe.rows(images.train.name)
+            for name, here, paper in recipe.rows(images.train)
         ],
         caption="The recipe of both runs below, that of the notebook this book grew from, and the "
         "paper's. Learning rates of different optimisers cannot be compared.",

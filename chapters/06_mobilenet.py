@@ -523,7 +523,7 @@ show(
         ("hyperparameter", "here", "the notebooks", "the paper"),
         [
             (name, here, old.get(name, ""), printed)
-            for name, here, printed in recipe.rows(images.train.name)
+            for name, here, printed in recipe.rows(images.train)
         ],
         caption="The recipe of the run below, that of the notebooks this book grew from, and what the "
         "paper says, which is little: RMSprop, asynchronous, and less regularisation than usual.",

@@ -442,7 +442,7 @@ hardened = {
 show(
     Table.of(
         ("hyperparameter", "here", "LeNet-5’s paper"),
-        tuple(hardened["PGD"].recipe.rows(digits.train.name)),
+        tuple(hardened["PGD"].recipe.rows(digits.train)),
         caption="The recipe of the network trained against many steps. The one trained against a single step "
         "differs in the adversary alone.",
     ),

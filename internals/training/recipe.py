@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
+from internals.data.images import ImageSet
 from internals.data.pipeline import PIPELINES, stored_side
 from internals.errors import TrainingError
 
@@ -173,13 +174,17 @@ class Recipe:
                 return size
         return self.size
 
-    def rows(self, data: str = "") -> list[tuple[str, str, str]]:
+    def rows(self, images: ImageSet | None = None) -> list[tuple[str, str, str]]:
         """(name, value here, value in the paper) of every hyperparameter that says something.
 
-        `data` is the name of the images that are really there, which may be a stand-in's.
+        With the training `images` that are really there, which may be a stand-in's, data and epochs
+        are what training on them takes.
         """
         here = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        here["data"] = data or self.data
+        if images is not None:
+            used = min(len(images), self.most_images or len(images))
+            here["data"] = f"{used:,} of {images.name}"
+            here["epochs"] = self.epochs_on(used)
         return [
             (name.replace("_", " "), _written(value), self.paper.get(name, ""))
             for name, value in here.items()

@@ -3,6 +3,7 @@
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
+import torch
 
 from internals.errors import TrainingError
 from internals.models.catalogue import MODELS
@@ -82,8 +83,15 @@ def test_rows_show_every_hyperparameter_beside_the_papers(tiny_recipe):
     assert rows["input range"] == ("-0.1 to 1.175", "")
     assert rows["rubbish penalty"] == ("5", "")
     assert rows["data"] == (tiny_recipe.data, "")
-    used = {name: here for name, here, _ in tiny_recipe.rows("digits train")}
-    assert used["data"] == "digits train"
+
+
+def test_rows_say_what_training_on_the_images_at_hand_takes(tiny_recipe, digits):
+    """Oracle: counted by hand for 1,000 images, batches of 100 and at least 45 steps."""
+    images = digits.train.subset(torch.arange(1000), "digits train")
+    recipe = replace(tiny_recipe, batch_size=100, epochs=3, least_steps=45)
+    for most, data, epochs in [(None, "1,000", "5"), (1200, "1,000", "5"), (300, "300", "15")]:
+        told = {n: here for n, here, _ in replace(recipe, most_images=most).rows(images)}
+        assert (told["data"], told["epochs"]) == (f"{data} of digits train", epochs)
 
 
 def test_rows_leave_out_what_says_nothing():
