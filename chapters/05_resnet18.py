@@ -389,10 +389,10 @@ show(
 # that the plain network learns too, which a network whose gradients vanish would not:
 
 # %%
-for name, each in both.items():
-    start = each.history.epochs[0].validation_top1
-    print(f"{name}: {start:.1%} right after the first epoch")
+starts = {k: r.history.epochs[0].validation_top1 for k, r in both.items()}
 scores = {k: r.test.top1 for k, r in both.items()}
+for name, start in starts.items():
+    print(f"{name}: {start:.1%} right after the first epoch")
 if chapter.profile != "smoke":
     assert min(scores.values()) > 0.25
 
