@@ -11,13 +11,14 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only glibc is t
 
 # A heap that other tests have used has holes of any size, so that nothing could be expected of it.
 _PROBE = """
-import json, resource
+import ctypes, json, resource
 from pathlib import Path
 
 import torch
 from internals.training.allocator import memory_kept
 
 torch.set_num_threads(1)
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: a fault is one page everywhere
 SIZE, TIMES, PAGE = 2**26, 8, resource.getpagesize()
 
 def faults():
