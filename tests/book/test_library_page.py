@@ -35,18 +35,20 @@ def _code(page: str) -> str:
     return "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
 
 
-def _commands(page: str) -> list[str]:
-    return re.findall(r"^(?:\.venv/bin/)?internals ((?:summary|project) [^#\n]*\w)", page, re.M)
+def _commands(page: str) -> list[list[str]]:
+    lines = page.replace("\\\n", " ")
+    found = re.findall(r"^(?:\.venv/bin/)?internals ((?:summary|project) [^#\n]*\w)", lines, re.M)
+    return [shlex.split(command) for command in found]
 
 
 def test_the_commands_of_both_pages_run_as_they_stand(photos: Path) -> None:
     from internals.cli import app
 
     commands = _commands(PAGE)
-    assert [command.split()[0] for command in commands] == ["summary", "project"]
+    assert [command[0] for command in commands] == ["summary", "project"]
     assert _commands(README) == commands
     for command in commands:
-        done = CliRunner().invoke(app, shlex.split(command))
+        done = CliRunner().invoke(app, command)
         assert done.exit_code == 0, done.output
     with Image.open(photos / "panel.png") as panel:
         assert panel.width == 2 * (688 + 2 * 16)  # the text column and its margins
