@@ -307,7 +307,7 @@ assert (sum(sizes.values()), sum(counted.values())) == (60_000, 340_908)
 # %% [markdown]
 # ### Where this implementation departs from the paper
 #
-# | | the paper | here |
+# | what | the paper | here |
 # |---|---|---|
 # | C3 | 60 kernels by Table I | all 96; `LeNet5(paper=True)` has the table |
 # | S2, S4 | a trained coefficient and bias a map | plain averages; likewise |

@@ -358,7 +358,7 @@ assert in_linear["parameters"] > 0.93 and in_linear["multiply-adds"] < 0.05
 #
 # ### Where this implementation departs from the paper
 #
-# | | the paper | here |
+# | what | the paper | here |
 # |---|---|---|
 # | groups | two in conv2, conv4 and conv5 | none; `AlexNet(paper=True)` has them |
 # | input | 224 said, 227 needed | 224, two pixels of padding in conv1 |

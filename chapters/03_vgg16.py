@@ -429,7 +429,7 @@ assert abs(loss - np.log(10)) < 1e-4 and slope < ours[2] / 1e3
 #
 # ### Where this implementation departs from the paper
 #
-# | | the paper | here |
+# | what | the paper | here |
 # |---|---|---|
 # | first weights | normal, seven layers from network A | as in the table above |
 # | first steps | at the full rate | a rate that rises, gradients of limited norm |

@@ -338,7 +338,7 @@ assert extra == [3_188_840, 3_190_888]
 #
 # ### Where this implementation departs from the paper
 #
-# | | the paper | here |
+# | what | the paper | here |
 # |---|---|---|
 # | normalisation | local responses, twice in the stem | batch normalisation after every convolution |
 # | auxiliary heads | at 4a and 4d | none; `InceptionNet(auxiliary=True)` has them |

@@ -315,7 +315,7 @@ assert 0 < columns.max() - columns.min() < 11
 # %% [markdown]
 # ### Where this implementation departs from the paper
 #
-# | | the paper | here |
+# | what | the paper | here |
 # |---|---|---|
 # | classes | 1,000 | 10 |
 # | shortcut of the 18-layer network | A, in its table 2 | B; `ResNet18(shortcut="A")` is there too |
@@ -710,6 +710,8 @@ show(
 )
 
 # %% [markdown]
+# ### What each channel looks for
+#
 # For the other layers we mine the training images, all of them at the full profile and 1,024 or 64
 # of them, spread over all classes, at the smaller ones. What is ranked is the output of the
 # convolution, before its normalisation:

@@ -501,7 +501,7 @@ if chapter.profile != "smoke":
 #
 # ### Where this implementation departs from the paper
 #
-# | | the paper | here |
+# | what | the paper | here |
 # |---|---|---|
 # | classes | 1,000 | 10 |
 # | last depthwise layer | step 2 printed, a step of 1 meant | step 1 |
