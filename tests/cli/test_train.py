@@ -5,6 +5,7 @@ import re
 
 import pytest
 import safetensors
+import torch
 from typer.testing import CliRunner
 
 from internals.cli import app
@@ -30,6 +31,21 @@ def test_prints_what_the_weights_file_says(tmp_path, monkeypatch):
     assert re.findall("lenet5: .* right.*", again.output) == re.findall(
         "lenet5: .* right.*", found.output
     )
+
+
+def test_two_processes_train_one_network(tmp_path, monkeypatch, capfd, no_real_data):
+    """With an option, for it makes the recipe that every process is handed."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    words = "train lenet5 --profile smoke --data embedded --shift 1 --devices 2 --out".split()
+    found = RUN.invoke(app, [*words, str(tmp_path)])
+    assert found.exit_code == 0, found.exception
+    with safetensors.safe_open(tmp_path / "weights.safetensors", "pt") as file:
+        made = json.loads(file.metadata()["provenance"])
+    assert (made["devices"], made["recipe"]["shift"]) == (2, 1)
+    told = capfd.readouterr().out  # by the processes, not by this one
+    assert told.count(f"lenet5: {made['metrics']['top1']:.2%} of 360 test images right") == 1
+    assert f" on 2 x {made['device']} in {made['precision']}" in told
 
 
 @pytest.mark.parametrize("devices", ["two", "0", "-1", "1.5", ""])
