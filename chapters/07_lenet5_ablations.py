@@ -60,7 +60,7 @@ show(
     Table.of(
         ("factor", "levels"),
         [
-            (factor.name, ", ".join(level for level, _ in factor.levels))
+            (factor.name, "; ".join(level for level, _ in factor.levels))
             for factor in planned.factors
         ],
         caption="The factors and their levels at this profile. Every factor has the default among "
