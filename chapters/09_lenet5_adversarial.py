@@ -116,7 +116,7 @@ changed = attacked(rbf, tested, 0.1, one_step)
 before, after = answers(rbf, pixels), answers(rbf, changed)
 fooled = (before.predicted == true) & (after.predicted != true)
 shown = np.argsort(~fooled, kind="stable")[:6]
-print(f"{fooled.sum()} of {len(tested):,} digits fooled")
+print(f"{fooled.sum():,} of {len(tested):,} digits fooled")
 
 # %% [markdown]
 # Under each digit stands what it is taken for and the posterior of that answer. What is added is
@@ -455,7 +455,10 @@ show(
 # three attacks, both of the size that was trained against:
 
 # %%
-curves = {name: stand(run) for name, run in hardened.items()}
+curves = {
+    "clean digits": under_attack["softmax"],
+    **{name: stand(hardened[name]) for name in ("FGSM", "PGD")},
+}
 at = epsilons.index(0.2)
 once = {
     name: withstands(run, tested, [0.2], [one_step]).mean()
