@@ -619,8 +619,8 @@ chapter.record(
 # - **The gradient reaches the pixels**, and its sign is enough: one step of 25 grey levels.
 # - **The unit is the pixel.** Normalisation rescales inputs, here by 1.275, and no attack.
 # - **A weak attack flatters.** The MAP loss leads one step to rubbish; the margin goes where it hurts.
-# - **Adversarial training** buys accuracy under attack, and pays with accuracy on clean digits.
-# - **Refusal** by distance stops the adversary who has not heard of it.
+# - **Adversarial training** buys accuracy under attack; what it costs on clean digits stands beside it.
+# - **Refusal** by distance helps against an adversary who has not heard of it, and less against one who has.
 #
 # ## Exercises
 #
