@@ -42,6 +42,14 @@ def quiet_torch(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def no_accelerator(monkeypatch):
+    """The processor is all there is."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.fixture
 def no_real_data(monkeypatch):
     """As on a fresh machine: nobody named a data folder."""
     monkeypatch.delenv("INTERNALS_DATA", raising=False)

@@ -44,9 +44,9 @@ def on_devices(devices: int | Literal["auto"], work: Callable[..., Any], *argume
 
 
 class _Sealed:
-    """What Lightning is to hand over unopened: it would look into it for modules and tensors.
+    """What Lightning is to hand over unopened.
 
-    On the way it refuses frozen dataclasses, which recipes and runs are.
+    It would look into it for modules and tensors, and refuses frozen dataclasses such as recipes.
     """
 
     def __init__(self, content: tuple[Any, ...]) -> None:

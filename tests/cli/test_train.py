@@ -5,7 +5,6 @@ import re
 
 import pytest
 import safetensors
-import torch
 from typer.testing import CliRunner
 
 from internals.cli import app
@@ -33,10 +32,8 @@ def test_prints_what_the_weights_file_says(tmp_path, monkeypatch):
     )
 
 
-def test_two_processes_train_one_network(tmp_path, monkeypatch, capfd, no_real_data):
+def test_two_processes_train_one_network(tmp_path, capfd, no_real_data, no_accelerator):
     """With an option, for it makes the recipe that every process is handed."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     words = "train lenet5 --profile smoke --data embedded --shift 1 --devices 2 --out".split()
     found = RUN.invoke(app, [*words, str(tmp_path)])
     assert found.exit_code == 0, found.exception

@@ -15,12 +15,9 @@ from tests.reference.two_ranks import train_and_fail, train_small
 
 
 @pytest.fixture
-def two_processes(monkeypatch, no_real_data):
+def two_processes(monkeypatch, no_real_data, no_accelerator):
     """float32 on the processor, whatever this machine would choose."""
     monkeypatch.setattr(device, "best_precision", lambda: "32-true")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
 
 def _files(folder: Path) -> tuple[dict, list[dict], dict]:
