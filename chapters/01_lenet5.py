@@ -177,7 +177,7 @@ show(
 
 # %%
 from internals.figures import connections
-from internals.models.lenet5_parts import TABLE_I
+from internals.models.lenet5 import TABLE_I
 
 listens = np.array([[source in row for source in range(6)] for row in TABLE_I])
 assert listens.sum() == 60 and set(listens.sum(axis=0)) == {10}

@@ -560,7 +560,7 @@ assert abs(inside - 0.01) < 1e-7
 # thirteen tensors, 44,640 of 3.2 million numbers.
 
 # %%
-from internals.training.optimizers import parameter_groups
+from internals.training.optim import parameter_groups
 
 decayed, spared = parameter_groups(recipe, net)
 assert decayed["weight_decay"] > 0 == spared["weight_decay"]

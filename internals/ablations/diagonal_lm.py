@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import grad as adjoints
 
 from internals.errors import AblationError
-from internals.models.lenet5_parts import AvgPool2d, RBFOutputLayer, ScaledTanh
+from internals.models.lenet5 import AvgPool2d, RBFOutputLayer, ScaledTanh
 
 Diagonal = dict[Tensor, Tensor]  # h_kk by its parameter, in the parameter's shape
 

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from internals.ablations.diagonal_lm import SAMPLES, DiagonalLM, gauss_newton_diagonal
-from internals.ablations.settings import RUBBISH_PENALTY, Settings
-from internals.data.digit_augmentation import augment_digits
-from internals.data.images import ImageSet
+from internals.ablations.plan import RUBBISH_PENALTY, Settings
+from internals.data.augment import augment_digits
+from internals.data.image_set import ImageSet
 from internals.data.normalization import Normalization
-from internals.models.lenet5_laboratory import LeNet5Variant
+from internals.models.lenet5_variants import LeNet5Variant
 from internals.training.losses import CrossEntropy, Loss, MapLoss
 
 _RANGE = Normalization.from_range(-0.1, 1.175)  # section II-B

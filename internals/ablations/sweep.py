@@ -12,17 +12,52 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from internals.ablations.arm_results import ArmResult
-from internals.ablations.factors import Factor
-from internals.ablations.settings import Settings
+from internals import fingerprint
+from internals.ablations.plan import Factor, Settings
 from internals.ablations.single_run import Outcome
-from internals.ablations.stored_runs import read_outcome, run_file, runs_folder
-from internals.data.images import ImageSet, Splits
-from internals.environment import ROOT, cores
+from internals.ablations.statistics import ArmResult
+from internals.data.image_set import ImageSet, Splits
+from internals.environment import ROOT, build_folder, cores
 from internals.errors import AblationError
+from internals.files import write_atomically
 from internals.progress import Progress
 from internals.training.batches import first
 from internals.training.checkpoint import save_tensors
+from internals.training.provenance import content
+
+# Modules that cannot change a number: editing them is no reason to train again.
+_NO_NUMBERS = ("", "errors", "files", "progress", "environment", "fingerprint", "ablations")
+
+
+def runs_folder(train: ImageSet, test: ImageSet) -> Path:
+    """The folder of all runs on these images by the code as it is now."""
+    reach = fingerprint.reach(modules=["internals.ablations.single_run"])
+    code = {
+        name: tree
+        for name, tree in reach.modules.items()
+        if name.removeprefix("internals").removeprefix(".") not in _NO_NUMBERS
+    }
+    key = fingerprint.digest([code, content(train), content(test)])
+    return build_folder() / "ablations" / key
+
+
+def run_file(folder: Path, settings: Settings, seed: int) -> Path:
+    """The file in `folder` for one arm and seed; what two factors share is one file."""
+    return folder / f"{fingerprint.digest([asdict(settings), seed])}.json"
+
+
+def write_outcome(path: Path, outcome: Outcome) -> None:
+    """Keep `outcome` at `path`: whole or not at all."""
+    write_atomically(path, json.dumps(asdict(outcome), indent=1))
+
+
+def read_outcome(path: Path) -> Outcome | None:
+    """What `write_outcome` kept; None where there is no such file or it is damaged."""
+    try:
+        return Outcome(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
 
 Job = tuple[Settings, int, Path]
 

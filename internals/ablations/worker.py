@@ -11,12 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from internals.ablations.settings import Settings
+from internals.ablations.plan import Settings
 from internals.ablations.single_run import run_once
-from internals.ablations.stored_runs import write_outcome
-from internals.data.images import ImageSet
+from internals.ablations.sweep import write_outcome
+from internals.data.image_set import ImageSet
 from internals.errors import InternalsError
-from internals.training.allocator import memory_kept
 from internals.training.checkpoint import load_tensors
 
 
@@ -26,16 +25,15 @@ def main() -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     tensors, facts = load_tensors(Path(sys.argv[1]))
     train, test = (_images(tensors, name, facts["class_names"]) for name in ("train", "test"))
-    with memory_kept():
-        for line in sys.stdin:
-            job = json.loads(line)
-            try:
-                outcome = run_once(Settings(**job["settings"]), train, test, job["seed"])
-                write_outcome(Path(job["path"]), outcome)
-                answer = ""
-            except InternalsError as error:
-                answer = str(error)
-            print(json.dumps(answer), flush=True)
+    for line in sys.stdin:
+        job = json.loads(line)
+        try:
+            outcome = run_once(Settings(**job["settings"]), train, test, job["seed"])
+            write_outcome(Path(job["path"]), outcome)
+            answer = ""
+        except InternalsError as error:
+            answer = str(error)
+        print(json.dumps(answer), flush=True)
 
 
 def _images(tensors: dict[str, Tensor], name: str, class_names: list[str]) -> ImageSet:

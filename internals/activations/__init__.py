@@ -1,5 +1,5 @@
 """What each layer says, and which images make it say it loudest."""
 
-import lazy_loader
+from internals import lazy
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy.attach(__name__, __file__)

@@ -1,10 +1,7 @@
-from .alignment import centred_alignment as centred_alignment
-from .alignment import gram_matrices as gram_matrices
-from .class_share import class_purity as class_purity
-from .mining import Images as Images
-from .mining import strongest as strongest
-from .ranking import Strongest as Strongest
-from .recording import capture as capture
-from .strongest_file import load_strongest as load_strongest
-from .strongest_file import save_strongest as save_strongest
-from .unit import Unit as Unit
+from .record import Unit as Unit
+from .record import capture as capture
+from .similarity import centred_alignment as centred_alignment
+from .similarity import gram_matrices as gram_matrices
+from .strongest import Strongest as Strongest
+from .strongest import class_purity as class_purity
+from .strongest import strongest as strongest

@@ -1,6 +1,6 @@
-from .connection_count import connections as connections
-from .field import ReceptiveField as ReceptiveField
-from .receptive_fields import receptive_field as receptive_field
+from .fields import ReceptiveField as ReceptiveField
 from .summary import LayerSummary as LayerSummary
+from .summary import connections as connections
+from .summary import latency as latency
 from .summary import summarize as summarize
-from .timing import latency as latency
+from .trace import receptive_field as receptive_field

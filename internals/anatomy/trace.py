@@ -1,4 +1,4 @@
-"""One forward pass, followed operation by operation."""
+"""The receptive field of any layer of any graph."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from internals.anatomy.field import PIXELS, Field
-from internals.anatomy.operations import Known, Unclear, propagate
-from internals.anatomy.watch import evaluating, find_layer, watching
+from internals.anatomy.fields import PIXELS, Field, Known, ReceptiveField, Unclear, propagate
+from internals.anatomy.hooks import find_layer, watching
 from internals.errors import AnatomyError, LayerError
+from internals.models.evaluation import evaluating
 
 
 @dataclass
@@ -165,3 +165,14 @@ def stated(path: str, known: Known) -> Field:
             "ask for a layer before it"
         )
     return known
+
+
+def receptive_field(model: nn.Module, layer: str, input_shape: Iterable[int]) -> ReceptiveField:
+    """Size, stride and start of the receptive fields of the units of `layer`, in input pixels.
+
+    `input_shape` is (channels, height, width). Where branches meet, the field is the smallest box
+    that holds all of them (Araujo, Norris and Sim, Distill 2019). Raises `LayerError` for a layer
+    the model lacks or calls more than once, and `AnatomyError` where the field cannot be stated.
+    """
+    call = only_calls(model, [layer], input_shape)[layer]
+    return stated(layer, call.field).public()

@@ -3,13 +3,13 @@ from .gradient_sign import input_gradient as input_gradient
 from .gradient_sign import pgd as pgd
 from .robustness import Answers as Answers
 from .robustness import Attack as Attack
+from .robustness import CoinToss as CoinToss
+from .robustness import SignedSteps as SignedSteps
 from .robustness import Victim as Victim
 from .robustness import answers as answers
 from .robustness import attacked as attacked
+from .robustness import margin as margin
 from .robustness import outputs as outputs
+from .robustness import runner_up as runner_up
 from .robustness import targeted_success as targeted_success
 from .robustness import withstands as withstands
-from .signed_steps import CoinToss as CoinToss
-from .signed_steps import SignedSteps as SignedSteps
-from .wrong_answers import margin as margin
-from .wrong_answers import runner_up as runner_up

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from internals.anatomy.watch import evaluating
 from internals.data.normalization import InputMap
 from internals.errors import AttackError
+from internals.models.evaluation import evaluating
 
 # (outputs, labels) -> their mean loss, as the losses that networks are trained with.
 MeanLoss = Callable[[Tensor, Tensor], Tensor]

@@ -1,19 +1,42 @@
-"""How a network stands attacks on a whole set of images."""
+"""Attacks by name: how many steps, on whose gradient, and what they are after."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from internals.anatomy.watch import evaluating
-from internals.data.images import ImageSet
+from internals.attacks.gradient_sign import MeanLoss, fgsm, pgd
+from internals.data.image_set import ImageSet
 from internals.data.normalization import InputMap
 from internals.errors import AttackError
+from internals.models.evaluation import evaluating
+
+
+def margin(scores: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> Float[Tensor, ""]:
+    """The mean of (best wrong score - right score), which is above 0 for a mistake.
+
+    With logits this is f6 of Carlini and Wagner (2017), without its floor. Its gradient stays as
+    large when the network is sure, where that of a cross-entropy vanishes.
+    """
+    right = scores.gather(1, labels.unsqueeze(1)).squeeze(1)
+    return (_wrong(scores, labels).amax(dim=1) - right).mean()
+
+
+def runner_up(
+    scores: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]
+) -> Int64[Tensor, " n"]:
+    """The wrong class with the best score, for each image."""
+    return _wrong(scores, labels).argmax(dim=1)
+
+
+def _wrong(scores: Tensor, labels: Tensor) -> Tensor:
+    return scores.scatter(1, labels.unsqueeze(1), -torch.inf)
+
 
 _BATCH = 250  # images: whose feature maps stay in a processor's cache
 
@@ -142,3 +165,91 @@ def _batches(images: ImageSet) -> Iterator[tuple[Tensor, Tensor]]:
 
 def _device(victim: Victim) -> torch.device:
     return next(victim.model.parameters()).device
+
+
+AIMS = ("loss", "margin", "target", "acceptance")
+
+
+@dataclass(frozen=True)
+class SignedSteps:
+    """So many signed steps in the ball: an `Attack`. One is `fgsm`, more are `pgd`.
+
+    `aim` is what the steps are after: "loss", a large loss of the right class, as the network was
+    trained with; "margin", a wrong class with a better score than the right one; "target", a small
+    loss of the class that is given in the place of the label; "acceptance", a small loss, and so a
+    large posterior, of the wrong class that scores best to begin with. Many steps set out from a
+    random place drawn by `seed`, the same for equal batches. `guide` is the network whose gradient
+    is followed, where that is not the victim's: the attack is then transferred.
+    """
+
+    count: int = 1
+    aim: Literal["loss", "margin", "target", "acceptance"] = "loss"
+    seed: int = 0
+    guide: Victim | None = None
+
+    def __post_init__(self) -> None:
+        if self.aim not in AIMS or self.count < 1:
+            raise AttackError(
+                f"count={self.count} and aim={self.aim!r} make no attack; give at least 1 step "
+                f"and one of {', '.join(AIMS)}"
+            )
+
+    def __call__(
+        self,
+        victim: Victim,
+        pixels: Float[Tensor, "n channels height width"],
+        labels: Int64[Tensor, " n"],
+        epsilon: float,
+    ) -> Float[Tensor, "n channels height width"]:
+        """`pixels` in [0, 1] after the steps."""
+        guide = self.guide or victim
+        targets = labels if self.aim == "target" else None
+        if self.aim == "acceptance":
+            targets = best_wrong(guide, pixels, labels)
+        loss = _margin(guide) if self.aim == "margin" else guide.loss
+        reads = guide.normalization
+        if self.count == 1:
+            return fgsm(
+                guide.model,
+                pixels,
+                labels,
+                epsilon,
+                normalization=reads,
+                loss=loss,
+                targets=targets,
+            )
+        return pgd(
+            guide.model, pixels, labels, epsilon, steps=self.count, normalization=reads, loss=loss,
+            targets=targets, generator=torch.Generator().manual_seed(self.seed),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CoinToss:
+    """No attack but its control: every pixel goes up or down by epsilon at random."""
+
+    seed: int = 0
+
+    def __call__(
+        self,
+        victim: Victim,
+        pixels: Float[Tensor, "n channels height width"],
+        labels: Int64[Tensor, " n"],
+        epsilon: float,
+    ) -> Float[Tensor, "n channels height width"]:
+        """`pixels` in [0, 1] after the toss, which is the same for equal batches."""
+        generator = torch.Generator().manual_seed(self.seed)
+        up = torch.rand(pixels.shape, generator=generator).to(pixels) < 0.5
+        return torch.where(up, pixels + epsilon, pixels - epsilon).clamp(0, 1)
+
+
+def best_wrong(
+    victim: Victim, pixels: Float[Tensor, "n channels height width"], labels: Int64[Tensor, " n"]
+) -> Int64[Tensor, " n"]:
+    """The wrong class that the network finds likeliest for each of `pixels`."""
+    return runner_up(victim.loss.scores(outputs(victim, pixels)), labels)
+
+
+def _margin(victim: Victim) -> MeanLoss:
+    scores: Callable[[Tensor], Tensor] = victim.loss.scores
+    return lambda outputs, labels: margin(scores(outputs), labels)

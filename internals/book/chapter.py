@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from internals.book.layout import DATA_MODES, PROFILES, Layout
-from internals.book.mime import DARK, FIGURE, METRICS, TABLE
+from internals.book.outputs import DARK, FIGURE, METRICS, TABLE
 from internals.errors import ChapterError, InternalsError
 from internals.figures.table import Table
 from internals.files import write_atomically

@@ -2,20 +2,162 @@
 
 import json
 import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from threading import Event
+from typing import TypeVar
+
+from rich.console import Console
+from rich.text import Text
 
 from internals.book.keys import Key, Settings, data_part, key_of
 from internals.book.layout import Layout
-from internals.book.report import Reporter
 from internals.book.script import Script, read_script
 from internals.book.stored import RECORD, has_run, prune
-from internals.book.turns import ALONE, Turn, at_once
-from internals.environment import commit, machine
+from internals.environment import commit, cores, machine, memory
 from internals.errors import InternalsError
 from internals.files import new_folder, write_atomically
+
+_NEEDED = 6 * 2**30  # bytes of memory that the hungriest chapter takes at quick
+_CORES = 2  # that one chapter makes good use of where there are four or more
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """A chapter's share of the machine: how many `cores`, all if None; `stop` ends it early."""
+
+    cores: int | None = None
+    stop: Event = field(default_factory=Event)
+
+    def environment(self) -> dict[str, str]:
+        """The variables that hold a kernel to its share."""
+        if self.cores is None:
+            return {}
+        return {"INTERNALS_CORES": str(self.cores), "OMP_NUM_THREADS": str(self.cores)}
+
+
+ALONE = Turn()
+
+
+def most_at_once() -> int:
+    """How many chapters are worth executing at once, memory permitting.
+
+    One for two cores, and two on two: half of a chapter's time, drawing above all, keeps one core
+    busy whatever there is.
+    """
+    have = memory()
+    wanted = max(min(cores(), 2), cores() // _CORES)
+    return max(1, min(wanted, 1 if have is None else have // _NEEDED))
+
+
+def at_once(
+    paths: Sequence[Path], jobs: int, run: Callable[[Path, Turn], Result]
+) -> dict[Path, Result]:
+    """What `run(path, turn)` returns for each of `paths`, `jobs` of them at a time, in this order.
+
+    A single one is run in this thread and has all cores. On Ctrl-C those that run are told by
+    their turn's `stop`, and no other is begun.
+    """
+    jobs = min(jobs, len(paths))
+    if jobs <= 1:
+        return {path: run(path, ALONE) for path in paths}
+    turn = Turn(max(1, cores() // jobs))
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            waiting = {path: pool.submit(run, path, turn) for path in paths}
+            return {path: future.result() for path, future in waiting.items()}
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # first, or one that ends is followed
+            turn.stop.set()
+            raise
+
+
+_SLOW = 5.0  # seconds after which a finished cell is worth a plain line
+
+
+class Reporter:
+    """Tells a person at a terminal, or a log, which chapter and which cell is being executed."""
+
+    def __init__(self, console: Console | None = None, *, live: bool = True) -> None:
+        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._live = live and self._console.is_terminal
+        self._name = self._cell = self._line = ""
+        self._began = 0.0
+
+    def beside(self) -> "Reporter":
+        """A reporter for one of several chapters executed at once, by plain lines."""
+        return Reporter(self._console, live=False)
+
+    @contextmanager
+    def chapter(self, name: str, profile: str) -> Iterator[None]:
+        """Around the execution of one chapter."""
+        self._name, self._cell, self._line = name, "", ""
+        self._began = time.perf_counter()
+        if not self._live:
+            self._say(f"{name}: executing at {profile}")
+            yield
+            return
+        with self._console.status(self):
+            yield
+
+    def cell(self, number: int, total: int, line: int) -> None:
+        """The next code cell starts: the `number`-th of `total`, at `line` of the file."""
+        self._cell = f"cell {number}/{total} (line {line})"
+        self._line = ""
+
+    def cell_ended(self, seconds: float) -> None:
+        """The cell has ended; a log hears of those that took long."""
+        if not self._live and seconds > _SLOW:
+            self._say(f"{self._name}: {self._cell} took {seconds:.1f} s")
+
+    def printed(self, text: str) -> None:
+        """The chapter printed `text`."""
+        lines = [line for line in text.replace("\r", "\n").splitlines() if line.strip()]
+        if not self._live:
+            for line in lines:
+                self._say(f"{self._name} | {line}")
+        elif lines:
+            self._line = lines[-1].strip()
+
+    def kept(self, name: str, folder: Path, seconds: float) -> None:
+        """The chapter's run was stored in `folder`."""
+        with suppress(ValueError):
+            folder = folder.relative_to(Path.cwd())
+        self._say(f"{name}: executed in {seconds:.1f} s, kept in {folder}")
+
+    def fresh(self, name: str) -> None:
+        """The chapter's run is kept already."""
+        self._say(f"{name}: nothing to do")
+
+    def failed(self, name: str, message: str) -> None:
+        """The chapter stopped, for the reason in `message`."""
+        self._say(message, style="red")
+        self._say(f"{name}: failed, nothing kept")
+
+    def warning(self, place: str, text: str) -> None:
+        """The chapter wrote to stderr, and readers will see it."""
+        self._say(f"{place}: warning on the page: {text.strip().splitlines()[0]}", style="yellow")
+
+    def _since(self) -> float:
+        return time.perf_counter() - self._began
+
+    def __rich__(self) -> Text:
+        """The live line; drawn anew several times a second, so that the seconds run."""
+        parts = [self._name, self._cell, f"{self._since():.0f} s", self._line]
+        headline = Text(" · ".join(part for part in parts if part))
+        headline.truncate(max(20, self._console.width - 4), overflow="ellipsis")
+        return headline
+
+    def _say(self, text: str, style: str | None = None) -> None:
+        self._console.print(text, style=style, markup=False)
+
 
 # glibc then keeps what a cell frees for the next one, whose pages the system need not clear again:
 # a sixth of a chapter's time. Other allocators do not read it.
@@ -125,8 +267,8 @@ def _chapter(path: Path, job: _Job) -> Outcome:
 
 def _run(script: Script, job: _Job) -> tuple[str, dict[int, float]]:
     """Execute the script's notebook in place; return the failure's line, or "", and the times."""
-    from internals.book.failure import describe
     from internals.book.kernel import Watch, run_cells
+    from internals.book.script import describe
 
     environment = {
         "INTERNALS_EXECUTING": "1",

@@ -15,12 +15,16 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from nbconvert.exporters.templateexporter import default_filters
 
-from internals.book.cards import chapter_cards, figure_index
-from internals.book.compact import compact
-from internals.book.document import FILTERS
 from internals.book.layout import PROFILES, PUBLISHED, Layout
-from internals.book.page import rendered_once, site_links
-from internals.book.prepare import Prepared, prepare
+from internals.book.pages import (
+    FILTERS,
+    Prepared,
+    chapter_cards,
+    figure_index,
+    prepare,
+    rendered_once,
+    site_links,
+)
 from internals.book.stored import Status
 from internals.errors import ChapterError
 from internals.files import write_atomically
@@ -115,11 +119,6 @@ def on_pre_page(page: Page, config: MkDocsConfig, files: Files) -> Page:
     if isinstance(page.file, ChapterFile):
         rendered_once(page)
     return page
-
-
-def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
-    """Make the finished page light."""
-    return compact(output)
 
 
 def on_serve(server: Any, config: MkDocsConfig, builder: Any) -> Any:

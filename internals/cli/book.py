@@ -61,9 +61,8 @@ def execute(
 ) -> None:
     """Execute the chapters whose results are missing, and keep what they show."""
     from internals.book.execution import execute as execute_chapters
-    from internals.book.execution import key_matrix
+    from internals.book.execution import key_matrix, most_at_once
     from internals.book.keys import Settings
-    from internals.book.turns import most_at_once
 
     layout = Layout.here()
     scripts = layout.find(chapters or [])
@@ -110,7 +109,7 @@ def build(
 
 def status(profile: ProfileOption = "quick") -> None:
     """Say of each chapter whether its results are fresh, stale or missing."""
-    from internals.book.provenance import summary
+    from internals.book.pages import run_summary
     from internals.book.script import read_script
     from internals.book.stored import latest
 
@@ -120,7 +119,7 @@ def status(profile: ProfileOption = "quick") -> None:
         script = read_script(path)
         for edition in shown:
             run, state = latest(layout, edition, script)
-            note = f"  {summary(run.record)}" if run else ""
+            note = f"  {run_summary(run.record)}" if run else ""
             typer.echo(f"{script.name:24} {edition:6} {state.value:8}{note}")
 
 

@@ -2,7 +2,8 @@
 
 import typer
 
-from internals.data.sources import DATASETS, cache_folder, decoded_files, on_disk, resolve
+from internals.data.sources import DATASETS, on_disk, resolve
+from internals.data.store import cache_folder, decoded_files
 from internals.errors import DataError
 
 # What was looked at when a data set was found: MNIST's bytes, Imagenette's names and sizes.

@@ -52,8 +52,7 @@ def open_network(name: str, weights: Path | None) -> "nn.Module":
 
 def tell_which(name: str, weights: Path | None) -> None:
     """Say in one line which network is meant where both we and torchvision have one of the name."""
-    from internals.models.catalogue import MODELS
-    from internals.models.lookup import find_origin, is_ambiguous
+    from internals.models.lookup import MODELS, find_origin, is_ambiguous
 
     if not is_ambiguous(name):
         return
@@ -139,8 +138,7 @@ def normalization(
 
     `shape` is that of one input, (c, h, w).
     """
-    from internals.data.normalization import Normalization
-    from internals.data.published_statistics import IMAGENET
+    from internals.data.normalization import IMAGENET, Normalization
     from internals.models.lookup import find_preparation
     from internals.training.recipes import RECIPES
 

@@ -16,12 +16,12 @@ from internals.cli.network import (
     tell_which,
 )
 from internals.errors import DataError
-from internals.figures.numerals import TIMES
+from internals.figures.table import TIMES
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from internals.anatomy.field import Pair
+    from internals.anatomy.fields import Pair
     from internals.anatomy.summary import LayerSummary
 
 _HEADER = (

@@ -1,18 +1,175 @@
 """`internals train`: a recipe turned into weights."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from internals.cli import train_options as flags
 from internals.data.sources import MODES
+from internals.errors import TrainingError
 from internals.progress import clock
 
+if TYPE_CHECKING:
+    from internals.training.recipe import Recipe
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from internals.training.recipe import Recipe
+
+
+Scheme = Literal["fan-in", "xavier", "kaiming", "orthogonal", "normal"]
+NonLinearity = Literal["scaled-tanh", "tanh", "relu", "sigmoid"]
+OptimizerName = Literal["sgd", "adam", "adamw"]
+
+# The LeNet-5 family, as choices of `LeNet5Variant`, of which --init and --activation change some.
+FAMILY: Mapping[str, Mapping[str, str | int]] = {
+    "lenet5": {},
+    "lenet5-paper": {"connections": "table", "pooling": "trainable"},
+    "lenet5-softmax": {"activation": "tanh", "output": "logits", "initialisation": "xavier"},
+    "lenet5-28": {
+        "input_size": 28, "pooling": "max", "activation": "relu", "output": "logits",
+        "initialisation": "kaiming",
+    },
+}  # fmt: skip
+_EPSILON = 0.3  # of --adversarial-training, as Madry et al. 2018 have it for MNIST (section 5)
+_RATES = {"sgd": 0.01, "adam": 0.001, "adamw": 0.001}
+_OF_FAMILY = "LeNet-5 family: "
+
+ValSplit = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of the training images, above 0 and below 1, that is held out to choose the "
+        "epoch; by default a twelfth."
+    ),
+]
+Rotation = Annotated[
+    float,
+    typer.Option(
+        min=0, max=180, help=f"{_OF_FAMILY}turn training digits by up to so many degrees, anew "
+        "each epoch, filled with background.",
+    ),
+]  # fmt: skip
+Shift = Annotated[
+    int,
+    typer.Option(
+        min=0, max=16, help=f"{_OF_FAMILY}move training digits by up to so many pixels each way, "
+        "anew each epoch, filled with background.",
+    ),
+]  # fmt: skip
+Duplicate = Annotated[
+    bool,
+    typer.Option(
+        "--duplicate-with-augment",
+        help="With --rotation or --shift: an epoch has each digit twice, as it is and augmented.",
+    ),
+]
+Init = Annotated[
+    Scheme | None,
+    typer.Option(
+        help=f"{_OF_FAMILY}how weights start; by default as the network says. fan-in is the "
+        "paper's U(-2.4/F, 2.4/F), normal has standard deviation 0.01."
+    ),
+]
+Optimizer = Annotated[
+    OptimizerName | None, typer.Option(help="Instead of the recipe's, which is adamw for LeNet-5.")
+]
+Activation = Annotated[
+    NonLinearity | None,
+    typer.Option(
+        help=f"{_OF_FAMILY}the non-linearity of every layer; by default as the network says."
+    ),
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(
+        help="The highest learning rate, above 0; by default the recipe's, and where --optimizer "
+        f"is of another kind {_RATES['sgd']} for sgd, {_RATES['adam']} for adam and adamw."
+    ),
+]
+Adversarial = Annotated[
+    bool,
+    typer.Option(
+        "--adversarial-training",
+        help=f"{_OF_FAMILY}attack half of each batch with FGSM, epsilon {_EPSILON} (a pixel is 0 "
+        "to 1).",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The flags that were given; a default changes nothing."""
+
+    rotation: float = 0.0
+    shift: int = 0
+    duplicate: bool = False
+    init: str | None = None
+    optimizer: str | None = None
+    activation: str | None = None
+    rate: float | None = None
+    adversarial: bool = False
+
+    def check(self, network: str) -> None:
+        """Raise a usage error for flags that `network` cannot take, or that need another one."""
+        for flag, given in [
+            ("--rotation", self.rotation),
+            ("--shift", self.shift),
+            ("--duplicate-with-augment", self.duplicate),
+            ("--init", self.init),
+            ("--activation", self.activation),
+            ("--adversarial-training", self.adversarial),
+        ]:
+            if given and network not in FAMILY:
+                raise typer.BadParameter(
+                    f"{network} is not of the LeNet-5 family; leave the flag out, or train "
+                    f"{', '.join(FAMILY)}",
+                    param_hint=flag,
+                )
+        if self.duplicate and not (self.rotation or self.shift):
+            raise typer.BadParameter(
+                "nothing is augmented; add --rotation or --shift",
+                param_hint="--duplicate-with-augment",
+            )
+        if self.rate is not None and not 0 < self.rate < inf:
+            raise typer.BadParameter(f"{self.rate} is not above 0 and finite", param_hint="--lr")
+
+    def applied(self, recipe: "Recipe") -> "Recipe":
+        """`recipe`, with what was given in place of its own; raises a usage error as `check`."""
+        self.check(recipe.network)
+        changed: dict[str, Any] = _given(
+            rotation=self.rotation,
+            shift=self.shift,
+            duplicate=self.duplicate,
+            optimizer=self.optimizer,
+            learning_rate=self.rate or self._usual_rate(recipe.optimizer),
+        )
+        if parts := _given(activation=self.activation, initialisation=self.init):
+            arguments = {**FAMILY[recipe.network], **parts}
+            changed |= {"network": "lenet5-variant", "arguments": tuple(sorted(arguments.items()))}
+        if self.adversarial:
+            changed |= {"adversary": "fgsm", "adversary_epsilon": _EPSILON}
+        try:
+            return replace(recipe, **changed)
+        except TrainingError as error:  # two flags that are each right, but not together
+            raise typer.BadParameter(str(error)) from error
+
+    def _usual_rate(self, before: str) -> float | None:
+        """A learning rate for an optimiser of another kind than the recipe's was meant for."""
+        alike = self.optimizer in (None, before) or {self.optimizer, before} == {"adam", "adamw"}
+        return None if alike else _RATES[str(self.optimizer)]
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value}
+
+
+def check_val_split(share: float | None) -> None:
+    """Raise a usage error where no image would be left on one side."""
+    if share is not None and not 0 < share < 1:
+        raise typer.BadParameter(f"{share} is not above 0 and below 1", param_hint="--val-split")
 
 
 def register(app: typer.Typer) -> None:
@@ -31,24 +188,22 @@ def train(
     out: Path | None = typer.Option(
         None, help="Folder for weights and checkpoint; by default one under build/weights."
     ),
-    val_split: flags.ValSplit = None,
-    rotation: flags.Rotation = 0.0,
-    shift: flags.Shift = 0,
-    duplicate: flags.Duplicate = False,
-    init: flags.Init = None,
-    optimizer: flags.Optimizer = None,
-    activation: flags.Activation = None,
-    lr: flags.Rate = None,
-    adversarial: flags.Adversarial = False,
+    val_split: ValSplit = None,
+    rotation: Rotation = 0.0,
+    shift: Shift = 0,
+    duplicate: Duplicate = False,
+    init: Init = None,
+    optimizer: Optimizer = None,
+    activation: Activation = None,
+    lr: Rate = None,
+    adversarial: Adversarial = False,
 ) -> None:
     """Train a network, or go on where a killed run left off, and score it on the test images."""
     count = _device_count(devices)
-    flags.check_val_split(val_split)
-    changes = flags.Changes(
-        rotation, shift, duplicate, init, optimizer, activation, lr, adversarial
-    )
+    check_val_split(val_split)
+    changes = Changes(rotation, shift, duplicate, init, optimizer, activation, lr, adversarial)
     # torch takes seconds to import, so only the commands that need it wait for it.
-    from internals.training.launching import on_devices
+    from internals.training.distributed import on_devices
     from internals.training.recipes import find_recipe
 
     # A wrong name or flag is told before any process is started.
@@ -66,8 +221,8 @@ def train_here(
     out: Path | None,
 ) -> None:
     """One process's part of `train`: it loads the data itself and prints the result."""
-    from internals.data.loading import load
-    from internals.training.identity import weights_folder
+    from internals.data.load import load
+    from internals.training.provenance import weights_folder
     from internals.training.run import trained
 
     splits = load(recipe.data, data, size=recipe.stored, seed=seed, held_out=val_split)

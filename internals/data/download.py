@@ -12,8 +12,8 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from internals.data import imagenette_files
-from internals.data.sources import verify_mnist
+from internals.data import imagenette
+from internals.data.mnist import verify_mnist
 from internals.errors import DataError
 from internals.files import new_folder
 
@@ -65,10 +65,10 @@ def _download_imagenette(root: Path) -> None:
     with new_folder(folder) as draft:
         with _transfer("Imagenette"):
             download_and_extract_archive(address, draft, md5=md5, remove_finished=True)
-        for split in imagenette_files.SPLITS:
+        for split in imagenette.SPLITS:
             os.replace(draft / folder.name / split, draft / split)
         shutil.rmtree(draft / folder.name)
-    imagenette_files.fingerprint(folder)
+    imagenette.fingerprint(folder)
 
 
 def _require_answer(name: str, addresses: Sequence[str], files: str) -> None:

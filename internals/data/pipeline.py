@@ -7,11 +7,23 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from internals.data.augmentation import AreaAndAspect, Augmentation, Draw, Shift, ShorterSide
-from internals.data.colour_maps import ColourJitter, recolour
-from internals.data.colour_statistics import PrincipalColours, blocks
-from internals.data.images import ImageSet
-from internals.data.normalization import InputMap, MeanImage, Normalization
+from internals.data.augment import (
+    AreaAndAspect,
+    Augmentation,
+    ColourJitter,
+    Draw,
+    Shift,
+    ShorterSide,
+    recolour,
+)
+from internals.data.image_set import ImageSet
+from internals.data.normalization import (
+    InputMap,
+    MeanImage,
+    Normalization,
+    PrincipalColours,
+    blocks,
+)
 from internals.data.resampling import centre_offset, resized
 from internals.errors import CheckpointError, DataError
 

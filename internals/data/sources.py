@@ -5,30 +5,22 @@ into that cache, and, only in mode `auto`, the embedded stand-in. A folder that 
 in part, or damaged, is an error: other data are never taken in silence.
 """
 
-import hashlib
 import os
 import time
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import platformdirs
-
-from internals.data import imagenette_files, shapes_identity
-from internals.environment import build_folder
+from internals.data import imagenette
+from internals.data.mnist import verify_mnist
+from internals.data.shapes import dataset as shapes
+from internals.data.store import cache_folder
 from internals.errors import DataError, OutputError
 from internals.files import write_atomically
 
 MODES = ("auto", "real", "embedded")
 DATASETS = {"mnist": "digits", "imagenette": "shapes"}  # each data set and its embedded stand-in
 
-# The four files of MNIST as torchvision unpacks them: size in bytes, MD5.
-MNIST_FILES = {
-    "train-images-idx3-ubyte": (47_040_016, "6bbc9ace898e44ae57da46a324031adb"),
-    "train-labels-idx1-ubyte": (60_008, "a25bea736e30d166cdddb491f175f624"),
-    "t10k-images-idx3-ubyte": (7_840_016, "2646ac647ad5339dbf082846283269ea"),
-    "t10k-labels-idx1-ubyte": (10_008, "27ae3e4e09519cfbb04c329615203637"),
-}
 _RETRY_SECONDS = 3600
 
 
@@ -80,56 +72,11 @@ def on_disk(name: str) -> Source | None:
     """
     for folder in _folders():
         if name == "imagenette":
-            if root := imagenette_files.folder_in(folder):
-                return Source(name, root, imagenette_files.fingerprint(root))
+            if root := imagenette.folder_in(folder):
+                return Source(name, root, imagenette.fingerprint(root))
         elif (folder / "MNIST").exists():
             return Source(name, folder, verify_mnist(folder))
     return None
-
-
-def cache_folder() -> Path:
-    """The user's cache folder for downloaded data."""
-    return Path(platformdirs.user_cache_dir("cnn-internals")) / "data"
-
-
-def decoded_folders() -> tuple[Path, Path]:
-    """Where decoded images are kept: beside the downloads, else below the build folder."""
-    return cache_folder() / "decoded", build_folder() / "decoded"
-
-
-def decoded_files(name: str) -> list[Path]:
-    """The files in which images of the data set `name` are kept decoded, of today or before."""
-    return [
-        path for folder in decoded_folders() for path in sorted(folder.glob(f"{name}-*.pixels"))
-    ]
-
-
-def verify_mnist(root: Path) -> str:
-    """Check MNIST's four files in `root/MNIST/raw` byte by byte; return their fingerprint.
-
-    Raises `DataError` naming the first file that is missing, truncated or changed.
-    """
-    remedy = (
-        "put the original file there"
-        if root != cache_folder()
-        else f"delete {root / 'MNIST'}, then run `internals data fetch mnist`"
-    )
-    together = hashlib.sha256()
-    for file, (size, md5) in MNIST_FILES.items():
-        path = root / "MNIST" / "raw" / file
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            raise DataError(f"{path} is missing; {remedy}") from None
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror}; {remedy}") from error
-        if len(content) != size:
-            raise DataError(f"{path} has {len(content):,} bytes, not {size:,}; {remedy}")
-        found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        if found != md5:
-            raise DataError(f"{path} is damaged: MD5 {found}, not {md5}; {remedy}")
-        together.update(found.encode())
-    return f"mnist md5s {together.hexdigest()[:16]}"
 
 
 def _folders() -> list[Path]:
@@ -139,7 +86,7 @@ def _folders() -> list[Path]:
         folder = Path(named).expanduser()
         if not folder.is_dir():
             raise DataError(f"INTERNALS_DATA={named} is not a folder; correct it, or unset it")
-        if not (folder / "MNIST").exists() and not imagenette_files.folder_in(folder):
+        if not (folder / "MNIST").exists() and not imagenette.folder_in(folder):
             raise DataError(
                 f"INTERNALS_DATA={named} holds neither MNIST nor an imagenette2* folder; "
                 "put MNIST/raw/* or imagenette2/train and val there, or unset it to download"
@@ -150,7 +97,7 @@ def _folders() -> list[Path]:
 
 def _embedded(name: str) -> Source:
     if name == "shapes":
-        return Source(name, None, shapes_identity.fingerprint())
+        return Source(name, None, shapes.fingerprint())
     return Source(name, None, f"{name} scikit-learn {metadata.version('scikit-learn')}")
 
 

@@ -1,23 +1,33 @@
-"""Axes in the book's type, with names written beside the lines they name."""
+"""Many things by two numbers each: where the classes lie, and which of them touch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from internals.figures.canvas import text_width
-from internals.figures.palette import (
+from internals.figures.illustration import Illustration
+from internals.figures.inks import (
+    BLUE,
     BODY_PX,
+    CATEGORICAL,
     LABEL_PX,
     LOGICAL_DPI,
+    MUTED,
+    PAPER,
     SMALL_PX,
     TEXT,
+    VERMILION,
     WIDTH,
     Ink,
     points,
     style,
 )
+from internals.figures.table import percent
 
 END_GAP, END_PITCH = 6, 14
 
@@ -123,3 +133,261 @@ def mark(axes: Axes, x: float, name: str, ink: Ink = TEXT) -> None:
         va="bottom",
         annotation_clip=False,
     )
+
+
+DOTS = 40  # up to as many points, each is marked; more would only thicken the line
+
+
+def curves(
+    *,
+    loss: Mapping[str, Sequence[float]],
+    accuracy: Mapping[str, Sequence[float]],
+    best: int | None = None,
+    references: Mapping[str, float] | None = None,
+    caption: str,
+    alt: str,
+) -> Illustration:
+    """A training run: loss on the left, accuracy in [0, 1] on the right, by epoch from 1.
+
+    `loss` and `accuracy` map a name ("train", "validation") to one number an epoch; the same name
+    has the same colour on both sides. `best` is the epoch that was kept, `references` are levels
+    of accuracy to compare with, such as the paper's and the test set's.
+    """
+    levels = dict(references or {})
+    inks = dict(
+        zip(dict.fromkeys([*loss, *accuracy]), (BLUE, VERMILION, *CATEGORICAL[2:]), strict=False)
+    )
+    named = {f"{name} {percent(level, 2)}": level for name, level in levels.items()}
+    height, top, bottom = 284, 54, 246
+    plot = Plot(height)
+    left_room, right_room = room_for(list(loss)), room_for([*accuracy, *named])
+    share = (WIDTH - 44 - left_room - 30 - 48 - right_room) / 2
+    split = 44 + share + left_room + 30 + 48
+    left = plot.axes(44, top, 44 + share, bottom, "Loss")
+    right = plot.axes(split, top, split + share, bottom, "Accuracy")
+    _number_axes(left, right, logarithmic=_spans_decades(loss))
+    left_ends, right_ends = _draw(left, loss, inks), _draw(right, accuracy, inks)
+    for name, level in named.items():
+        rule(right, level, MUTED)
+        right_ends.append((level, name, MUTED))
+    for axes, ends in ((left, left_ends), (right, right_ends)):
+        if best is not None:
+            mark(axes, best, f"epoch {best} kept", MUTED)
+        name_ends(axes, ends)
+    return Illustration(plot.figure, caption, alt)
+
+
+def _number_axes(loss: Axes, accuracy: Axes, logarithmic: bool) -> None:
+    if logarithmic:
+        loss.set_yscale("log")
+        loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        loss.yaxis.set_minor_locator(NullLocator())
+    loss.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    accuracy.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    for axes in (loss, accuracy):
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
+
+
+def lines(
+    x: np.ndarray | Mapping[str, np.ndarray],
+    functions: Mapping[str, np.ndarray],
+    *,
+    caption: str,
+    alt: str,
+    xlabel: str = "",
+    ylabel: str = "",
+    levels: Mapping[str, float] | None = None,
+    marks: Mapping[str, float] | None = None,
+    logarithmic: bool = False,
+    ticks: Sequence[str] = (),
+    height: int = 300,
+) -> Illustration:
+    """The `functions` of `x` in one pair of axes, each named at its right end.
+
+    `x` is one for all, or one for each by its name. `levels` are named heights drawn dashed,
+    `marks` named places on the x axis; with `logarithmic` equal ratios have equal heights. `ticks`
+    name the places 0, 1, ... of x, such as layers, and then every point is marked.
+    """
+    plot, heights = Plot(height), dict(levels or {})
+    right = WIDTH - room_for([*functions, *heights])
+    axes = plot.axes(44, 30 if marks or ylabel else 12, right, height - 42, "")
+    inks = dict(zip(functions, CATEGORICAL * (1 + len(functions) // 5), strict=False))
+    if logarithmic:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
+        if _ratio(functions) < 100:  # powers of ten alone would be one or two
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ends = _draw(axes, functions, inks, x, dotted=bool(ticks))
+    axes.margins(x=0.03 if ticks else 0)
+    if ticks:
+        axes.set_xticks(range(len(ticks)), ticks)
+    for name, level in heights.items():
+        rule(axes, level, MUTED)
+        ends.append((level, name, MUTED))
+    for name, place in (marks or {}).items():
+        mark(axes, place, name, MUTED)
+    axes.set_xlabel(xlabel)
+    axes.set_title(ylabel, loc="left", pad=points(10), color=MUTED.light, fontsize=points(11))
+    name_ends(axes, ends)
+    return Illustration(plot.figure, caption, alt)
+
+
+def _draw(
+    axes: Axes,
+    series: Mapping[str, Sequence[float]] | Mapping[str, np.ndarray],
+    inks: Mapping[str, Ink],
+    x: np.ndarray | Mapping[str, np.ndarray] | None = None,
+    *,
+    dotted: bool = False,
+) -> list[Ending]:
+    """Draw every series (against the epochs, if there is no `x`) and say where its name belongs."""
+    ends: list[Ending] = []
+    for name, values in series.items():
+        heights = np.asarray(values, dtype=float)
+        mine = x[name] if isinstance(x, Mapping) else x
+        places = np.arange(1, len(heights) + 1) if mine is None else np.asarray(mine)
+        dots = "o" if (x is None or dotted) and len(heights) <= DOTS else ""
+        axes.plot(places, heights, color=inks[name].light, marker=dots, markersize=points(5))
+        finite = heights[np.isfinite(heights)]
+        if finite.size:
+            ends.append((float(finite[-1]), name, inks[name]))
+    return ends
+
+
+def _spans_decades(series: Mapping[str, Sequence[float]]) -> bool:
+    return _ratio(series) > 20
+
+
+def _ratio(series: Mapping[str, Sequence[float]] | Mapping[str, np.ndarray]) -> float:
+    """The largest number of all series over the smallest; 1 where one is not positive."""
+    values = np.array([value for line in series.values() for value in line], dtype=float)
+    values = values[np.isfinite(values)]
+    return float(values.max() / values.min()) if values.size and values.min() > 0 else 1.0
+
+
+HEIGHT = 300
+
+
+def sweeps(
+    series: Mapping[str, Mapping[float, Sequence[float]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    caption: str,
+    alt: str,
+) -> Illustration:
+    """A line for each of `series` through the mean scores, and a dot for each single score.
+
+    `series` maps a name to {number: its scores in [0, 1]}; the numbers stand on a logarithmic
+    axis. Raises `ValueError` for a series without scores or a number that has no logarithm.
+    """
+    for name, sweep in series.items():
+        if not sweep or not all(sweep.values()) or min(sweep) <= 0:
+            raise ValueError(f"{name!r} needs positive numbers with one score or more each")
+    plot = Plot(HEIGHT)
+    axes = plot.axes(44, 30, WIDTH - room_for(list(series)), HEIGHT - 42)
+    axes.set_xscale("log")
+    ends: list[Ending] = []
+    for (name, sweep), ink in zip(series.items(), CATEGORICAL, strict=False):
+        places = sorted(sweep)
+        means = [fmean(sweep[place]) for place in places]
+        axes.plot(places, means, color=ink.light)
+        for place in places:
+            scores = sweep[place]
+            axes.plot([place] * len(scores), scores, "o", color=ink.light, markersize=points(5))
+        ends.append((means[-1], name, ink))
+    shown = sorted({place for sweep in series.values() for place in sweep})
+    axes.set_xticks(shown)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    axes.set_xlabel(xlabel)
+    axes.set_title(ylabel, loc="left", pad=points(10), color=MUTED.light, fontsize=points(11))
+    name_ends(axes, ends)
+    return Illustration(plot.figure, caption, alt)
+
+
+_SHAPES = ("o", "^")  # five inks, twice
+_DOT = 14  # area of a dot in square points
+_LINE = 22  # logical pixels from one name to one that stands over it
+
+_Name = tuple[np.ndarray, str, Ink]  # where it belongs, the name, the ink of its dots
+
+
+def scatter(
+    places: np.ndarray,
+    labels: np.ndarray,
+    class_names: Sequence[str],
+    *,
+    xlabel: str,
+    ylabel: str,
+    caption: str,
+    alt: str,
+    height: int = 460,
+) -> Illustration:
+    """A dot at each of `places` (n, 2), coloured by its class, the class's name at their median.
+
+    A name that would cover another steps up. Both axes have one scale. Of the classes, the first
+    five are discs and the next five triangles. Raises `ValueError` for other shapes, and for more
+    than ten classes.
+    """
+    _check(places, labels, class_names)
+    plot = Plot(height)
+    axes = plot.axes(50, 10, WIDTH - 8, height - 42)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    names: list[_Name] = []
+    for number, name in enumerate(class_names):
+        mine = places[labels == number]
+        if not len(mine):
+            continue
+        ink = CATEGORICAL[number % len(CATEGORICAL)]
+        shape = _SHAPES[number // len(CATEGORICAL)]
+        axes.scatter(
+            mine[:, 0], mine[:, 1], s=_DOT, color=ink.light, marker=shape, alpha=0.5, linewidths=0
+        )
+        names.append((np.median(mine, axis=0), name, ink))
+    _write(axes, names)
+    return Illustration(plot.figure, caption, alt)
+
+
+def _write(axes: Axes, names: Sequence[_Name]) -> None:
+    """Each name over its place, last of all, so that no dot covers it."""
+    axes.apply_aspect()
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # places are in pixels from here on
+    pixel = axes.figure.dpi / LOGICAL_DPI
+    taken: list[tuple[float, float, float]] = []
+    for place, name, ink in sorted(names, key=lambda entry: float(entry[0][1])):
+        x, y = axes.transData.transform(place) / pixel
+        width, up = text_width(name, LABEL_PX) + 14, 0.0
+        for left, low, wide in sorted(taken, key=lambda box: box[1]):
+            if abs(left - x) < (wide + width) / 2 and abs(low - y - up) < _LINE:
+                up = low + _LINE - y
+        taken.append((x, y + up, width))
+        axes.annotate(
+            name,
+            (place[0], place[1]),
+            xytext=(0, points(up)),
+            textcoords="offset points",
+            color=TEXT.light,
+            fontsize=points(LABEL_PX),
+            weight="bold",
+            ha="center",
+            va="center",
+            parse_math=False,
+            bbox={"facecolor": PAPER.light, "edgecolor": ink.light, "boxstyle": "round,pad=0.25"},
+        )
+
+
+def _check(places: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> None:
+    if places.ndim != 2 or places.shape[1] != 2 or labels.shape != places.shape[:1]:
+        raise ValueError(
+            f"places of shape {places.shape} and labels of shape {labels.shape}; "
+            "a scatter needs (n, 2) and (n,)"
+        )
+    most = len(CATEGORICAL) * len(_SHAPES)
+    if len(class_names) > most:
+        raise ValueError(f"{len(class_names)} classes; {most} can be told apart")

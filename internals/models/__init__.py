@@ -1,5 +1,5 @@
 """The networks, one published architecture a file."""
 
-import lazy_loader
+from internals import lazy
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy.attach(__name__, __file__)

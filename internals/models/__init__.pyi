@@ -1,11 +1,11 @@
 from .alexnet import AlexNet as AlexNet
-from .catalogue import MODELS as MODELS
-from .catalogue import build as build
 from .inceptionnet import InceptionNet as InceptionNet
 from .lenet5 import LeNet5 as LeNet5
-from .lenet5_laboratory import LeNet5Variant as LeNet5Variant
 from .lenet5_variants import LeNet5Max28 as LeNet5Max28
 from .lenet5_variants import LeNet5Softmax as LeNet5Softmax
+from .lenet5_variants import LeNet5Variant as LeNet5Variant
+from .lookup import MODELS as MODELS
+from .lookup import build as build
 from .lookup import resolve_model as resolve_model
 from .mobilenet import MobileNet as MobileNet
 from .resnet18 import ResNet18 as ResNet18

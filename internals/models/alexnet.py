@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from internals.models.parts import LocalResponseNorm
+from internals.models.blocks import LocalResponseNorm
 
 
 class AlexNet(nn.Module):

@@ -3,8 +3,9 @@
 import importlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -12,8 +13,38 @@ from typing import Any, Literal, NamedTuple
 from torch import nn
 
 from internals.errors import InternalsError, ModelError
-from internals.models.catalogue import MODELS, build
 from internals.models.weights_file import fill, read_provenance
+
+# name -> (module, class, arguments). Modules are named, not imported, so that an edit of one
+# network is no reason to train another again.
+MODELS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
+    "lenet5": ("internals.models.lenet5", "LeNet5", {}),
+    "lenet5-paper": ("internals.models.lenet5", "LeNet5", {"paper": True}),
+    "lenet5-softmax": ("internals.models.lenet5_variants", "LeNet5Softmax", {}),
+    "lenet5-variant": ("internals.models.lenet5_variants", "LeNet5Variant", {}),
+    "lenet5-28": ("internals.models.lenet5_variants", "LeNet5Max28", {}),
+    "alexnet": ("internals.models.alexnet", "AlexNet", {}),
+    "alexnet-paper": ("internals.models.alexnet", "AlexNet", {"paper": True}),
+    "vgg16": ("internals.models.vgg16", "VGG16", {}),
+    "inceptionnet": ("internals.models.inceptionnet", "InceptionNet", {}),
+    "googlenet-paper": ("internals.models.inceptionnet", "InceptionNet", {"paper": True}),
+    "resnet18": ("internals.models.resnet18", "ResNet18", {}),
+    "resnet18-a": ("internals.models.resnet18", "ResNet18", {"shortcut": "A"}),
+    "plain18": ("internals.models.resnet18", "ResNet18", {"shortcut": "none"}),
+    "mobilenet": ("internals.models.mobilenet", "MobileNet", {}),
+}
+
+
+def build(name: str, **arguments: Any) -> nn.Module:
+    """Build the network `name` of `MODELS`, freshly initialised from torch's random state.
+
+    Further `arguments` go to the network's class. Raises `InternalsError` for an unknown name.
+    """
+    if name not in MODELS:
+        raise InternalsError(f"unknown network {name!r}; known are {', '.join(MODELS)}")
+    module, class_name, fixed = MODELS[name]
+    return partial(getattr(importlib.import_module(module), class_name), **fixed)(**arguments)
+
 
 Origin = Literal["ours", "torchvision", "imported"]
 

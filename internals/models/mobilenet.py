@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from internals.errors import ModelError
-from internals.models.parts import conv_bn_relu
+from internals.models.blocks import conv_bn_relu
 
 # Table 1: the stride of each depthwise convolution, the filters of the pointwise one that follows.
 _TABLE_1 = (

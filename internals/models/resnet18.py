@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from internals.errors import ModelError
-from internals.models.parts import BatchNorm2d, MaxPool2d, conv_bn_relu
+from internals.models.blocks import BatchNorm2d, MaxPool2d, conv_bn_relu
 
 _SHORTCUTS = ("A", "B", "none")
 

@@ -9,11 +9,12 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from internals.activations.mining import Images
-from internals.activations.recording import as_input
+from internals.activations.record import as_input
+from internals.anatomy.hooks import find_layer
 from internals.anatomy.trace import only_calls
-from internals.anatomy.watch import evaluating, find_layer
+from internals.data.image_set import Images
 from internals.errors import ProbingError
+from internals.models.evaluation import evaluating
 from internals.probing.vectors import as_maps, channel_vectors
 
 Rebuild = Callable[[Tensor], Tensor]  # vectors (n, channels) to vectors of the same shape

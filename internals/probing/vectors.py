@@ -1,9 +1,13 @@
-"""What a layer says as plain vectors: one for each image and position."""
+"""What some layers say of a whole set of images, a part of it at a time."""
+
+from collections.abc import Iterable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
+from internals.activations.record import capture
+from internals.data.image_set import Images
 from internals.errors import ProbingError
 
 
@@ -57,3 +61,25 @@ def total_variance(activations: Float[Tensor, "n inputs"]) -> float:
             "take other images or another layer"
         )
     return variance
+
+
+_BATCH = 500  # images a pass: all layers of all of them are in memory at once
+
+
+def gather_activations(
+    model: nn.Module, images: Images, layers: Iterable[str], most: int | None = None
+) -> dict[str, Float[Tensor, "n channels height width"]]:
+    """The outputs of `layers` for the first `most` of `images`, or for all, as `capture` has them.
+
+    They are kept on the CPU. Raises `ProbingError` where there are no images, and `LayerError` as
+    `capture` does.
+    """
+    layers, found = tuple(dict.fromkeys(layers)), dict[str, list[Tensor]]()
+    count = len(images) if most is None else min(most, len(images))
+    if count < 1:
+        raise ProbingError(f"{count} of {len(images)} images asked for; give 1 or more")
+    for start in range(0, count, _BATCH):
+        maps = capture(model, images[start : min(start + _BATCH, count)], layers)
+        for layer in layers:
+            found.setdefault(layer, []).append(maps[layer].cpu())
+    return {layer: torch.cat(parts) for layer, parts in found.items()}

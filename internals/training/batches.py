@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from internals.data.digit_augmentation import augment_digits
-from internals.data.images import ImageSet
+from internals.data.augment import augment_digits
+from internals.data.image_set import ImageSet
 from internals.data.pipeline import Pipeline
 
 _SMALLEST_GROUP = 16  # images: fewer at a time cost more to augment

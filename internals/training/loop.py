@@ -1,30 +1,191 @@
 """The training loop."""
 
+import hashlib
 import math
 import time
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int64
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from internals.data.images import ImageSet
+from internals.attacks.gradient_sign import fgsm, pgd, random_start
+from internals.data.image_set import ImageSet
 from internals.data.pipeline import Pipeline
 from internals.errors import CheckpointError, TrainingError
+from internals.models.evaluation import evaluating
 from internals.progress import Progress
-from internals.training.adversary import Adversary
 from internals.training.batches import Batches, first, micro_batches
 from internals.training.checkpoint import load_checkpoint, save_checkpoint, tensor_bytes
-from internals.training.device import deterministic
-from internals.training.history import Epoch, History
+from internals.training.distributed import deterministic, from_first
+from internals.training.evaluate import evaluate
 from internals.training.losses import Loss, build_loss
-from internals.training.metrics import evaluate
-from internals.training.optimizers import build_optimizer
-from internals.training.ranks import from_first
+from internals.training.optim import build_optimizer, learning_rate
 from internals.training.recipe import Recipe
-from internals.training.schedule import learning_rate
-from internals.training.starting import STARTED_ON, build_pipeline, standardise
+
+
+class Adversary:
+    """What a recipe's `adversary` makes of a training batch, for the weights as they stand.
+
+    With a share of one half each step sees, as in Goodfellow et al. (2015, section 6), as much of
+    the images as of what fools the network about them; with a share of 1 it sees the latter only
+    (Madry et al. 2018, section 2). The attack is made in evaluation mode, so that it draws no
+    dropout mask and moves no statistics of a batch normalisation. Its random starts depend on
+    (seed, step) and an image's place in the batch alone: a run that goes on after a kill, or that
+    several processes share, meets the same adversary.
+    """
+
+    def __init__(self, recipe: Recipe, model: nn.Module, loss: Loss, seed: int) -> None:
+        self.recipe, self.model, self.loss, self.seed = recipe, model, loss, seed
+
+    def altered(
+        self,
+        inputs: Float[Tensor, "share channels size size"],
+        labels: Int64[Tensor, " share"],
+        pipeline: Pipeline,
+        places: Int64[Tensor, " share"],
+        step: int,
+        fabric: Fabric,
+    ) -> Float[Tensor, "share channels size size"]:
+        """`inputs` with those attacked whose turn it is by their `places` in the whole batch.
+
+        Every image or every other one, as the share says: then all processes have equal work.
+        """
+        chosen = self.chosen(places)
+        if self.recipe.adversary == "none" or not chosen.any():
+            return inputs
+        normalization, epsilon = pipeline.normalization, self.recipe.adversary_epsilon
+        rows = chosen.nonzero().flatten().to(inputs.device)
+        # There and back a black pixel may come out a rounding error below 0.
+        pixels = normalization.invert(inputs[rows]).clamp(0, 1)
+        with fabric.autocast():
+            if self.recipe.adversary == "fgsm":
+                found = fgsm(
+                    self.model, pixels, labels[rows], epsilon,
+                    normalization=normalization, loss=self.loss,
+                )  # fmt: skip
+            else:
+                found = pgd(
+                    self.model, pixels, labels[rows], epsilon, steps=self.recipe.adversary_steps,
+                    normalization=normalization, loss=self.loss,
+                    start=self._starts(places[chosen], pixels, step),
+                )  # fmt: skip
+        return inputs.index_copy(0, rows, normalization.apply(255 * found))
+
+    def chosen(self, places: Int64[Tensor, " share"]) -> Tensor:
+        """Which of the `places` in a batch are attacked: the share of them, evenly spread."""
+        share = self.recipe.adversary_share
+        return ((places + 1) * share).floor() > (places * share).floor()
+
+    def _starts(self, places: Tensor, like: Tensor, step: int) -> Tensor:
+        drawn = hashlib.sha256(repr((self.seed, "adversary", step)).encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(drawn[:4], "big"))
+        shape = torch.Size((int(places.max()) + 1, *like.shape[1:]))
+        whole = random_start(shape, self.recipe.adversary_epsilon, generator)
+        return whole[places].to(like)
+
+
+STARTED_ON = 128  # images that first weights are fitted to
+
+
+def build_pipeline(recipe: Recipe, images: ImageSet) -> Pipeline:
+    """The pipeline that `recipe` names, with the statistics of `images`, the training split."""
+    if recipe.input_range is not None:
+        return Pipeline.from_range(*recipe.input_range, recipe.size)
+    return Pipeline.fit(recipe.pipeline, images, recipe.size)
+
+
+def standardise(model: nn.Module, inputs: Float[Tensor, "n c h w"]) -> None:
+    """Scale and centre each layer with weights, so that `inputs` leave it as numbers of unit size.
+
+    For deep networks without normalisation layers, which else learn nothing for many steps.
+
+    In the order in which they are called, each convolution and linear layer but the last is divided
+    by its outputs' root mean square about the mean of each channel (Mishkin and Matas 2016, which
+    leaves the means alone), and that mean goes into the bias (Salimans and Kingma 2016, section
+    3). So the first steps see what batch normalisation would have made, with no such layer. Layers
+    without a bias keep their means; one that says the same whatever it is shown is left as it is.
+    """
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    seen: set[nn.Module] = set()
+    hooks = [layer.register_forward_hook(_Fit(seen)) for layer in layers[:-1]]
+    try:
+        with evaluating(model), torch.no_grad():
+            model(inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class _Fit:
+    """A hook that fits a layer when it is first called, and hands on what it now says."""
+
+    def __init__(self, seen: set[nn.Module]) -> None:
+        self.seen = seen
+
+    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        if layer in self.seen:
+            return output
+        self.seen.add(layer)
+        assert isinstance(layer, nn.Conv2d | nn.Linear)
+        over = [axis for axis in range(output.ndim) if axis != 1]
+        spread = (output - output.mean(over, keepdim=True)).square().mean().sqrt()
+        if spread <= 1e-6 * output.abs().max():
+            return output
+        layer.weight /= spread
+        if layer.bias is None:
+            return output / spread
+        layer.bias /= spread
+        output = output / spread
+        mean = output.mean(over)
+        layer.bias -= mean
+        return output - mean.view(-1, *[1] * (output.ndim - 2))
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass: mean training loss and accuracy while it ran, validation after it, seconds.
+
+    `images_per_second` is the speed of training alone, all processes together.
+    """
+
+    number: int
+    train_loss: float
+    train_top1: float
+    validation_loss: float
+    validation_top1: float
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+
+
+@dataclass
+class History:
+    """The epochs of a run, in order; accuracies are shares, 0 to 1."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch with the highest validation accuracy, then the lowest loss, then the first."""
+        return min(self.epochs, key=lambda e: (-e.validation_top1, e.validation_loss, e.number))
+
+    def column(self, name: str) -> list[float]:
+        """One number of every epoch, e.g. "validation_top1"."""
+        return [getattr(epoch, name) for epoch in self.epochs]
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Plain dictionaries, for files."""
+        return [asdict(epoch) for epoch in self.epochs]
+
+    @classmethod
+    def from_rows(cls, rows: list[dict[str, Any]]) -> "History":
+        """The inverse of `to_rows`."""
+        return cls([Epoch(**row) for row in rows])
+
 
 _CHECK_EVERY = 50  # steps between looks at the losses: a look makes a GPU wait
 _DISK = 5e8  # bytes a second that a slow disk takes

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
-from internals.data.images import ImageSet
+from internals.data.image_set import ImageSet
 from internals.data.pipeline import PIPELINES, stored_side
 from internals.errors import TrainingError
 

@@ -12,23 +12,19 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from internals.data.images import Splits
+from internals.data.image_set import Splits
 from internals.data.normalization import InputMap
 from internals.data.pipeline import Pipeline
 from internals.errors import CheckpointError
 from internals.files import write_atomically, writing
-from internals.models.catalogue import build
-from internals.training.allocator import memory_kept
+from internals.models.lookup import build
 from internals.training.batches import first
 from internals.training.checkpoint import load_tensors, load_weights, save_tensors, save_weights
-from internals.training.device import make_fabric
-from internals.training.history import History
-from internals.training.identity import code_key, content, deciding, weights_folder
-from internals.training.loop import train
+from internals.training.distributed import from_first, make_fabric
+from internals.training.evaluate import Metrics, evaluate
+from internals.training.loop import History, train
 from internals.training.losses import Loss, build_loss
-from internals.training.metrics import Metrics, evaluate
-from internals.training.provenance import Provenance
-from internals.training.ranks import from_first
+from internals.training.provenance import Provenance, code_key, content, deciding, weights_folder
 from internals.training.recipe import Recipe
 
 
@@ -73,8 +69,7 @@ def trained(
         fabric = fabric or make_fabric()
         # Told before the work, not after its first epoch.
         from_first(fabric, lambda: _made(folder))
-        with memory_kept():
-            _make(model, recipe, splits, seed, folder, fabric)
+        _make(model, recipe, splits, seed, folder, fabric)
     return _found(model, recipe, splits, seed, folder)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from internals.ablations.arm_results import (
+from internals.ablations.statistics import (
     EXCEEDS,
     PERHAPS,
     WITHIN,

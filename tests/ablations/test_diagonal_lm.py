@@ -11,8 +11,8 @@ from torch.autograd.functional import hessian
 
 from internals.ablations.diagonal_lm import DiagonalLM, gauss_newton_diagonal, map_curvature
 from internals.errors import AblationError
-from internals.models.lenet5_laboratory import LeNet5Variant
-from internals.models.lenet5_parts import AvgPool2d, RBFOutputLayer, ScaledTanh
+from internals.models.lenet5 import AvgPool2d, RBFOutputLayer, ScaledTanh
+from internals.models.lenet5_variants import LeNet5Variant
 from internals.training.losses import MapLoss
 
 RUBBISH = 5.0

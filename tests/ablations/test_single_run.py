@@ -8,15 +8,15 @@ import torch
 from torch.nn import functional
 
 from internals.ablations import single_run
-from internals.ablations.settings import Settings
+from internals.ablations.plan import Settings
 from internals.ablations.single_run import build_optimizer, run_once
-from internals.data.images import ImageSet
+from internals.data.image_set import ImageSet
 from internals.data.normalization import Normalization
 from internals.errors import AblationError, ModelError
 from internals.models.lenet5 import LeNet5
-from internals.models.lenet5_laboratory import LeNet5Variant
+from internals.models.lenet5_variants import LeNet5Variant
+from internals.training.evaluate import evaluate
 from internals.training.losses import MapLoss
-from internals.training.metrics import evaluate
 
 BRIEF = Settings(learning_rate=4e-3, batch_size=8, presentations=96)
 

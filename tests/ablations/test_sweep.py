@@ -6,11 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from internals.ablations.factors import plan
-from internals.ablations.settings import Settings
+from internals.ablations.plan import Settings, plan
 from internals.ablations.single_run import Outcome, run_once
-from internals.ablations.stored_runs import read_outcome, run_file, runs_folder, write_outcome
-from internals.ablations.sweep import Sweep, sweep
+from internals.ablations.sweep import (
+    Sweep,
+    read_outcome,
+    run_file,
+    runs_folder,
+    sweep,
+    write_outcome,
+)
 from internals.errors import AblationError
 from internals.training.batches import first
 

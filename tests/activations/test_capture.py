@@ -5,7 +5,7 @@ import torch
 import torchvision.models as zoo
 from torch import nn
 
-from internals.activations.recording import capture
+from internals.activations.record import capture
 from internals.errors import LayerError
 from internals.models.lenet5 import LeNet5
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
-from internals.activations.class_share import class_purity
+from internals.activations.strongest import class_purity
 
 
 def test_the_commonest_class_of_each_row_counts():

@@ -7,15 +7,13 @@ import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
 
-from internals.activations.mining import strongest
-from internals.activations.recording import capture
-from internals.activations.unit import Unit
-from internals.anatomy.connection_count import connections
-from internals.anatomy.receptive_fields import receptive_field
-from internals.anatomy.summary import summarize
-from internals.anatomy.watch import evaluating
-from internals.models.catalogue import MODELS, build
-from internals.projection.backward import project
+from internals.activations.record import Unit, capture
+from internals.activations.strongest import strongest
+from internals.models.evaluation import evaluating
+from internals.anatomy.summary import connections, summarize
+from internals.anatomy.trace import receptive_field
+from internals.models.lookup import MODELS, build
+from internals.projection.project import project
 
 _HOOKS = [name for name in vars(nn.Module()) if name.endswith("_hooks")]
 

@@ -6,7 +6,7 @@ import weakref
 import torch
 from torch import nn
 
-from internals.activations.mining import strongest
+from internals.activations.strongest import strongest
 
 
 class Endless:

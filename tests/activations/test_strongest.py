@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from internals.activations.mining import strongest
-from internals.activations.unit import Unit
+from internals.activations.record import Unit
+from internals.activations.strongest import strongest
 from internals.data.normalization import Normalization, Normalized
 from internals.errors import DataError, LayerError
 from internals.models.lenet5 import LeNet5

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from internals.anatomy.field import clip
+from internals.anatomy.fields import clip
 from internals.anatomy.trace import trace
 from internals.models.lenet5 import LeNet5
 

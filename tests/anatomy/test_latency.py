@@ -5,7 +5,7 @@ import time
 import torch
 from torch import nn
 
-from internals.anatomy.timing import latency
+from internals.anatomy.summary import latency
 
 
 class Sleeper(nn.Module):

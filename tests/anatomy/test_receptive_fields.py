@@ -6,8 +6,8 @@ import torchvision.models as zoo
 from torch import nn
 from torch.nn import functional
 
-from internals.anatomy.field import ReceptiveField
-from internals.anatomy.receptive_fields import receptive_field
+from internals.anatomy.fields import ReceptiveField
+from internals.anatomy.trace import receptive_field
 from internals.errors import AnatomyError, LayerError
 from internals.models.lenet5 import LeNet5
 

@@ -6,10 +6,9 @@ import torchvision.models as zoo
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from internals.anatomy.connection_count import connections
-from internals.anatomy.summary import summarize
+from internals.anatomy.summary import connections, summarize
 from internals.errors import AnatomyError
-from internals.models.catalogue import build
+from internals.models.lookup import build
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from internals.attacks.gradient_sign import fgsm, input_gradient, pgd, random_start
-from internals.attacks.wrong_answers import margin, runner_up
+from internals.attacks.robustness import margin, runner_up
 from internals.data.normalization import MeanImage, Normalization
 from internals.errors import AttackError
 from tests.reference.small_classifier import SmallClassifier

@@ -8,9 +8,15 @@ import torch
 from torch import nn
 
 from internals.attacks.gradient_sign import fgsm, pgd
-from internals.attacks.robustness import answers, attacked, targeted_success, withstands
-from internals.attacks.signed_steps import CoinToss, SignedSteps
-from internals.data.images import ImageSet
+from internals.attacks.robustness import (
+    CoinToss,
+    SignedSteps,
+    answers,
+    attacked,
+    targeted_success,
+    withstands,
+)
+from internals.data.image_set import ImageSet
 from internals.data.normalization import Normalization
 from internals.errors import AttackError
 from internals.training.losses import CrossEntropy

@@ -10,21 +10,21 @@ from dataclasses import replace
 import torch
 import torchvision
 from captum.attr import NeuronGuidedBackprop
+from internals.training.allocator import memory_kept
 from torch import nn
 
-from internals.activations.mining import strongest
-from internals.activations.unit import Unit
+from internals.activations.record import Unit
+from internals.activations.strongest import strongest
 from internals.anatomy.trace import trace
-from internals.data.images import ImageSet
+from internals.data.image_set import ImageSet
 from internals.environment import cores
-from internals.models.catalogue import build
-from internals.projection.backward import project
-from internals.training.allocator import memory_kept
+from internals.models.lookup import build
+from internals.projection.project import project
 from internals.training.batches import Batches
-from internals.training.device import make_fabric
-from internals.training.optimizers import build_optimizer
+from internals.training.distributed import make_fabric
+from internals.training.loop import build_pipeline
+from internals.training.optim import build_optimizer
 from internals.training.recipes import find_recipe
-from internals.training.starting import build_pipeline
 
 IMAGES = 9
 FED = ("alexnet", "vgg16", "inceptionnet", "resnet18", "mobilenet")

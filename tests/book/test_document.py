@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import pytest
+from internals.book.compact import compact
 
 from internals.book import provenance
-from internals.book.compact import compact
-from internals.book.document import listing, shown, text_output, without_captions
 from internals.book.outputs import tidy
-from internals.book.page import site_links
+from internals.book.pages import listing, shown, site_links, text_output, without_captions
 from internals.environment import ROOT
 
 

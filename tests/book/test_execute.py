@@ -16,7 +16,7 @@ from internals.book import kernel
 from internals.book.execution import execute, key_matrix
 from internals.book.keys import Settings
 from internals.book.layout import Layout
-from internals.book.mime import FIGURE
+from internals.book.outputs import FIGURE
 from internals.book.script import read_script
 from internals.book.stored import Status, latest, prune, read_run
 from internals.errors import OutputError

@@ -10,9 +10,8 @@ import pytest
 
 from book.bookcase import copy_book
 from internals.book import kernel, turns
-from internals.book.execution import execute
+from internals.book.execution import ALONE, at_once, execute, most_at_once
 from internals.book.keys import Settings
-from internals.book.turns import ALONE, at_once, most_at_once
 from internals.environment import cores
 
 PATHS = [Path(name) for name in "abcde"]

@@ -178,7 +178,7 @@ def test_resnet18_on_everything_and_twice_the_same(here):
 
 def test_our_lenet5_reads_grey_at_its_own_size_and_range(here):
     """On a flat picture a unit of conv1 is bias + sum of weights x input, input -0.1 to 1.175."""
-    from internals.models.catalogue import build
+    from internals.models.lookup import build
 
     (here / "zoo" / "turned.jpg").unlink()  # the only one that is not flat
     done = run(
@@ -200,7 +200,7 @@ def test_our_lenet5_reads_grey_at_its_own_size_and_range(here):
 
 def test_what_our_training_leaves_says_the_size_and_the_input_range(here):
     """Trained at 24 px on grey 0.5 and contrast 0.25: on flat colours that is the affine map."""
-    from internals.models.catalogue import build
+    from internals.models.lookup import build
 
     torch.manual_seed(1)
     net = build("resnet18")
@@ -299,7 +299,7 @@ def test_the_command_ends_with_status_1_and_one_line(here):
 
 
 def test_an_interrupted_panel_leaves_the_old_one(here, monkeypatch):
-    import internals.cli.panel as panel
+    import internals.cli.project as panel
 
     (here / "p.png").write_bytes(b"old")
 

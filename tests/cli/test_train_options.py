@@ -8,13 +8,13 @@ import torch
 from typer.testing import CliRunner
 
 from internals.cli import app
-from internals.cli.train_options import FAMILY, Changes, NonLinearity, OptimizerName, Scheme
-from internals.data.loading import load
-from internals.models.catalogue import build
-from internals.models.lenet5_laboratory import ACTIVATIONS, INITIALISATIONS, LeNet5Variant
+from internals.cli.train import FAMILY, Changes, NonLinearity, OptimizerName, Scheme
+from internals.data.load import load
+from internals.models.lenet5_variants import ACTIVATIONS, INITIALISATIONS, LeNet5Variant
+from internals.models.lookup import build
 from internals.training import device, loop
 from internals.training.checkpoint import load_checkpoint
-from internals.training.identity import weights_folder
+from internals.training.provenance import weights_folder
 from internals.training.recipe import OPTIMIZERS, Recipe
 from internals.training.recipes import find_recipe
 from internals.training.run import trained

@@ -10,10 +10,17 @@ from scipy import stats
 from scipy.spatial.transform import Rotation
 from torchvision.transforms.v2 import functional as reference
 
-from internals.data.augmentation import AreaAndAspect, Augmentation, Shift, ShorterSide
-from internals.data.colour_maps import ColourJitter, colour_matrices, recolour
-from internals.data.colour_statistics import ColourSums, PrincipalColours
-from internals.data.images import ImageSet
+from internals.data.augment import (
+    AreaAndAspect,
+    Augmentation,
+    ColourJitter,
+    Shift,
+    ShorterSide,
+    colour_matrices,
+    recolour,
+)
+from internals.data.image_set import ImageSet
+from internals.data.normalization import ColourSums, PrincipalColours
 from internals.data.resampling import (
     INTERPOLATIONS,
     Windows,
@@ -282,7 +289,7 @@ def coloured(count: int = 41) -> ImageSet:
 
 
 def test_colour_sums_are_exact_over_many_blocks(monkeypatch):
-    monkeypatch.setattr("internals.data.colour_statistics._BLOCK", 3 * 11 * 13 * 7)
+    monkeypatch.setattr("internals.data.normalization._BLOCK", 3 * 11 * 13 * 7)
     images = coloured()
     found = ColourSums.of(images)
     colours = images.images.transpose(0, 1).reshape(3, -1).numpy().astype(object)

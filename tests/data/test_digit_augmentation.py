@@ -8,7 +8,7 @@ from torch.nn import functional
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import rotate
 
-from internals.data.digit_augmentation import augment_digits
+from internals.data.augment import augment_digits
 from internals.errors import DataError
 
 

@@ -13,7 +13,7 @@ import pytest
 from torchvision.datasets import MNIST
 
 from internals.data import download, sources
-from internals.data.loading import load
+from internals.data.load import load
 from internals.errors import DataError, OutputError
 from tests.reference.tiny_mnist import check_content, facts, idx_files
 

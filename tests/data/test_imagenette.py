@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from internals.cli.data import data as command
 from internals.data import imagenette as decoding
 from internals.data import sources
-from internals.data.imagenette_files import fingerprint, folder_in
-from internals.data.images import ImageSet
-from internals.data.loading import load
-from internals.data.picture_decoding import decode
+from internals.data.decode import decode
+from internals.data.image_set import ImageSet
+from internals.data.imagenette import fingerprint, folder_in
+from internals.data.load import load
 from internals.environment import build_folder
 from internals.errors import DataError, OutputError
 from tests.reference import tiny_imagenette

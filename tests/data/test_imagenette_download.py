@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from internals.data import download, sources
-from internals.data.loading import load
+from internals.data.load import load
 from internals.errors import DataError, OutputError
 from tests.reference import tiny_imagenette
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from internals.data import pixel_store
-from internals.data.pixel_store import Block, check_pixels, map_pixels, read_record, write_pixels
+from internals.data.store import Block, check_pixels, map_pixels, read_record, write_pixels
 from internals.errors import DataError, OutputError
 from tests.reference import tiny_imagenette
 
@@ -130,7 +130,7 @@ KILLED = """
     import sys
     from pathlib import Path
     import numpy as np
-    from internals.data.pixel_store import Block, write_pixels
+    from internals.data.store import Block, write_pixels
 
     def blocks():
         yield Block(np.ones((50_000, 3, 2, 7), np.uint8), ("a",) * 50_000, {})

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from internals.data.images import ImageSet
-from internals.data.loading import load
+from internals.data.image_set import ImageSet
+from internals.data.load import load
 from internals.data.normalization import Normalization, Normalized
 from internals.errors import DataError
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as reference
 
-from internals.data.augmentation import Augmentation, Shift
-from internals.data.images import ImageSet
+from internals.data.augment import Augmentation, Shift
+from internals.data.image_set import ImageSet
 from internals.data.normalization import MeanImage, Normalization, Normalized
 from internals.data.pipeline import PIPELINES, Pipeline, stored_side
 from internals.data.resampling import resized
@@ -40,7 +40,7 @@ def exact(images: ImageSet) -> np.ndarray:
 
 def test_mean_image_is_the_mean_of_every_pixel(monkeypatch):
     images = pictures(300)
-    monkeypatch.setattr("internals.data.colour_statistics._BLOCK", 3 * STORED**2 * 7)
+    monkeypatch.setattr("internals.data.normalization._BLOCK", 3 * STORED**2 * 7)
     found = MeanImage.fit(images, STORED)
     np.testing.assert_allclose(found.image.numpy(), exact(images).mean(axis=0), atol=1e-7)
     inputs = found.apply(images.images).double()
@@ -290,7 +290,7 @@ def test_another_size_keeps_the_statistics(name):
 
 @pytest.mark.parametrize("side", [SIZE, STORED, 47])
 def test_a_view_is_every_image_centred(side, monkeypatch):
-    monkeypatch.setattr("internals.data.colour_statistics._BLOCK", 3 * side**2 * 4)
+    monkeypatch.setattr("internals.data.normalization._BLOCK", 3 * side**2 * 4)
     images = pictures(side=side)
     pipeline = Pipeline.fit("alexnet", pictures(), SIZE)
     view = pipeline.view(images, "seen")

@@ -14,10 +14,10 @@ from sklearn.linear_model import RidgeClassifier
 from torchvision.transforms.v2.functional import resize
 
 from internals.data import shapes, shapes_identity
-from internals.data.shape_noise import noise
-from internals.data.shape_outlines import OUTLINES
-from internals.data.shape_scenes import CLASS_NAMES, draw, label
-from internals.data.shape_textures import TEXTURES, Surface
+from internals.data.shapes.noise import noise
+from internals.data.shapes.outlines import OUTLINES
+from internals.data.shapes.scenes import CLASS_NAMES, draw, label
+from internals.data.shapes.textures import TEXTURES, Surface
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -53,7 +53,7 @@ def test_a_picture_depends_on_index_and_seed_alone():
     """Another process, which draws them backwards, draws the same bytes."""
     here = [hashlib.sha256(draw(index, 66, seed=3).tobytes()).hexdigest() for index in range(6)]
     code = (
-        "import hashlib; from internals.data.shape_scenes import draw\n"
+        "import hashlib; from internals.data.shapes.scenes import draw\n"
         "for i in reversed(range(6)):\n"
         "    print(hashlib.sha256(draw(i, 66, seed=3).tobytes()).hexdigest())"
     )
@@ -288,7 +288,7 @@ def test_the_fingerprint_follows_the_drawing_code_and_needs_no_torch(tmp_path):
     )
     code = (
         "import sys; from pathlib import Path\n"
-        "from internals.data.shapes_identity import fingerprint\n"
+        "from internals.data.shapes.dataset import fingerprint\n"
         "path = Path('internals/data/shape_outlines.py')\n"
         "print(fingerprint())\n"
         "path.write_text(path.read_text() + '# a comment draws nothing')\n"

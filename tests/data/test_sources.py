@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from internals.data import sources
-from internals.data.loading import load
+from internals.data.load import load
 from internals.errors import DataError
 from tests.reference.tiny_mnist import check_content, facts, idx_files
 

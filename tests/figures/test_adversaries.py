@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from internals.figures.palette import natural, signed
-from internals.figures.perturbed_images import perturbations
-from internals.figures.share_matrix import pairs
+from internals.figures.images import perturbations
+from internals.figures.inks import natural, signed
+from internals.figures.matrices import pairs
 
 RNG = np.random.default_rng(7)
 

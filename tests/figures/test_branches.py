@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 from matplotlib.patches import Polygon, Rectangle
 
-from internals.figures.branch_flow import BAR, branches
-from internals.figures.palette import WIDTH
+from internals.figures.diagrams import BAR, branches
+from internals.figures.inks import WIDTH
 
 MODULE = ("reads", 12), [[("1", 4)], [("1", 6), ("3", 8)], [("5", 2)]], "all"
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from internals.figures.canvas import Canvas, text_width, wrap
 from internals.figures.illustration import Illustration
-from internals.figures.palette import BLUE, GREEN, TEXT
+from internals.figures.inks import BLUE, GREEN, TEXT
 
 Draw = Callable[[Canvas], np.ndarray]
 

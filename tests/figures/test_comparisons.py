@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from internals.figures.dot_columns import dots, shares
-from internals.figures.heat_overlays import OPAQUE, laid_over, overlays
-from internals.figures.line_plots import lines
-from internals.figures.palette import natural
-from internals.figures.similarity_matrix import shade, similarity
+from internals.figures.dots import dots, shares
+from internals.figures.images import OPAQUE, laid_over, overlays
+from internals.figures.inks import natural
+from internals.figures.matrices import shade, similarity
+from internals.figures.plots import lines
 
 RNG = np.random.default_rng(5)
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from internals.figures.canvas import Canvas
 from internals.figures.illustration import Illustration
-from internals.figures.palette import BLUE, GREEN, INKS, PADDING, TEXT, VERMILION
+from internals.figures.inks import BLUE, GREEN, INKS, PADDING, TEXT, VERMILION
 
 TWELVE = "one two three four five six seven eight nine ten eleven twelve"
 

@@ -10,24 +10,13 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from internals.figures.architecture import Stage, stack
-from internals.figures.bitmap_codes import bitmaps
-from internals.figures.branch_flow import branches
-from internals.figures.comparison_grid import comparison
-from internals.figures.confusion_matrix import confusion
-from internals.figures.connection_grid import connections
-from internals.figures.error_gallery import gallery
-from internals.figures.field_boxes import field
-from internals.figures.filter_sheet import filters
+from internals.figures.diagrams import Stage, branches, field, stack
 from internals.figures.illustration import Illustration
-from internals.figures.layer_maps import LayerMaps, feature_maps
-from internals.figures.line_plots import curves, lines
-from internals.figures.panel_rows import panels
-from internals.figures.perturbed_images import perturbations
-from internals.figures.sample_sheet import samples
-from internals.figures.scatter_cloud import scatter
-from internals.figures.share_matrix import pairs
-from internals.projection.evidence import Evidence
+from internals.figures.images import gallery, perturbations, samples
+from internals.figures.maps import LayerMaps, comparison, feature_maps, filters
+from internals.figures.matrices import bitmaps, confusion, connections, pairs
+from internals.figures.patches import Evidence, panels
+from internals.figures.plots import curves, lines, scatter
 
 NAMES = ["tench", "English springer", "cassette player", "chain saw", "church"]
 NAMES += ["French horn", "garbage truck", "gas pump", "golf ball", "parachute"]

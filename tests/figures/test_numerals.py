@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from internals.figures.numerals import number, percent
+from internals.figures.table import number, percent
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 
-from internals.figures.palette import (
+from internals.figures.inks import (
     CATEGORICAL,
     FRAME,
     INKS,

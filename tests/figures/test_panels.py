@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from internals.figures.palette import PADDING, natural, signed
-from internals.figures.panel_rows import panels
-from internals.projection.evidence import Evidence
+from internals.figures.inks import PADDING, natural, signed
+from internals.figures.patches import Evidence, panels
 
 RNG = np.random.default_rng(7)
 

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from internals.figures.illustration import Illustration
-from internals.figures.palette import TEXT
-from internals.figures.paper import MARGIN, on_paper
-from internals.figures.sample_sheet import samples
+from internals.figures.illustration import MARGIN, Illustration, on_paper
+from internals.figures.images import samples
+from internals.figures.inks import TEXT
 
 CAPTION = "Nine flat squares in nine tones of grey, from the darkest to the lightest of them all. "
 

@@ -4,17 +4,11 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from internals.figures.architecture import Stage, stack
-from internals.figures.bitmap_codes import bitmaps
-from internals.figures.comparison_grid import comparison
-from internals.figures.confusion_matrix import confusion
-from internals.figures.connection_grid import connections
-from internals.figures.error_gallery import gallery
-from internals.figures.field_boxes import field
-from internals.figures.filter_sheet import filters
-from internals.figures.layer_maps import LayerMaps, feature_maps
-from internals.figures.palette import BLUE, GRID, PADDING, TEXT, VERMILION, natural, signed
-from internals.figures.sample_sheet import samples
+from internals.figures.diagrams import Stage, field, stack
+from internals.figures.images import gallery, samples
+from internals.figures.inks import BLUE, GRID, PADDING, TEXT, VERMILION, natural, signed
+from internals.figures.maps import LayerMaps, comparison, feature_maps, filters
+from internals.figures.matrices import bitmaps, confusion, connections
 
 RNG = np.random.default_rng(11)
 

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 from sklearn.isotonic import IsotonicRegression
 
-from internals.figures.line_plots import curves, lines
-from internals.figures.palette import BLUE, VERMILION
-from internals.figures.plots import spread
+from internals.figures.inks import BLUE, VERMILION
+from internals.figures.plots import curves, lines, spread
 
 
 @given(st.lists(st.floats(-50, 350), min_size=1, max_size=12), st.floats(1, 20))

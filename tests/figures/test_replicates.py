@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from internals.figures.palette import BLUE, CATEGORICAL, MUTED, VERMILION
-from internals.figures.replicate_dots import replicates
-from internals.figures.sweep_lines import sweeps
+from internals.figures.dots import replicates
+from internals.figures.inks import BLUE, CATEGORICAL, MUTED, VERMILION
+from internals.figures.plots import sweeps
 
 GROUPS = {
     "pooling": {"average": (0.01, 0.02), "maximum": (0.04, 0.08)},

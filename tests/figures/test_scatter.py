@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from internals.figures.line_plots import lines
-from internals.figures.palette import CATEGORICAL
-from internals.figures.scatter_cloud import scatter
-from internals.figures.schemes import inked
+from internals.figures.inks import CATEGORICAL, inked
+from internals.figures.plots import lines, scatter
 
 RNG = np.random.default_rng(1)
 LABELS = np.arange(53) % 7

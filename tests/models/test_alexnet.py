@@ -9,7 +9,7 @@ from torch import nn
 from internals.anatomy.summary import summarize
 from internals.errors import AnatomyError
 from internals.models.alexnet import AlexNet
-from internals.models.catalogue import build
+from internals.models.lookup import build
 
 _PRINTED = """\
 AlexNet(

@@ -9,12 +9,11 @@ import torchvision
 from torch import nn
 from torch.nn import functional
 
-from internals.anatomy.field import clip
+from internals.anatomy.fields import clip
 from internals.anatomy.summary import summarize
 from internals.anatomy.trace import trace
 from internals.errors import LayerError, ModelError
-from internals.models.inception_parts import AuxiliaryHead
-from internals.models.inceptionnet import InceptionNet
+from internals.models.inceptionnet import AuxiliaryHead, InceptionNet
 
 SIZE = (3, 224, 224)
 

@@ -7,14 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from internals.anatomy.connection_count import connections
-from internals.anatomy.summary import summarize
+from internals.anatomy.summary import connections, summarize
 from internals.errors import InternalsError
-from internals.models.bitmaps import bitmaps
-from internals.models.catalogue import MODELS, build
-from internals.models.lenet5 import LeNet5
-from internals.models.lenet5_laboratory import LeNet5Variant
-from internals.models.lenet5_variants import LeNet5Max28, LeNet5Softmax
+from internals.models.lenet5 import LeNet5, bitmaps
+from internals.models.lenet5_variants import LeNet5Max28, LeNet5Softmax, LeNet5Variant
+from internals.models.lookup import MODELS, build
 
 _PRINTED = """\
 LeNet5(

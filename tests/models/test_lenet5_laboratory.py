@@ -7,10 +7,8 @@ import torch
 from torch import nn
 
 from internals.errors import ModelError
-from internals.models.bitmaps import bitmaps
-from internals.models.lenet5 import LeNet5
-from internals.models.lenet5_laboratory import ACTIVATIONS, LeNet5Variant
-from internals.models.lenet5_variants import LeNet5Max28, LeNet5Softmax
+from internals.models.lenet5 import LeNet5, bitmaps
+from internals.models.lenet5_variants import ACTIVATIONS, LeNet5Max28, LeNet5Softmax, LeNet5Variant
 
 _PAPER = {"connections": "table", "pooling": "trainable"}
 _SOFTMAX = {"activation": "tanh", "output": "logits", "initialisation": "xavier"}

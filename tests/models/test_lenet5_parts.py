@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from internals.models.lenet5_parts import (
+from internals.models.lenet5 import (
     TABLE_I,
     RBFOutputLayer,
     ScaledTanh,
@@ -134,7 +134,7 @@ def test_rbf_is_zero_at_its_own_prototype_and_four_a_dot_elsewhere():
 
 
 def test_average_pooling_is_torchs():
-    from internals.models.lenet5_parts import AvgPool2d
+    from internals.models.lenet5 import AvgPool2d
 
     x = torch.randn(2, 3, 7, 9)
     torch.testing.assert_close(

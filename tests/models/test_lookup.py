@@ -11,9 +11,14 @@ from torch import nn
 from torchvision.models import ResNet, get_model
 
 from internals.errors import CheckpointError, ModelError
-from internals.models.catalogue import build
 from internals.models.lenet5 import LeNet5
-from internals.models.lookup import find_origin, find_preparation, is_ambiguous, resolve_model
+from internals.models.lookup import (
+    build,
+    find_origin,
+    find_preparation,
+    is_ambiguous,
+    resolve_model,
+)
 from internals.models.resnet18 import ResNet18
 
 OWN = """

@@ -10,9 +10,9 @@ from torch import nn
 
 from internals.anatomy.summary import summarize
 from internals.errors import ModelError
-from internals.models.catalogue import build
+from internals.models.blocks import depthwise
+from internals.models.lookup import build
 from internals.models.mobilenet import MobileNet
-from internals.models.parts import depthwise
 
 _PRINTED_FIRST = """\
 MobileNet(

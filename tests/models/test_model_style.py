@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-import internals.models.catalogue
-from internals.models.catalogue import MODELS, build
+import internals.models.lookup
+from internals.models.lookup import MODELS, build
 
-_FILES = sorted(Path(internals.models.catalogue.__file__).parent.glob("*.py"))
+_FILES = sorted(Path(internals.models.lookup.__file__).parent.glob("*.py"))
 _NON_LINEARITIES = frozenset(
     """relu relu_ relu6 tanh tanh_ sigmoid sigmoid_ clamp clamp_ clamp_min clip silu gelu elu selu
     leaky_relu prelu hardtanh hardswish hardsigmoid softplus mish threshold softmax""".split()

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from torch import nn
 
-from internals.models.parts import LocalResponseNorm
+from internals.models.blocks import LocalResponseNorm
 
 
 @given(size=st.integers(1, 9), channels=st.integers(1, 12), seed=st.integers(0, 2**31))

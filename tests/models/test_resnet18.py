@@ -9,7 +9,7 @@ from torch import nn
 
 from internals.anatomy.summary import summarize
 from internals.errors import ModelError
-from internals.models.catalogue import build
+from internals.models.lookup import build
 from internals.models.resnet18 import ResNet18, zero_padded
 
 _PRINTED = """\

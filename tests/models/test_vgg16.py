@@ -9,7 +9,7 @@ from torchvision.models import vgg16, vgg16_bn
 
 from internals.anatomy.summary import summarize
 from internals.errors import InternalsError
-from internals.models.catalogue import build
+from internals.models.lookup import build
 from internals.models.vgg16 import VGG, VGG16, fully_convolutional
 
 _PRINTED = """\

@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from internals.errors import ProbingError
-from internals.probing.linear_readout import linear_probe
+from internals.probing.linear_probe import linear_probe
 
 PENALTY = 0.01
 

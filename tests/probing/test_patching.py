@@ -4,12 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from internals.activations.recording import capture
+from internals.activations.record import capture
 from internals.errors import LayerError, ProbingError
 from internals.models.lenet5 import LeNet5
-from internals.probing.gathering import gather_activations
 from internals.probing.patching import patched, patched_accuracy
-from internals.probing.vectors import as_maps, channel_vectors
+from internals.probing.vectors import as_maps, channel_vectors, gather_activations
 
 
 def images(n: int = 6) -> torch.Tensor:

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
 from internals.errors import ProbingError
-from internals.probing.principal_components import fit_principal_components
-from internals.probing.reconstruction_quality import quality
+from internals.probing.principal_components import fit_principal_components, quality
 
 
 def rows(n: int = 61, inputs: int = 7, seed: int = 0) -> torch.Tensor:

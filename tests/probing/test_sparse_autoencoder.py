@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from internals.errors import ProbingError
-from internals.probing.autoencoder import SparseAutoencoder
-from internals.probing.autoencoder_fitting import (
+from internals.probing.principal_components import quality
+from internals.probing.sparse_autoencoder import (
     AutoencoderRecipe,
+    SparseAutoencoder,
     fit_sparse_autoencoder,
     penalised_loss,
     start_again,
 )
-from internals.probing.reconstruction_quality import quality
 
 PLANTED = 24
 

@@ -8,8 +8,8 @@ import torchvision
 from captum.attr import NeuronDeconvolution, NeuronGradient, NeuronGuidedBackprop
 from torch import nn
 
-from internals.activations.unit import Unit
-from internals.projection.backward import project
+from internals.activations.record import Unit
+from internals.projection.project import project
 
 THEIRS = {
     "gradient": NeuronGradient,

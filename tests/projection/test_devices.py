@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from internals.activations.mining import strongest
-from internals.activations.unit import Unit
+from internals.activations.record import Unit
+from internals.activations.strongest import strongest
 from internals.errors import LayerError, ProjectionError
-from internals.projection.backward import project
+from internals.projection.project import project
 
 
 def net(squash=None) -> nn.Sequential:

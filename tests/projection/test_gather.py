@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from internals.activations.mining import strongest
-from internals.data.images import ImageSet
+from internals.activations.strongest import strongest
+from internals.data.image_set import ImageSet
 from internals.data.normalization import Normalization, Normalized
-from internals.projection.gather import gather_evidence
+from internals.projection.patches import gather_evidence
 
 PLAIN = Normalization((0.0,), (1.0,))
 PLACES = [(0, 0), (6, 10), (3, 5), (0, 4), (2, 0)]

@@ -7,8 +7,8 @@ from torch import nn
 
 from internals.errors import LayerError, ProjectionError
 from internals.models.lenet5 import LeNet5
-from internals.projection.backward import project
-from internals.projection.class_maps import grad_cam, guided_grad_cam, upsampled
+from internals.projection.attribution import grad_cam, guided_grad_cam, upsampled
+from internals.projection.project import project
 from internals.training.losses import MapLoss
 from tests.reference.small_classifier import SPELLINGS, SmallClassifier, photographs
 
@@ -122,7 +122,7 @@ def test_penalties_are_read_by_their_own_score(digits):
 
 def test_tanh_is_read_as_it_is_by_project():
     """The guided factor is the guided projection of the class score, which is a unit of `fc`."""
-    from internals.activations.unit import Unit
+    from internals.activations.record import Unit
 
     model, images = SmallClassifier(nn.Tanh), photographs()
     for tanh in ("straight", "agreeing"):

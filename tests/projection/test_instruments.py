@@ -10,16 +10,17 @@ import pytest
 import torch
 from torch.nn.modules import module as torch_module
 
-from internals.activations.unit import Unit
-from internals.projection.class_maps import grad_cam, guided_grad_cam
-from internals.projection.input_attributions import (
+from internals.activations.record import Unit
+from internals.projection.attribution import (
+    grad_cam,
     gradient_times_input,
+    guided_grad_cam,
     integrated_gradients,
     saliency,
     smooth_grad,
 )
-from internals.projection.occluding import occluded_activity, occlusion
-from internals.projection.randomisation_cascade import sanity
+from internals.projection.occlusion import occluded_activity, occlusion
+from internals.projection.sanity import sanity
 from tests.reference.small_classifier import SPELLINGS, SmallClassifier, photographs
 
 INSTRUMENTS = {

@@ -6,7 +6,7 @@ from captum.attr import IntegratedGradients, NoiseTunnel, Saliency
 from torch import nn
 
 from internals.errors import ProjectionError
-from internals.projection.input_attributions import (
+from internals.projection.attribution import (
     gradient_times_input,
     integrated_gradients,
     saliency,

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from internals.activations.unit import Unit
+from internals.activations.record import Unit
 from internals.errors import ProjectionError
-from internals.projection.backward import project
-from internals.projection.class_maps import grad_cam, guided_grad_cam
+from internals.projection.attribution import grad_cam, guided_grad_cam
+from internals.projection.project import project
 from internals.projection.rules import LEAKY_RULES
 
 RULES = ("deconvnet", "guided")

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from internals.activations.unit import Unit
+from internals.activations.record import Unit
 from internals.data.normalization import Normalization
 from internals.models.lenet5 import LeNet5
-from internals.projection.backward import project
+from internals.projection.project import project
 from internals.projection.rules import RULES, TANH_RULES
 from tests.reference.lenet5_backward import Network
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import conv2d
 
-from internals.projection.narrowing import Narrowed, NarrowedBackward
+from internals.projection.windows import Narrowed, NarrowedBackward
 
 
 @given(

@@ -5,7 +5,7 @@ import torch
 from captum.attr import Occlusion
 
 from internals.errors import LayerError, ProjectionError
-from internals.projection.occluding import occluded_activity, occlusion, occlusion_map
+from internals.projection.occlusion import occluded_activity, occlusion, occlusion_map
 from tests.reference.small_classifier import SPELLINGS, SmallClassifier, photographs
 
 CLASSES = [4, 0, 3]

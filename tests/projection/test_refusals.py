@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from internals.activations.unit import Unit
+from internals.activations.record import Unit
 from internals.errors import LayerError, ProjectionError
 from internals.models.lenet5 import LeNet5
-from internals.projection.backward import project
+from internals.projection.project import project
 
 UNIT = Unit("conv2", 3, 4, 5)
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from internals.errors import ProjectionError
 from internals.models.lenet5 import LeNet5
-from internals.projection.input_attributions import gradient_times_input, saliency
+from internals.projection.attribution import gradient_times_input, saliency
 from internals.training.losses import MapLoss
 from tests.reference.small_classifier import SPELLINGS, SmallClassifier, photographs
 

@@ -9,16 +9,14 @@ import torch
 from scipy.stats import spearmanr
 from torch import nn
 
-from internals.activations.unit import Unit
+from internals.activations.record import Unit
 from internals.errors import LayerError, ProjectionError
 from internals.figures import comparison
 from internals.models.lenet5 import LeNet5
-from internals.projection.backward import project
-from internals.projection.class_maps import grad_cam
-from internals.projection.input_attributions import gradient_times_input, saliency
-from internals.projection.randomisation_cascade import sanity
+from internals.projection.attribution import grad_cam, gradient_times_input, saliency
+from internals.projection.project import project
 from internals.projection.rules import RULES
-from internals.projection.weight_randomisation import randomise, rank_correlation
+from internals.projection.sanity import randomise, rank_correlation, sanity
 from tests.reference.small_classifier import SmallClassifier, photographs
 
 UNITS = [Unit("conv2", 0, 1, 2), Unit("conv2", 4, 0, 0), Unit("conv2", 2, 2, 3)]

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch import nn
 from torchvision.models.googlenet import BasicConv2d
 
-from internals.activations.unit import Unit
-from internals.anatomy.field import Axis
+from internals.activations.record import Unit
+from internals.anatomy.fields import Axis
 from internals.anatomy.trace import trace
-from internals.models.catalogue import build
-from internals.projection.backward import project
+from internals.models.lookup import build
+from internals.projection.project import project
 from internals.projection.windows import cut, windows
 
 RULES = ("gradient", "deconvnet", "guided")

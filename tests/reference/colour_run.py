@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from internals.data.images import ImageSet
+from internals.data.image_set import ImageSet
 from internals.training.recipe import Recipe
 
 COLOUR_RECIPE = Recipe(

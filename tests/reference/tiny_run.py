@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
-from internals.data.images import Splits
-from internals.data.loading import load
+from internals.data.image_set import Splits
+from internals.data.load import load
 from internals.training import run
 from internals.training.recipe import Recipe
 

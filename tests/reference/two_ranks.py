@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
-from internals.data.loading import load
+from internals.data.load import load
 from internals.errors import OutputError
-from internals.training.ranks import from_first
+from internals.training.distributed import from_first
 from internals.training.recipe import Recipe
 from internals.training.run import Run, trained
 

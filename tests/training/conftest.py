@@ -4,7 +4,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from internals.data.images import ImageSet, Splits
+from internals.data.image_set import ImageSet, Splits
 from internals.training.recipe import Recipe
 
 

@@ -10,8 +10,8 @@ from internals.data.pipeline import Pipeline
 from internals.errors import TrainingError
 from internals.models.lenet5 import LeNet5
 from internals.training import loop
-from internals.training.adversary import Adversary
 from internals.training.batches import Batches
+from internals.training.loop import Adversary
 from internals.training.losses import MapLoss
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 
 from internals.errors import OutputError, TrainingError
 from internals.training import device
-from internals.training.launching import on_devices
+from internals.training.distributed import on_devices
 from tests.reference.two_ranks import train_and_fail, train_small
 
 

@@ -8,8 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from internals.models.bitmaps import bitmaps
-from internals.models.lenet5_parts import RBFOutputLayer
+from internals.models.lenet5 import RBFOutputLayer, bitmaps
 from internals.training.losses import CrossEntropy, MapLoss, build_loss
 from internals.training.recipes import find_recipe
 

@@ -6,10 +6,10 @@ import torch
 from sklearn import metrics as sk
 from torch import nn
 
-from internals.data.images import ImageSet
+from internals.data.image_set import ImageSet
 from internals.data.pipeline import Pipeline
+from internals.training.evaluate import evaluate
 from internals.training.losses import CrossEntropy, MapLoss
-from internals.training.metrics import evaluate
 from tests.reference.colour_run import colour_images, small_colour_network
 
 _PIPELINE = Pipeline.from_range(-0.1, 1.175, 2)

@@ -9,7 +9,7 @@ from torch import nn
 from internals.models.lenet5 import LeNet5
 from internals.models.mobilenet import MobileNet
 from internals.training.loop import train
-from internals.training.optimizers import build_optimizer, parameter_groups
+from internals.training.optim import build_optimizer, parameter_groups
 from internals.training.recipes import SEED_RECIPES
 
 

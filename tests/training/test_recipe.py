@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from internals.errors import TrainingError
-from internals.models.catalogue import MODELS
+from internals.models.lookup import MODELS
 from internals.training.recipes import PROFILES, RECIPES, SEED_RECIPES, find_recipe
 
 

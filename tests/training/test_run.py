@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from internals import fingerprint
-from internals.data.images import Splits
+from internals.data.image_set import Splits
 from internals.errors import CheckpointError, OutputError
 from internals.training import loop, run
-from internals.training.identity import code_key, content, weights_key
+from internals.training.provenance import code_key, content, weights_key
 
 
 @pytest.fixture

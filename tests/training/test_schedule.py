@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from internals.training.schedule import learning_rate, plateaus
+from internals.training.optim import learning_rate, plateaus
 
 
 def test_warm_up_and_cosine(tiny_recipe):

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from internals.models import VGG16
-from internals.training.starting import standardise
+from internals.training.loop import standardise
 
 
 def _said(model, inputs, kinds):

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 from internals.book.chapter import open_chapter, show
 from internals.figures.illustration import Illustration
-from internals.figures.palette import BLUE
+from internals.figures.inks import BLUE
 from internals.figures.table import Table
 
 chapter = open_chapter()

@@ -1,0 +1,462 @@
+"""One page from one Markdown document, with MkDocs' own machinery."""
+
+import ast
+import copy
+import html
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.pages import Page
+from nbconvert.exporters.templateexporter import default_filters
+
+from internals.book.layout import PUBLISHED, Layout
+from internals.book.outputs import FIGURE, TABLE
+from internals.book.script import Script, read_script
+from internals.book.stored import Run, Status, latest, with_outputs
+
+_NAMES = {"mnist": "MNIST", "imagenette": "Imagenette", "digits": "digits", "shapes": "shapes"}
+
+
+def run_summary(record: Mapping[str, Any]) -> str:
+    """One line: `Quick edition, run on the embedded digits, 20 November 2026, 42 s`."""
+    return f"{edition(record)}, {day(record)}, {duration(record['seconds'])}"
+
+
+def edition(record: Mapping[str, Any]) -> str:
+    """`Full edition, run on MNIST`, or with the stand-in that was used in its place."""
+    title = f"{record['profile'].capitalize()} edition"
+    used = [_used(asked, found) for asked, found in record["environment"]["data"].items()]
+    return f"{title}, run on {' and '.join(used)}" if used else title
+
+
+def stands_in(record: Mapping[str, Any]) -> bool:
+    """Whether any data set was replaced by its embedded stand-in."""
+    data = record["environment"]["data"]
+    return any(found.split()[0] != asked for asked, found in data.items())
+
+
+def day(record: Mapping[str, Any]) -> str:
+    """The day of the run: `20 November 2026`."""
+    when = datetime.fromisoformat(record["when"])
+    return f"{when.day} {when:%B %Y}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: `42 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Everything the foot of the page says, as pairs of name and value in Markdown."""
+    environment = record["environment"]
+    packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
+    slowest = max(record["cells"], key=lambda cell: cell["seconds"], default=None)
+    took = f"{duration(record['seconds'])} in {len(record['cells'])} cells"
+    if slowest:
+        took += f", the slowest {duration(slowest['seconds'])} (line {slowest['line']})"
+    rows = [
+        ("Executed", f"{day(record)}, on {record['machine']}, in {took}"),
+        ("Profile and seed", f"{record['profile']}, {record['seed']}"),
+        ("Data", "; ".join(environment["data"].values()) or "none"),
+        ("Software", f"Python {environment['python']}, {packages}"),
+        ("Commit and key", f"`{record['commit']}`, `{record['key']}`"),
+    ]
+    if record["metrics"]:
+        rows.append(
+            ("Metrics", ", ".join(f"`{k}` {_shown(v)}" for k, v in record["metrics"].items()))
+        )
+    return rows
+
+
+def _used(asked: str, found: str) -> str:
+    used = found.split()[0]
+    if used == asked:
+        return _NAMES.get(asked, asked)
+    return f"the embedded {_NAMES.get(used, used)} in place of {_NAMES.get(asked, asked)}"
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+_LONG = 24  # lines of output that are still shown unfolded
+_SAID_BELOW = ("caption", "alt")
+# Texts of several lines stand between brackets, which go with them.
+_AROUND_TEXT = re.compile(rb"\(\s*\0\s*,?\s*\)(?=\s*[,)])|\0")
+_DIRECTIVE = re.compile(r" *# (?:fmt: |noqa|type: ignore).*$", re.MULTILINE)  # for tools only
+_INLINE = re.compile(r"([\\`*_\[\]<>])")
+
+
+def listing(source: str, tags: list[str]) -> str:
+    """A code cell's input; the tag `hide-input` folds it, `remove-input` leaves it out.
+
+    Captions and alternative texts are left out of it: the page says them below the picture.
+    """
+    if not source.strip() or "remove-input" in tags:
+        return ""
+    code = fenced(_DIRECTIVE.sub("", without_captions(source)), "python")
+    return folded("Code", code, "code") if "hide-input" in tags else code
+
+
+def without_captions(source: str) -> str:
+    """`source` with `...` for every text given as `caption=` or `alt=`; formatting is kept."""
+    lines = source.encode().splitlines(keepends=True)
+    starts = [sum(map(len, lines[:n])) for n in range(len(lines) + 1)]
+    spans = [
+        (
+            starts[value.lineno - 1] + value.col_offset,
+            starts[value.end_lineno - 1] + value.end_col_offset,
+        )
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.keyword) and node.arg in _SAID_BELOW
+        if isinstance(value := node.value, ast.Constant | ast.JoinedStr)
+        if value.end_lineno is not None and value.end_col_offset is not None
+    ]
+    text = b"".join(lines)
+    for start, end in sorted(spans, reverse=True):
+        text = _AROUND_TEXT.sub(b"...", text[:start] + b"\0" + text[end:])
+    return text.decode()
+
+
+def shown(output: Any) -> str:
+    """An output as Markdown: a numbered figure, a captioned table, or quiet text."""
+    if output.output_type == "stream":
+        kind = "stderr" if output.name == "stderr" else "stdout"
+        return text_output(output.text, kind)
+    if output.output_type == "error":
+        return text_output("\n".join(output.traceback), "stderr")
+    if words := output.data.get(FIGURE):
+        return figure(words)
+    if words := output.data.get(TABLE):
+        return table(words, output.data["text/markdown"])
+    if markdown := output.data.get("text/markdown"):
+        return str(markdown)
+    return text_output(output.data.get("text/plain", ""), "value")
+
+
+def figure(words: Any) -> str:
+    """A figure with its caption; MkDocs resolves and checks the file name.
+
+    Its dark twin joins it in the browser (`docs/javascripts/page.js`).
+    """
+    alt = _INLINE.sub(r"\\\1", " ".join(words["alt"].split()))
+    size = f'width="{words["width"]}" height="{words["height"]}" loading="lazy"'
+    picture = f"![{alt}]({words['file']}.webp#only-light){{ {size} }}"
+    anchor = f"fig-{words['name']}"
+    caption = _caption("Figure", words, anchor)
+    return f'<figure id="{anchor}" markdown="span">\n{picture}\n{caption}\n</figure>'
+
+
+def table(words: Any, markdown: str) -> str:
+    """A table under its caption."""
+    anchor = f"tab-{words['name']}"
+    caption = _caption("Table", words, anchor)
+    opening = f'<figure class="table" id="{anchor}" markdown="block">'
+    return f"{opening}\n{caption}\n\n{markdown}\n\n</figure>"
+
+
+def text_output(text: str, kind: str) -> str:
+    """Printed text; more than a screenful is folded."""
+    text = text.strip("\n")
+    if not text.strip():
+        return ""
+    block = fenced(text, f"{{ .text .output .{kind} }}")
+    lines = text.count("\n") + 1
+    return folded(f"{lines} lines of output", block, "output") if lines > _LONG else block
+
+
+def fenced(text: str, info: str) -> str:
+    """A code block whose fence is longer than any in `text`."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence} {info}\n{text.rstrip()}\n{fence}"
+
+
+def folded(summary: str, body: str, kind: str) -> str:
+    """A block that opens when its summary is clicked."""
+    lines = "\n".join(f"    {line}" if line else "" for line in body.splitlines())
+    return f'??? {kind} "{summary}"\n\n{lines}'
+
+
+def _caption(label: str, words: Any, anchor: str) -> str:
+    """`Figure 3.`, which links to itself, and the caption, in which Markdown holds."""
+    number = f'<a class="number" href="#{anchor}">{label} {words["number"]}.</a>'
+    text = " ".join(html.escape(words["caption"], quote=False).split())
+    return f'<figcaption markdown="span">{number} {text}</figcaption>'
+
+
+FILTERS = {"listing": listing, "shown": shown}
+
+
+_TITLE = re.compile(r"^# +(.+)$", re.MULTILINE)
+_REFERENCE = re.compile(r"\[(Figure|Table)\]\(#((?:fig|tab)-[a-z0-9-]+)\)")
+_BEFORE_CITATION = re.compile(r"\s+(?=\[@[a-zA-Z])")  # a citation becomes a raised number
+_MARKUP = re.compile(r"[*_`]|\[([^\]]*)\]\([^)]*\)")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A chapter ready for its page."""
+
+    script: Script
+    run: Run | None
+    status: Status
+    notebook: Any
+    figures: tuple[dict[str, Any], ...]  # name, caption, alt, width, height, number, file
+
+    @property
+    def title(self) -> str:
+        """The front matter's title, else the first heading."""
+        return str(self.script.meta.get("title") or _first(_TITLE, self.notebook, self.script.name))
+
+    @property
+    def description(self) -> str:
+        """The front matter's description, else the first sentence of prose."""
+        if said := self.script.meta.get("description"):
+            return str(said)
+        return _opening(self.script)
+
+
+def prepare(layout: Layout, profile: str, path: Any) -> Prepared:
+    """Read the chapter at `path` with the outputs that `profile` keeps for it.
+
+    Raises `ChapterError` for a chapter that is not Python.
+    """
+    script = read_script(path)
+    run, status = latest(layout, profile, script)
+    opening = copy.deepcopy(script)
+    notebook = with_outputs(script, run) if run else script.notebook
+    figures, numbers = _number(notebook, script.name)
+    _insert_below_title(notebook, _head(script, run, status, profile))
+    if run:
+        notebook.cells.append(_markdown_cell(_foot(run), len(notebook.cells)))
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            source = _BEFORE_CITATION.sub("", cell.source)
+            cell.source = _REFERENCE.sub(lambda m: _numbered(m, numbers), source)
+    return Prepared(opening, run, status, notebook, tuple(figures))
+
+
+def _number(notebook: Any, folder: str) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Number figures and tables in order of appearance; say where each picture's file will be."""
+    figures: list[dict[str, Any]] = []
+    numbers: dict[str, str] = {}
+    tables = 0
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if words := data.get(FIGURE):
+                words |= {"number": len(figures) + 1, "file": f"{folder}/{words['name']}"}
+                figures.append(dict(words))
+                numbers[f"fig-{words['name']}"] = f"Figure {words['number']}"
+            elif words := data.get(TABLE):
+                tables += 1
+                words["number"] = tables
+                numbers[f"tab-{words['name']}"] = f"Table {tables}"
+    return figures, numbers
+
+
+def _numbered(match: re.Match[str], numbers: dict[str, str]) -> str:
+    """`[Figure](#fig-x)` with the number of the figure it points at."""
+    return f"[{numbers.get(match[2], match[1])}](#{match[2]})"
+
+
+def _insert_below_title(notebook: Any, lines: str) -> None:
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and (title := _TITLE.search(cell.source)):
+            cell.source = cell.source[: title.end()] + f"\n\n{lines}\n" + cell.source[title.end() :]
+            return
+
+
+def _head(script: Script, run: Run | None, status: Status, profile: str) -> str:
+    """What was run, plainly, and what is not as it should be."""
+    parts = []
+    files = f"[Script]({script.name}/{script.name}.py){{ download }}"
+    if run:
+        files += f" [Notebook]({script.name}/{script.name}.ipynb){{ download }}"
+        mark = " .stand-in" if stands_in(run.record) else ""
+        words = edition(run.record)
+        facts = f"{day(run.record)}, {duration(run.record['seconds'])}"
+        parts.append(f"**{words}.** {facts}. {files}\n{{ .edition{mark} }}")
+    else:
+        parts.append(f"{files}\n{{ .edition }}")
+    command = (
+        f"`internals execute {script.name}{'' if profile == 'quick' else f' --profile {profile}'}`"
+    )
+    if status is Status.STALE:
+        parts.append(
+            '!!! warning "Some pictures are older than the code"\n'
+            "    The code has changed since this chapter was executed. Cells that are as they were "
+            f"show what they showed; the others show nothing. {command} makes them new."
+        )
+    elif status is Status.MISSING:
+        where = "in the published edition" if profile == PUBLISHED else "here"
+        parts.append(
+            '!!! warning "No pictures yet"\n'
+            f"    This chapter has not been executed {where}. {command} does it."
+        )
+    return "\n\n".join(parts)
+
+
+def _foot(run: Run) -> str:
+    rows = "\n".join(f"| {name} | {value} |" for name, value in facts(run.record))
+    return (
+        '<details class="provenance" markdown="block">\n'
+        "<summary>How these pictures were made</summary>\n\n"
+        f"| | |\n|---|---|\n{rows}\n\n</details>"
+    )
+
+
+def _markdown_cell(source: str, index: int) -> Any:
+    from nbformat.v4 import new_markdown_cell
+
+    return new_markdown_cell(source, id=f"cell-{index}")
+
+
+def _first(pattern: re.Pattern[str], notebook: Any, otherwise: str) -> str:
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and (match := pattern.search(cell.source)):
+            return match[1]
+    return otherwise
+
+
+def _opening(script: Script) -> str:
+    """The first sentence of prose below the title, without markup."""
+    for cell in script.notebook.cells:
+        if cell.cell_type != "markdown":
+            continue
+        for paragraph in re.split(r"\n\s*\n", cell.source):
+            text = " ".join(paragraph.split())
+            if text and text[0] not in "#!|<>$-*[":
+                plain = _MARKUP.sub(lambda m: m[1] or "", text)
+                return re.split(r"(?<=[.!?]) ", plain)[0]
+    return ""
+
+
+_THUMB = 320  # pixels: the widest a thumbnail is drawn
+_CAPTION_WORDS = 24
+
+
+def chapter_cards(chapters: Sequence[Prepared]) -> str:
+    """A list of the chapters, each with its title, claim and edition."""
+    if not chapters:
+        return ""
+    return '<ol class="cards" markdown="block">\n' + "\n".join(map(_card, chapters)) + "\n</ol>"
+
+
+def figure_index(chapters: Sequence[Prepared]) -> str:
+    """Every figure of the book, small, with its caption; each leads to its place."""
+    parts = ["---\nhide: [toc]\n---\n\n# All figures\n\nEvery picture of the book, in order."]
+    parts.append("Each one leads to its place in the chapter.")
+    for chapter in chapters:
+        if not chapter.figures:
+            continue
+        page = f"chapters/{chapter.script.path.name}"
+        parts.append(f"\n## [{chapter.title}]({page})\n\n" + '<div class="index" markdown="block">')
+        parts += [_thumbnail(words, page) for words in chapter.figures]
+        parts.append("</div>")
+    if len(parts) == 2:
+        parts.append("\nNo chapter has been executed yet: `internals execute` does it.")
+    return "\n".join(parts) + "\n"
+
+
+def _card(chapter: Prepared) -> str:
+    page = f"chapters/{chapter.script.path.name}"
+    note = f"{edition(chapter.run.record)}." if chapter.run else "Not executed yet."
+    return (
+        '<li markdown="block">\n\n'
+        f"### [{chapter.title}]({page})\n\n"
+        f"{html.escape(chapter.description, quote=False)}\n\n"
+        f"{note}\n{{ .note }}\n\n</li>"
+    )
+
+
+def _thumbnail(words: dict[str, object], page: str) -> str:
+    width, height = int(str(words["width"])), int(str(words["height"]))
+    scale = min(1.0, _THUMB / width)
+    size = (
+        f'width="{round(width * scale)}" height="{round(height * scale)}" loading="lazy" .off-glb'
+    )
+    target = f"{page}#fig-{words['name']}"
+    address = f"chapters/{words['file']}.webp#only-light"
+    picture = f"![Figure {words['number']}]({address}){{ {size} }}"
+    said = str(words["caption"]).split()
+    caption = " ".join(said[:_CAPTION_WORDS]) + (" …" if len(said) > _CAPTION_WORDS else "")
+    return (
+        '<figure markdown="span">\n'
+        f"[{picture}]({target})\n"
+        f'<figcaption markdown="span">Figure {words["number"]}. '
+        f"{html.escape(caption, quote=False)}</figcaption>\n</figure>"
+    )
+
+
+_LINK = re.compile(
+    r"(?<!\!)\[([^\]]*)\]\(((?:\.\./)+)((?:docs|chapters|internals|tests)/[^)\s]*)\)"
+)
+_FOOTNOTE = re.compile(r"^\[\^[^\]]+\]:", re.MULTILINE)
+_FOOTNOTES_GO_HERE = "///Footnotes Go Here///"  # Python-Markdown's own marker
+_PROVENANCE = '<details class="provenance"'
+
+
+def rendered_once(page: Page) -> None:
+    """Let mkdocs-jupyter render the notebook, and MkDocs the Markdown that its template makes.
+
+    The plugin would replace title and table of contents by its own, and add style sheets; what
+    MkDocs made of the same headings stays instead.
+    """
+    render_notebook = page.render
+
+    def render(config: Any, files: Any) -> None:
+        kept: dict[str, Any] = {}
+
+        def book_page(markdown: str) -> str:
+            markdown = config.plugins.on_page_markdown(
+                markdown, page=page, config=config, files=files
+            )
+            page.markdown = _footnotes_above_provenance(markdown)
+            Page.render(page, config, files)
+            kept.update(content=page.content, toc=page.toc)
+            return page.content or ""
+
+        default_filters["book_page"] = book_page
+        render_notebook(config, files)
+        page.content, page.toc = kept["content"], kept["toc"]
+
+    page.render = render  # type: ignore[method-assign]
+
+
+def _footnotes_above_provenance(markdown: str) -> str:
+    """Sources belong to the text; how the page was made is its very last word."""
+    if not _FOOTNOTE.search(markdown) or _FOOTNOTES_GO_HERE in markdown:
+        return markdown
+    return markdown.replace(_PROVENANCE, f"{_FOOTNOTES_GO_HERE}\n\n{_PROVENANCE}", 1)
+
+
+def site_links(markdown: str, src_uri: str, edit_uri: str, root: Path) -> str:
+    """Links that are right in the repository made right on the site.
+
+    `../docs/x.md` and `../chapters/x.py` lose a folder; package sources have no page, so they lead
+    to the repository, or nowhere where its address is not known.
+    """
+    folder = posixpath.dirname(src_uri)
+
+    def relink(match: re.Match[str]) -> str:
+        text, target = match[1], match[3]
+        if target.startswith(("internals/", "tests/")):
+            if not edit_uri or not (root / target.partition("#")[0]).exists():
+                return text
+            return f"[{text}]({edit_uri.replace('/edit/', '/blob/')}{target})"
+        return f"[{text}]({posixpath.relpath(target.removeprefix('docs/'), folder or '.')})"
+
+    return _LINK.sub(relink, markdown)

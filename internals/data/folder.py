@@ -1,0 +1,105 @@
+"""Any folder of pictures, decoded once to one size."""
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from internals.data.decode import decode_all, reason
+from internals.data.image_set import ImageSet
+from internals.errors import DataError
+from internals.progress import Progress
+
+SUFFIXES = tuple(
+    """.avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff
+    .webp""".split()
+)
+
+
+class PictureFolder(NamedTuple):
+    """The pictures that could be read, and the file of each, relative to the folder."""
+
+    images: ImageSet
+    files: tuple[str, ...]
+
+
+def read_folder(
+    path: Path | str, size: int = 224, *, grey: bool = False, limit: int | None = None
+) -> PictureFolder:
+    """Read the pictures in the folder `path` and below, sorted by path, as `size` x `size` pixels.
+
+    The shorter side is scaled to `size` and the centre cut out; EXIF orientation is followed,
+    transparency lies on white, and the first frame stands for all. Images are RGB, or one channel
+    with `grey`. The folder that a picture lies in names its class. `limit` takes at most so many
+    pictures, evenly spread. Hidden files and files of other kinds are passed over; a picture that
+    cannot be decoded is named on standard error. Raises `DataError` where no picture is left.
+    """
+    if size < 1 or (limit is not None and limit < 1):
+        raise DataError(f"cannot read size={size}, limit={limit}; both must be 1 or more")
+    root = Path(path)
+    files = _spread(_pictures_below(root), limit)
+    if not files:
+        raise DataError(f"{root} holds no pictures; looked for {', '.join(SUFFIXES)}")
+    pixels = np.empty((len(files), 1 if grey else 3, size, size), np.uint8)
+    with Progress("reading", len(files), "picture", quiet=10) as bar:
+        failures = decode_all(files, pixels, bar)
+    names = [file.relative_to(root).as_posix() for file in files]
+    for number, error in failures.items():
+        print(f"skipped {names[number]}: {reason(error)}", file=sys.stderr)
+    kept = [number for number in range(len(files)) if number not in failures]
+    if not kept:
+        raise DataError(f"none of the {len(files)} pictures in {root} can be decoded")
+    for place, number in enumerate(kept if failures else ()):
+        pixels[place] = pixels[number]  # they move up in place: a second copy may not fit
+    left = tuple(names[number] for number in kept)
+    return PictureFolder(_labelled(root, left, pixels[: len(kept)]), left)
+
+
+def _pictures_below(root: Path) -> list[Path]:
+    """The files below `root` that are called pictures, in the order of their paths."""
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "does not exist"
+        raise DataError(f"{root} {what}; name a folder of pictures")
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+    found: list[Path] = []
+    entered: set[Path] = set()
+    for place, inner, names in os.walk(root, onerror=refuse, followlinks=True):
+        folder = Path(place)
+        if folder.resolve() in entered:  # a link that leads back
+            inner.clear()
+            continue
+        entered.add(folder.resolve())
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        visible = (folder / name for name in names if not name.startswith("."))
+        found += [file for file in visible if file.suffix.lower() in SUFFIXES]
+    return sorted(found, key=lambda file: file.relative_to(root).as_posix())
+
+
+def _spread(files: list[Path], limit: int | None) -> list[Path]:
+    """At most `limit` of `files`, evenly spread, so that every sub-folder has its share."""
+    if limit is None or len(files) <= limit:
+        return files
+    return [files[index * len(files) // limit] for index in range(limit)]
+
+
+def _labelled(root: Path, files: tuple[str, ...], pixels: np.ndarray) -> ImageSet:
+    """The images with the folders that they lie in as classes, the root by its own name."""
+    name = root.resolve().name or str(root)
+    parents = [str(Path(file).parent) for file in files]
+    classes = sorted(set(parents))
+    digest = hashlib.sha256("\0".join(files).encode("utf-8", "surrogateescape"))
+    digest.update(pixels.data)
+    return ImageSet(
+        torch.from_numpy(pixels),
+        torch.tensor([classes.index(parent) for parent in parents]),
+        tuple(name if parent == "." else Path(parent).as_posix() for parent in classes),
+        name,
+        f"{name} sha256 {digest.hexdigest()[:16]}",
+    )

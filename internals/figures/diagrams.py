@@ -1,0 +1,363 @@
+"""Receptive fields drawn on the image that they look at."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from internals.figures.canvas import DEVICE, Canvas, padding_key, text_width, wrap
+from internals.figures.illustration import Illustration
+from internals.figures.inks import (
+    BLUE,
+    CATEGORICAL,
+    FRAME,
+    LABEL_PX,
+    MUTED,
+    PADDING,
+    PAPER,
+    SMALL_PX,
+    TEXT,
+    VERMILION,
+    WIDTH,
+    Ink,
+    natural,
+    points,
+)
+from internals.figures.plots import spread
+from internals.figures.table import TIMES
+
+SHEETS, SHIFT, TALLEST, LINE = 6, 4, 96, 13
+BAR, BAR_LEAST, BAR_MOST = 9, 16, 120
+CENTRED_BOLD = {"ha": "center", "weight": "bold"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What stands between two operations: `maps` feature maps of `height` x `width`.
+
+    `operation` names what makes the next stage of this one; `window` is the side of the piece of
+    this stage that one unit of the next looks at, drawn as a box (None: every unit is looked at).
+    """
+
+    name: str
+    maps: int
+    height: int = 1
+    width: int = 1
+    operation: str = ""
+    window: int | None = None
+
+    @property
+    def flat(self) -> bool:
+        """Whether the stage has no positions: a vector of units."""
+        return self.height == self.width == 1
+
+    @property
+    def shape(self) -> str:
+        """The shape as LeCun et al. write it: maps@height x width."""
+        return str(self.maps) if self.flat else f"{self.maps}@{self.height}{TIMES}{self.width}"
+
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a stage stands: its front and back sheets, and the words above it."""
+
+    stage: Stage
+    left: float  # of the room for drawing and words
+    room: float
+    width: float  # of one sheet
+    height: float
+    shift: float  # of each sheet against the one behind it
+    middle: float
+
+    @property
+    def sheets(self) -> list[Point]:
+        """The top left corners of the sheets, the one at the back first."""
+        count = 1 if self.stage.flat else min(self.stage.maps, SHEETS)
+        spread = self.shift * (count - 1)
+        x = self.left + (self.room - self.width - spread) / 2
+        y = self.middle - (self.height + spread) / 2
+        return [(x + index * self.shift, y + index * self.shift) for index in range(count)]
+
+    @property
+    def centre(self) -> float:
+        """The middle of the drawing and of the words above it."""
+        return self.left + self.room / 2
+
+    def on_front(self, across: float, down: float) -> Point:
+        """A point of the front sheet by its shares of the width and the height."""
+        x, y = self.sheets[-1]
+        return x + across * self.width, y + down * self.height
+
+
+def stack(stages: Sequence[Stage], *, caption: str, alt: str) -> Illustration:
+    """The network in the manner of LeCun et al. (1998), Fig. 2: sheets for maps, bars for vectors.
+
+    Map sides are in true proportion; at most six sheets are drawn for a stage, its name says how
+    many there are. A bar's length grows with the square root of its number of units.
+    """
+    if not stages:
+        raise ValueError("a network has at least one stage")
+    places = _arrange(stages)
+    reach = max(place.middle - place.sheets[0][1] for place in places)
+    steps = [
+        wrap(place.stage.operation, following.centre - place.centre - 4, SMALL_PX)
+        for place, following in pairwise(places)
+    ]
+    floor = places[0].middle + reach + 24
+    canvas = Canvas(floor + LINE * max((len(step) for step in steps), default=0) - 4)
+    for place in places:
+        _draw_sheets(canvas, place)
+        top = place.sheets[0][1]
+        canvas.text(place.centre, top - 22, place.stage.name, TEXT, LABEL_PX, **CENTRED_BOLD)
+        canvas.text(place.centre, top - 8, place.stage.shape, MUTED, SMALL_PX, ha="center")
+    for step, (place, following) in zip(steps, pairwise(places), strict=True):
+        _draw_step(canvas, place, following)
+        middle = (place.centre + following.centre) / 2
+        for line, words in enumerate(step):
+            canvas.text(middle, floor + line * LINE, words, BLUE, SMALL_PX, ha="center")
+    return Illustration(canvas.figure, caption, alt)
+
+
+def _arrange(stages: Sequence[Stage]) -> list[_Place]:
+    """Stages from the left to the right edge of the page, with equal gaps between their rooms."""
+    largest = max((max(stage.height, stage.width) for stage in stages if not stage.flat), default=1)
+    most = max((stage.maps for stage in stages if stage.flat), default=1)
+    scale = TALLEST / largest
+    places: list[_Place] = []
+    for stage in stages:
+        width, height = max(3, stage.width * scale), max(3, stage.height * scale)
+        if stage.flat:
+            width, height = BAR, BAR_LEAST + (BAR_MOST - BAR_LEAST) * (stage.maps / most) ** 0.5
+        shift = min(SHIFT, max(1.5, width / 6))
+        words = max(text_width(stage.name, LABEL_PX, "bold"), text_width(stage.shape, SMALL_PX))
+        room = max(words, width + shift * (min(stage.maps, SHEETS) - 1) * (not stage.flat))
+        places.append(_Place(stage, 0, room + 2, width, height, shift, 0))
+    reach = max(place.middle - place.sheets[0][1] for place in places)
+    gap = (WIDTH - sum(place.room for place in places)) / max(1, len(places) - 1)
+    left = 0.0
+    for index, place in enumerate(places):
+        places[index] = replace(place, left=left, middle=reach + 38)
+        left += place.room + gap
+    return places
+
+
+def _draw_sheets(canvas: Canvas, place: _Place) -> None:
+    for corner in place.sheets:
+        face = PADDING if corner == place.sheets[-1] else PAPER
+        canvas.box(*corner, place.width, place.height, face, FRAME)
+
+
+def _draw_step(canvas: Canvas, place: _Place, following: _Place) -> None:
+    """From the window on the front sheet (or from all of it) to the one unit that looks at it."""
+    unit = following.on_front(*((0.0, 0.5) if following.stage.flat else (0.3, 0.4)))
+    starts = [place.on_front(1, 0), place.on_front(1, 1)]
+    if place.stage.window is not None and not place.stage.flat:
+        across = place.stage.window / place.stage.width
+        down = place.stage.window / place.stage.height
+        left, top = 0.75 * (1 - across), 0.35 * (1 - down)
+        corners = [
+            (left, top),
+            (left + across, top),
+            (left + across, top + down),
+            (left, top + down),
+        ]
+        window = [place.on_front(*corner) for corner in corners]
+        canvas.polygon(window, None, VERMILION)
+        starts = window[1:3]
+    for start in starts:
+        canvas.line([start, unit], VERMILION, 0.75)
+    canvas.box(unit[0] - 1.5, unit[1] - 1.5, 3, 3, VERMILION)
+
+
+BRANCH_FLOW_BAR, ROOM, HEAD, GAP = 16, 250, 30, 14
+FAINT = 0.16  # of the ink of a flow: four of them may lie over one another
+_EASE = np.linspace(0, 1, 25)
+_BEND = _EASE**2 * (3 - 2 * _EASE)  # level at both ends, as a river leaves a lake
+
+Step = tuple[str, int]  # what is done, and how many maps come out
+
+
+@dataclass(frozen=True)
+class _Bar:
+    """Maps at one place: their left edge, their top, and the height that counts them."""
+
+    left: float
+    top: float
+    height: float
+
+    @property
+    def centre(self) -> float:
+        return self.left + BRANCH_FLOW_BAR / 2
+
+
+def branches(
+    inputs: Step, paths: Sequence[Sequence[Step]], output: str, *, caption: str, alt: str
+) -> Illustration:
+    """Every one of `paths` takes all maps of `inputs` through its steps; their ends are stacked.
+
+    A step is ("3 × 3", 128): what is done and how many maps come out; `output` names the stack. The
+    height of a bar is its number of maps, on one scale, so that a step that thins them out is seen
+    as a bottleneck. Raises `ValueError` without paths, for one without steps, and without maps.
+    """
+    counts = [inputs[1], *(maps for path in paths for _, maps in path)]
+    if not paths or not all(paths) or min(counts) < 1:
+        raise ValueError("branches need one path or more, each of one step or more, all with maps")
+    inks = [CATEGORICAL[index % len(CATEGORICAL)] for index in range(len(paths))]
+    total = sum(path[-1][1] for path in paths)
+    widest = [max(maps for _, maps in path) for path in paths]
+    scale = ROOM / max(sum(widest), total, inputs[1])
+    height = sum(widest) * scale + (HEAD + GAP) * len(paths) - GAP
+    middle = (height + HEAD) / 2
+    canvas = Canvas(height + 4)
+    source = _Bar(0, middle - inputs[1] * scale / 2, inputs[1] * scale)
+    pitch = (WIDTH - BRANCH_FLOW_BAR) / (max(len(path) for path in paths) + 1)
+    rows = _arrange_branch_flow(paths, widest, scale, pitch)
+    stacked = _Bar(WIDTH - BRANCH_FLOW_BAR, middle - total * scale / 2, total * scale)
+    filled = stacked.top
+    for row, path, ink in zip(rows, paths, inks, strict=True):
+        for before, after in zip([source, *row], row, strict=False):
+            _flow(canvas, before, after, ink, pitch - BRANCH_FLOW_BAR)
+        end = _Bar(stacked.left, filled, path[-1][1] * scale)
+        _flow(canvas, row[-1], end, ink, pitch - BRANCH_FLOW_BAR)
+        canvas.box(end.left, end.top, BRANCH_FLOW_BAR, end.height, ink)
+        filled += end.height
+    for row, path, ink in zip(rows, paths, inks, strict=True):
+        for bar, step in zip(row, path, strict=True):
+            canvas.box(bar.left, bar.top, BRANCH_FLOW_BAR, bar.height, ink)
+            _name(canvas, bar, step, bar.centre, "center")
+    canvas.box(source.left, source.top, BRANCH_FLOW_BAR, source.height, FRAME)
+    _name(canvas, source, inputs, 0, "left")
+    _name(canvas, stacked, (output, total), WIDTH, "right")
+    return Illustration(canvas.figure, caption, alt)
+
+
+def _arrange_branch_flow(
+    paths: Sequence[Sequence[Step]], widest: Sequence[int], scale: float, pitch: float
+) -> list[list[_Bar]]:
+    """The bars of each path, one path below the other; last steps stand in one column."""
+    longest = max(len(path) for path in paths)
+    rows: list[list[_Bar]] = []
+    top = 0.0
+    for path, most in zip(paths, widest, strict=True):
+        middle = top + HEAD + most * scale / 2
+        first = longest - len(path) + 1
+        rows.append(
+            [
+                _Bar((first + index) * pitch, middle - maps * scale / 2, maps * scale)
+                for index, (_, maps) in enumerate(path)
+            ]
+        )
+        top += HEAD + most * scale + GAP
+    return rows
+
+
+def _flow(canvas: Canvas, before: _Bar, after: _Bar, ink: Ink, bend: float) -> None:
+    """All of `before` runs into `after`: it bends at once, so that it goes round what lies between.
+
+    After `bend` logical pixels it is as wide as `after` is high, and level.
+    """
+    start = before.left + BRANCH_FLOW_BAR
+    along = np.append(start + _EASE * min(bend, after.left - start), after.left)
+    share = np.append(_BEND, 1)
+    upper = before.top + share * (after.top - before.top)
+    low, end = before.top + before.height, after.top + after.height
+    lower = low + share * (end - low)
+    edge = [*zip(along, upper, strict=True), *zip(along[::-1], lower[::-1], strict=True)]
+    canvas.polygon(edge, ink, alpha=FAINT)
+
+
+def _name(canvas: Canvas, bar: _Bar, step: Step, x: float, side: str) -> None:
+    """What is done in bold above the bar, and how many maps come out."""
+    words, maps = step[0], f"{step[1]:,} maps"
+    both = text_width(words, LABEL_PX, "bold") + 6 + text_width(maps, SMALL_PX)
+    left = {"left": x, "center": x - both / 2, "right": x - both}[side]
+    y = bar.top - 7
+    canvas.text(left, y, words, TEXT, LABEL_PX, weight="bold")
+    canvas.text(left + both, y, maps, MUTED, SMALL_PX, ha="right")
+
+
+LARGEST, GRID_FROM, FIELD_BOXES_GAP = 400, 6, 22
+
+Box = tuple[int, int, int, int]
+
+
+def field(image: np.ndarray, boxes: Mapping[str, Box], *, caption: str, alt: str) -> Illustration:
+    """`image` (c, h, w) with named `boxes` (top, left, bottom, right) in its pixel coordinates.
+
+    Boxes may reach beyond the image: the paper around it stands for the padding. Pixels are
+    separated by a grid where they are large enough. Raises `ValueError` for an empty box.
+    """
+    for name, (top, left, bottom, right) in boxes.items():
+        if top >= bottom or left >= right:
+            raise ValueError(f"the box {name!r} is empty: {(top, left, bottom, right)}")
+    rows, columns = image.shape[1:]
+    around = np.array([(0, 0, rows, columns), *boxes.values()])
+    first, last = (
+        np.minimum(around[:, :2].min(0), 0),
+        np.maximum(around[:, 2:].max(0), (rows, columns)),
+    )
+    span = last - first
+    zoom = max(1, LARGEST * DEVICE // int(span.max())) / DEVICE
+    canvas = Canvas(span[0] * zoom + 4 + (24 if (span > (rows, columns)).any() else 0))
+    x, y = 2 - first[1] * zoom, 2 - first[0] * zoom  # where the image's own corner stands
+    if (span > (rows, columns)).any():
+        canvas.box(2, 2, span[1] * zoom, span[0] * zoom, PADDING)
+        padding_key(canvas, canvas.height - 4, 2)
+    canvas.image(x, y, natural(image), columns * zoom, rows * zoom)
+    if zoom >= GRID_FROM:
+        _draw_grid(canvas, (x, y), (rows, columns), zoom)
+    _draw_boxes(canvas, boxes, (x, y), zoom, 2 + span[1] * zoom)
+    return Illustration(canvas.figure, caption, alt)
+
+
+def _draw_grid(
+    canvas: Canvas, corner: tuple[float, float], size: tuple[int, int], zoom: float
+) -> None:
+    (x, y), (rows, columns) = corner, size
+    for row in range(rows + 1):
+        level = y + row * zoom
+        canvas.line([(x, level), (x + columns * zoom, level)], FRAME, 0.5, alpha=0.5)
+    for column in range(columns + 1):
+        place = x + column * zoom
+        canvas.line([(place, y), (place, y + rows * zoom)], FRAME, 0.5, alpha=0.5)
+
+
+def _draw_boxes(
+    canvas: Canvas, boxes: Mapping[str, Box], corner: tuple[float, float], zoom: float, edge: float
+) -> None:
+    """Every box in its own ink, with a line to its name on the right."""
+    inks = dict(zip(boxes, CATEGORICAL * (1 + len(boxes) // len(CATEGORICAL)), strict=False))
+    ordered = sorted(boxes, key=lambda name: boxes[name][0] + boxes[name][2])
+    wanted = [corner[1] + (boxes[name][0] + boxes[name][2]) / 2 * zoom for name in ordered]
+    levels = spread(wanted, 30, 12, canvas.height - 22)
+    for name, level, middle in zip(ordered, levels, wanted, strict=True):
+        top, left, bottom, right = boxes[name]
+        ink, end = inks[name], corner[0] + right * zoom
+        corners = (corner[0] + left * zoom, corner[1] + top * zoom)
+        size = ((right - left) * zoom, (bottom - top) * zoom)
+        # Paper on both sides of the ink: it must show on black and on white pixels alike.
+        canvas.box(*corners, *size, None, PAPER, linewidth=points(5), alpha=0.8)
+        canvas.box(*corners, *size, None, ink, linewidth=points(2.5))
+        canvas.line(
+            [(end, middle), (edge + FIELD_BOXES_GAP - 6, level), (edge + FIELD_BOXES_GAP, level)],
+            ink,
+            1,
+        )
+        canvas.text(
+            edge + FIELD_BOXES_GAP + 6,
+            level,
+            name,
+            ink,
+            LABEL_PX,
+            va="center_baseline",
+            weight="bold",
+        )
+        indent = text_width(name, LABEL_PX, "bold") + 14
+        words = f"{bottom - top} {TIMES} {right - left} pixels"
+        canvas.text(
+            edge + FIELD_BOXES_GAP + indent, level, words, MUTED, SMALL_PX, va="center_baseline"
+        )

@@ -1,0 +1,255 @@
+"""The figure of the book: what drives a channel hardest, projections beside their patches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from internals.figures.canvas import (
+    DEVICE,
+    Canvas,
+    padding_key,
+    signed_key,
+    text_width,
+    whole,
+    wrap,
+)
+from internals.figures.illustration import Illustration
+from internals.figures.inks import (
+    BODY_PX,
+    GRID,
+    MUTED,
+    PADDING,
+    SMALL_PX,
+    TEXT,
+    WIDTH,
+    natural,
+    signed,
+)
+from internals.figures.table import number
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One channel and its strongest units, the strongest first; empty where it never fires.
+
+    `projections` (c, h, w) signed and `patches` (c, h, w) in [0, 1] are cut to the image;
+    `offsets` (top, left) say where the cut piece lies in the whole receptive field of `size`
+    (height, width). `labels` are class names, `images` image ids.
+    """
+
+    layer: str
+    channel: int
+    projections: Sequence[np.ndarray]
+    patches: Sequence[np.ndarray]
+    values: Sequence[float]
+    labels: Sequence[str]
+    images: Sequence[int]
+    offsets: Sequence[tuple[int, int]]
+    size: tuple[int, int]
+
+
+HEADING, LINE, GUTTER, SEPARATION = 22, 13, 16, 16
+STACKED_SLOT = 138  # device pixels: nine such tiles fill a line
+SIDE_SLOT = 224
+_FILLED = 0.72  # of a slot: tiles that fill less of a small one get a large one
+_LOUDEST = 0.998  # the quantile of the magnitudes that gets full ink; beyond it lies a pixel or two
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where pairs go: stacked, nine a line, for small tiles; side by side, three a line, else."""
+
+    size: tuple[int, int]  # the whole receptive field: height, width in image pixels
+    stacked: bool
+    label_lines: int
+    inline: bool  # the class name is so short that the image id fits beside it
+
+    @property
+    def per_line(self) -> int:
+        return 9 if self.stacked else 3
+
+    @property
+    def slot(self) -> int:
+        """The room for the longer side of one tile, in device pixels."""
+        return STACKED_SLOT if self.stacked else SIDE_SLOT
+
+    @property
+    def zoom(self) -> float:
+        """Logical pixels for one image pixel: whole device pixels, unless tiles must shrink."""
+        enlarged = self.slot // max(self.size)
+        return (enlarged or self.slot / max(self.size)) / DEVICE
+
+    @property
+    def tile(self) -> tuple[float, float]:
+        return self.size[0] * self.zoom, self.size[1] * self.zoom
+
+    @property
+    def gap(self) -> float:
+        """Between the two pictures of one pair."""
+        return 4 if self.stacked else 1
+
+    @property
+    def line_height(self) -> float:
+        if not self.stacked:
+            return self.tile[0] + LINE + 12
+        return 2 * self.tile[0] + self.gap + LINE * (self.label_lines + 2 - self.inline) + 12
+
+    @property
+    def pair_width(self) -> float:
+        return self.tile[1] if self.stacked else 2 * self.tile[1] + self.gap
+
+    def corner(self, index: int, top: float) -> tuple[float, float]:
+        """The top left corner of pair `index` below `top`."""
+        left = GUTTER if self.stacked else 0
+        room = WIDTH - left - self.pair_width
+        column, line = index % self.per_line, index // self.per_line
+        above = LINE if self.stacked else 0  # the values stand over the projections
+        x = left + column * room / (self.per_line - 1)
+        return whole(x), whole(top + line * self.line_height + above)
+
+    def height(self, pairs: int) -> float:
+        lines = -(-pairs // self.per_line)
+        return HEADING + (lines * self.line_height if lines else LINE) + SEPARATION
+
+
+def panels(
+    rows: Sequence[Evidence],
+    *,
+    caption: str,
+    alt: str,
+    noun: str = "channel",
+    stacked: bool | None = None,
+) -> Illustration:
+    """For each channel, its strongest units: the projection with the patch it comes from.
+
+    Pieces cut at the image's border keep their place in the receptive field, and the rest is
+    paper. Projections of a channel share one signed scale on which 0 is mid grey and the loudest
+    two pixels in a thousand have full ink; patches are shown as they are. Tiles are enlarged by
+    whole numbers. They are stacked nine a line where they fill their room, and else stand side by
+    side three a line; `stacked` decides otherwise. Raises `ValueError` for rows of several layers,
+    and for pieces that do not lie within their field.
+    """
+    sizes = {row.size for row in rows}
+    if len(sizes) != 1:
+        raise ValueError(f"a panel shows units of one receptive field, not of {sorted(sizes)}")
+    for row in rows:
+        _check(row)
+    [size] = sizes
+    stack = _fills(max(size)) if stacked is None else stacked
+    names = [name for row in rows for name in row.labels]
+    lines = max((len(wrap(name, 69, SMALL_PX)) for name in names), default=1)
+    inline = all(text_width(name, SMALL_PX) < 16 for name in names)
+    layout = _Layout(size, stack, lines, inline)
+    padded = any(patch.shape[1:] != size for row in rows for patch in row.patches)
+    footer = LINE + 4 if padded else 0
+    total = sum(layout.height(len(row.projections)) for row in rows) - SEPARATION + footer
+    canvas = Canvas(total)
+    top = 0.0
+    for row in rows:
+        _draw_row(canvas, layout, row, top, noun)
+        top += layout.height(len(row.projections))
+    if padded:
+        padding_key(canvas, canvas.height - 4)
+    return Illustration(canvas.figure, caption, alt)
+
+
+def _check(row: Evidence) -> None:
+    for what in ("patches", "values", "labels", "images", "offsets"):
+        if len(getattr(row, what)) != len(row.projections):
+            raise ValueError(
+                f"channel {row.channel} has {len(row.projections)} projections "
+                f"but {len(getattr(row, what))} {what}"
+            )
+    for projection, patch, (top, left) in zip(
+        row.projections, row.patches, row.offsets, strict=True
+    ):
+        height, width = projection.shape[1:]
+        if patch.shape[1:] != (height, width):
+            raise ValueError(
+                f"channel {row.channel}: a projection of {height} x {width} pixels "
+                f"beside a patch of {patch.shape[1]} x {patch.shape[2]}"
+            )
+        if min(top, left) < 0 or top + height > row.size[0] or left + width > row.size[1]:
+            raise ValueError(
+                f"channel {row.channel}: a piece of {height} x {width} pixels at {(top, left)} "
+                f"does not lie in a field of {row.size[0]} x {row.size[1]}"
+            )
+
+
+def _fills(side: int) -> bool:
+    """Whether tiles of `side` image pixels, enlarged by a whole number, fill a stacked slot."""
+    return side * (STACKED_SLOT // side) >= _FILLED * STACKED_SLOT
+
+
+def _scale(row: Evidence) -> tuple[float, bool]:
+    """The magnitude that gets full ink in the channel's projections, and whether any is larger."""
+    seen = np.abs(np.concatenate([pixels.ravel() for pixels in row.projections]))
+    seen = seen[seen > 0]  # outside a unit's field there is nothing to be told apart
+    if not seen.size:
+        return 0.0, False
+    full = float(np.quantile(seen, _LOUDEST, method="higher"))
+    return full, full < float(seen.max())
+
+
+def _draw_row(canvas: Canvas, layout: _Layout, row: Evidence, top: float, noun: str) -> None:
+    canvas.line([(0, top + 0.5), (WIDTH, top + 0.5)], GRID)
+    canvas.text(0, top + 15, f"{noun} {row.channel}", TEXT, BODY_PX, weight="bold")
+    top += HEADING
+    if not row.projections:
+        canvas.text(0, top + LINE - 4, "never fires on these images", MUTED)
+        return
+    channels = row.projections[0].shape[0]
+    full, exceeded = _scale(row)
+    signed_key(canvas, top - HEADING + 15, full, channels, exceeded=exceeded)
+    for index in range(len(row.projections)):
+        _draw_pair(canvas, layout, row, index, layout.corner(index, top), full)
+    if layout.stacked:
+        height, turned = layout.tile[0], {"rotation": 90, "ha": "center", "va": "center"}
+        middle = top + LINE + height / 2
+        canvas.text(5, middle, "projection", MUTED, SMALL_PX, **turned)
+        canvas.text(5, middle + height + layout.gap, "patch", MUTED, SMALL_PX, **turned)
+
+
+def _draw_pair(
+    canvas: Canvas,
+    layout: _Layout,
+    row: Evidence,
+    index: int,
+    corner: tuple[float, float],
+    full: float,
+) -> None:
+    x, y = corner
+    height, width = layout.tile
+    second = (x, y + height + layout.gap) if layout.stacked else (x + width + layout.gap, y)
+    offset = row.offsets[index]
+    _draw_tile(canvas, layout, signed(row.projections[index], full), offset, corner)
+    _draw_tile(canvas, layout, natural(row.patches[index]), offset, second)
+    value, image = number(row.values[index]), f"#{row.images[index]}"
+    below, right = second[1] + height + LINE, x + layout.pair_width
+    if not layout.stacked:
+        canvas.text(x, below, row.labels[index], TEXT, SMALL_PX)
+        canvas.text(right, below, f"{value}   {image}", MUTED, SMALL_PX, ha="right")
+        return
+    canvas.text(x, y - 4, value, MUTED, SMALL_PX)
+    names = wrap(row.labels[index], width, SMALL_PX)
+    for line, name in enumerate(names):
+        canvas.text(x, below + line * LINE, name, TEXT, SMALL_PX)
+    if layout.inline:
+        canvas.text(right, below, image, MUTED, SMALL_PX, ha="right")
+    else:
+        canvas.text(x, below + len(names) * LINE, image, MUTED, SMALL_PX)
+
+
+def _draw_tile(
+    canvas: Canvas,
+    layout: _Layout,
+    pixels: np.ndarray,
+    offset: tuple[int, int],
+    corner: tuple[float, float],
+) -> None:
+    (x, y), zoom, (height, width) = corner, layout.zoom, pixels.shape[:2]
+    if (height, width) != layout.size:
+        canvas.box(x, y, layout.tile[1], layout.tile[0], PADDING)
+    canvas.image(x + offset[1] * zoom, y + offset[0] * zoom, pixels, width * zoom, height * zoom)
+    canvas.frame(x, y, layout.tile[1], layout.tile[0])

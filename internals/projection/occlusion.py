@@ -1,0 +1,199 @@
+"""What the network no longer sees when a square of the image is covered."""
+
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from internals.activations.record import as_input, capture, recording
+from internals.anatomy.hooks import run_until
+from internals.data.image_set import Images
+from internals.errors import LayerError, ProjectionError
+from internals.models.evaluation import evaluating
+from internals.progress import Progress
+from internals.projection.attribution import (
+    Classes,
+    Score,
+    as_exact,
+    class_scores,
+    image_shape,
+    portions,
+    predicted,
+    refuse_non_numbers,
+)
+
+Pair = int | tuple[int, int]
+Fill = int | float | Sequence[int | float] | Tensor
+
+
+def occlusion(
+    model: nn.Module,
+    images: Images,
+    classes: Classes = None,
+    *,
+    size: Pair,
+    stride: Pair = 1,
+    fill: Fill = 0.0,
+    score: Score | None = None,
+) -> Float[Tensor, "n rows columns"]:
+    """The class score with a square of `fill` over the image, at each position of the square.
+
+    Entry (row, column) is the score with the square's corner at (row, column) times `stride`, so a
+    low value says that the class needs what lies there. It is the model's own output, or what
+    `score` makes of it: `lambda y: y.softmax(1)` gives the probability that the paper shows.
+    Squares of `size` begin at the top left; the last row and column reach the border and may be cut
+    off by it. `fill` is a number, one a channel, or a picture (c, h, w) seen through the square; 0
+    is the mean grey of images normalised to mean 0. `images` and `classes` as for `saliency`; the
+    class is that of the whole image. Raises `ProjectionError` for sizes, shapes and classes that do
+    not fit. (Zeiler and Fergus, 2014, section 4.2, figure 7d.)
+    """
+    squares = _Squares(image_shape(images), size, stride, fill)
+    chosen = predicted(model, images, classes, score)
+
+    def measure(inputs: Tensor, number: int) -> Tensor:
+        return class_scores(model, inputs, chosen[number].expand(len(inputs)), score)[0]
+
+    with evaluating(model), torch.no_grad():
+        return squares.slide(model, images, measure)
+
+
+def occluded_activity(
+    model: nn.Module,
+    images: Images,
+    layer: str,
+    channel: int | None = None,
+    *,
+    size: Pair,
+    stride: Pair = 1,
+    fill: Fill = 0.0,
+) -> Float[Tensor, "n rows columns"]:
+    """The total activation of one map of `layer` with a square over the image, as `occlusion`.
+
+    The map is that of `channel`, or for each image the one with the largest total when nothing is
+    covered. Raises `LayerError` for a layer or channel that the model lacks. (Zeiler and Fergus,
+    2014, section 4.2, figure 7b.)
+    """
+    squares = _Squares(image_shape(images), size, stride, fill)
+    strongest = [
+        _strongest(capture(model, images[n : n + 1], [layer])[layer], layer, channel)
+        for n in range(len(images))
+    ]
+
+    def measure(inputs: Tensor, number: int) -> Tensor:
+        with recording(model, [layer]) as record:
+            run_until(model, inputs, record.is_full)
+        totals = record.maps[layer][:, strongest[number]].sum(dim=(1, 2))
+        refuse_non_numbers(totals, f"the activation of layer {layer!r}")
+        return totals
+
+    with evaluating(model), torch.no_grad():
+        return squares.slide(model, images, measure)
+
+
+def _strongest(maps: Tensor, layer: str, channel: int | None) -> int:
+    if channel is None:
+        return int(maps[0].sum(dim=(1, 2)).argmax())
+    if not 0 <= channel < maps.shape[1]:
+        raise LayerError(
+            f"layer {layer!r} has no channel {channel}; its channels are 0 to {maps.shape[1] - 1}"
+        )
+    return channel
+
+
+def occlusion_map(
+    covered: Float[Tensor, "n rows columns"],
+    whole: Float[Tensor, " n"],
+    image_size: tuple[int, int],
+    *,
+    size: Pair,
+    stride: Pair = 1,
+) -> Float[Tensor, "n height width"]:
+    """What is lost when a pixel is covered: the mean over the squares that lie on it.
+
+    `covered` is what `occlusion` or `occluded_activity` found with squares of this `size` and
+    `stride` on images of `image_size` (height, width), and `whole` the same number of each image
+    left whole. Pixels that no square reaches, at a stride above the size, have 0. Raises
+    `ProjectionError` when `covered` has other places than these squares.
+    """
+    squares = _Squares((1, *image_size), size, stride, 0.0)
+    if covered.shape[1:] != (squares.rows, squares.columns):
+        raise ProjectionError(
+            f"squares of size={size} at stride={stride} have {squares.rows} x {squares.columns} "
+            f"places on an image of {image_size}, not {tuple(covered.shape[1:])}"
+        )
+    lost = (whole[:, None, None] - covered).flatten(1)
+    total = lost.new_zeros(len(lost), *image_size)
+    times = lost.new_zeros(image_size)
+    for place, window in enumerate(squares.windows(range(lost.shape[1]))):
+        total[:, *window] += lost[:, place, None, None]
+        times[window] += 1
+    return total / times.clamp(min=1)
+
+
+class _Squares:
+    """The positions of a square on an image of `shape` (c, h, w), and what covers it."""
+
+    def __init__(self, shape: tuple[int, int, int], size: Pair, stride: Pair, fill: Fill) -> None:
+        self.shape = shape
+        self.size, self.stride = _pair(size), _pair(stride)
+        if min(self.size) < 1 or self.size[0] > shape[1] or self.size[1] > shape[2]:
+            raise ProjectionError(
+                f"a square of size={size} does not fit on images of {shape[1]} x {shape[2]} pixels"
+            )
+        if min(self.stride) < 1:
+            raise ProjectionError(f"stride={stride}; give 1 or more pixels")
+        self.fill = _picture(fill, shape)
+        self.rows, self.columns = (
+            ceil((shape[axis + 1] - self.size[axis]) / self.stride[axis]) + 1 for axis in (0, 1)
+        )
+
+    def slide(
+        self, model: nn.Module, images: Images, measure: Callable[[Tensor, int], Tensor]
+    ) -> Tensor:
+        """What `measure(inputs, image number)` says at every position: (n, rows, columns)."""
+        places = self.rows * self.columns
+        found = []
+        with Progress("occlusion", len(images) * places, "square", quiet=10) as bar:
+            for number in range(len(images)):
+                image = as_input(model, images[number : number + 1])
+                for part in portions(places, *self.shape[1:]):
+                    inputs = self._covered(image, range(places)[part])
+                    found.append(measure(inputs, number).cpu())
+                    bar.advance(len(inputs))
+        return torch.cat(found).view(len(images), self.rows, self.columns)
+
+    def _covered(self, image: Tensor, places: Sequence[int]) -> Tensor:
+        """A copy of `image` (1, c, h, w) for each of `places`, covered there."""
+        copies = image.repeat(len(places), 1, 1, 1)
+        fill = self.fill.to(image)
+        for copy, (down, across) in zip(copies, self.windows(places), strict=True):
+            copy[:, down, across] = fill[:, down, across]
+        return copies
+
+    def windows(self, places: Sequence[int]) -> Iterator[tuple[slice, slice]]:
+        """The rows and columns that a square covers, at each of `places`."""
+        for place in places:
+            top, left = (
+                index * step
+                for index, step in zip(divmod(place, self.columns), self.stride, strict=True)
+            )
+            yield slice(top, top + self.size[0]), slice(left, left + self.size[1])
+
+
+def _pair(value: Pair) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+def _picture(fill: Fill, shape: tuple[int, int, int]) -> Tensor:
+    """`fill` as a picture of `shape` (c, h, w)."""
+    given = as_exact(fill)
+    given = given.view(-1, 1, 1) if given.ndim == 1 else given
+    try:
+        return given.expand(shape)
+    except RuntimeError as error:
+        raise ProjectionError(
+            f"fill of shape {tuple(as_exact(fill).shape)} does not fit images of shape "
+            f"{shape}; give a number, one a channel, or a picture"
+        ) from error
