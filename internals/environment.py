@@ -1,12 +1,17 @@
 """Where a result was made: versions, machine, commit."""
 
+import ctypes
 import os
 import platform
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # from glibc's malloc.h
+_NEVER = 2**31 - 1
 
 
 def versions(packages: list[str]) -> dict[str, str]:
@@ -43,6 +48,21 @@ def memory() -> int | None:
         return None
 
 
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees, instead of giving it back to the system.
+
+    Activations are freed and asked for again at each training step, and a system that has to clear
+    their pages each time takes a third of VGG-16's step at 64 pixels. Only on Linux with glibc; an
+    environment that says what glibc shall do is left to it.
+    """
+    if sys.platform != "linux" or "MALLOC_MMAP_MAX_" in os.environ:
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_MMAP_MAX, 0)
+        libc.mallopt(_TRIM_THRESHOLD, _NEVER)
+
+
 def commit() -> str:
     """The checked-out commit, `+` if files were changed since, or `unknown` outside a checkout."""
     head = _git("rev-parse", "--short=10", "HEAD")
@@ -63,4 +83,4 @@ def _git(*words: str) -> str:
 
 def build_folder() -> Path:
     """Where made things go: `build/` in the checkout, or what `INTERNALS_BUILD` names."""
-    return Path(os.environ.get("INTERNALS_BUILD") or ROOT / "build")
+    return Path(os.environ.get("INTERNALS_BUILD") or ROOT / "build").absolute()

@@ -1,13 +1,20 @@
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all, and what killed processes left is swept by the next."""
 
+import contextlib
 import os
+import re
+import secrets
 import shutil
-import tempfile
+import socket
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from internals.errors import OutputError
+
+# A draft says who writes it: host, process, and a random number.
+_DRAFT = re.compile(r"\.(?P<name>.+)\.(?P<host>[0-9a-f]{8})-(?P<process>\d+)-[0-9a-f]{8}\.part")
 
 
 @contextmanager
@@ -25,7 +32,8 @@ def writing(path: Path) -> Iterator[None]:
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write `content` to `path` so that a reader sees the old file or the new one, never a part.
 
-    Raises `OutputError` when the disk is full or the folder cannot be written; the old file stays.
+    Raises:
+        OutputError: When the disk is full or the folder cannot be written; the old file stays.
     """
     data = content.encode() if isinstance(content, str) else content
     with writing(path), temporary_beside(path) as draft:
@@ -38,12 +46,14 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 @contextmanager
 def temporary_beside(path: Path) -> Iterator[Path]:
-    """A draft file name on the same disk as `path`, removed if it is still there at the end."""
+    """A draft file on the same disk as `path`, removed if it is still there at the end.
+
+    Drafts of `path` whose process has died are removed first.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    draft = Path(name)
-    draft.chmod(0o644)
+    sweep_drafts(path)
+    draft = _draft_of(path)
+    draft.touch(exist_ok=False)
     try:
         yield draft
     finally:
@@ -54,28 +64,60 @@ def temporary_beside(path: Path) -> Iterator[Path]:
 def new_folder(path: Path) -> Iterator[Path]:
     """A draft folder that takes the name `path` when the block ends well, and vanishes when not.
 
-    Raises `OutputError` when the disk is full or the folder cannot be written.
+    Raises:
+        OutputError: When the disk is full or the folder cannot be written.
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        sweep_drafts(path)
+        draft = _draft_of(path)
+        draft.mkdir()
         try:
             yield draft
-            draft.chmod(0o755)
             if path.exists():
                 # A folder cannot be replaced in one step: the old one steps aside first.
-                aside = Path(
-                    tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent)
-                )
-                os.replace(path, aside / "old")
+                aside = _draft_of(path)
+                os.replace(path, aside)
                 try:
                     os.replace(draft, path)
                 except BaseException:
-                    os.replace(aside / "old", path)
+                    os.replace(aside, path)
                     raise
-                finally:
-                    shutil.rmtree(aside)
+                shutil.rmtree(aside, ignore_errors=True)
             else:
                 os.replace(draft, path)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+
+def sweep_drafts(path: Path) -> None:
+    """Remove the drafts of `path` whose process, on this machine, runs no more."""
+    with contextlib.suppress(OSError):
+        for entry in path.parent.iterdir():
+            match = _DRAFT.fullmatch(entry.name)
+            if match is None or match["name"] != path.name or match["host"] != _host():
+                continue
+            if not _runs(int(match["process"])):
+                if entry.is_dir():
+                    shutil.rmtree(entry, ignore_errors=True)
+                else:
+                    entry.unlink(missing_ok=True)
+
+
+def _draft_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.part")
+
+
+def _host() -> str:
+    """This machine in eight hexadecimal digits; a shared folder may have drafts of others."""
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it runs, and belongs to somebody else
+        return True
+    return True

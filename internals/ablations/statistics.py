@@ -10,7 +10,7 @@ EXCEEDS, PERHAPS, WITHIN = "exceeds the noise", "perhaps", "within the noise"
 
 @dataclass(frozen=True)
 class ArmResult:
-    """One score a seed."""
+    """The scores of an arm, one a seed, under the name it is shown with."""
 
     name: str
     scores: tuple[float, ...]
@@ -35,8 +35,14 @@ class ArmResult:
 class Comparison:
     """An arm against the default: the difference of means and what it is worth.
 
-    `low` and `high` bound Welch's 95 % interval of the difference; `p` is the probability of so
-    large a difference by chance, `adjusted` the same after Holm's correction.
+    Args:
+        arm: The arm.
+        difference: Its mean less the default's.
+        low: Where Welch's interval of the difference begins.
+        high: Where it ends.
+        p: The probability of so large a difference by chance.
+        adjusted: The same after Holm's correction.
+        level: Of the interval, 0.95 for example.
     """
 
     arm: ArmResult
@@ -62,8 +68,16 @@ def compare(
     """Each of `arms` against `default` by Welch's t test, corrected for how many are compared.
 
     Welch (1947) lets the two have different spreads. That arms share seeds is not made use of,
-    which errs on the side of "within the noise". No standard deviation is believed to be below
-    `least`: a few seeds may agree by chance. Raises `ValueError` for fewer than two seeds.
+    which errs on the side of "within the noise".
+
+    Args:
+        default: What is compared with.
+        arms: What is compared.
+        level: Of the intervals; 1 - `level` is the risk of one false alarm among all.
+        least: No standard deviation is believed to be below it: a few seeds may agree by chance.
+
+    Raises:
+        ValueError: For fewer than two seeds.
     """
     if min([default.n, *(arm.n for arm in arms)]) < 2:
         raise ValueError("a spread needs two seeds or more in every arm")

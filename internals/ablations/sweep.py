@@ -1,4 +1,4 @@
-"""Many runs side by side, each kept as soon as it is over: a sweep that is killed goes on."""
+"""Many runs side by side, each kept as soon as it is over: a sweep that is stopped goes on."""
 
 import json
 import os
@@ -9,86 +9,57 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from internals import fingerprint
-from internals.ablations.plan import Factor, Settings
-from internals.ablations.single_run import Outcome
+from internals.ablations.plan import Factor
 from internals.ablations.statistics import ArmResult
+from internals.ablations.worker import Outcome
 from internals.data.image_set import ImageSet, Splits
 from internals.environment import ROOT, build_folder, cores
 from internals.errors import AblationError
-from internals.files import write_atomically
 from internals.progress import Progress
-from internals.training.batches import first
 from internals.training.checkpoint import save_tensors
-from internals.training.provenance import content
+from internals.training.provenance import code_key, hash_code, hash_images
+from internals.training.recipe import Recipe, plain
 
-# Modules that cannot change a number: editing them is no reason to train again.
-_NO_NUMBERS = ("", "errors", "files", "progress", "environment", "fingerprint", "ablations")
-
-
-def runs_folder(train: ImageSet, test: ImageSet) -> Path:
-    """The folder of all runs on these images by the code as it is now."""
-    reach = fingerprint.reach(modules=["internals.ablations.single_run"])
-    code = {
-        name: tree
-        for name, tree in reach.modules.items()
-        if name.removeprefix("internals").removeprefix(".") not in _NO_NUMBERS
-    }
-    key = fingerprint.digest([code, content(train), content(test)])
-    return build_folder() / "ablations" / key
-
-
-def run_file(folder: Path, settings: Settings, seed: int) -> Path:
-    """The file in `folder` for one arm and seed; what two factors share is one file."""
-    return folder / f"{fingerprint.digest([asdict(settings), seed])}.json"
-
-
-def write_outcome(path: Path, outcome: Outcome) -> None:
-    """Keep `outcome` at `path`: whole or not at all."""
-    write_atomically(path, json.dumps(asdict(outcome), indent=1))
-
-
-def read_outcome(path: Path) -> Outcome | None:
-    """What `write_outcome` kept; None where there is no such file or it is damaged."""
-    try:
-        return Outcome(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-Job = tuple[Settings, int, Path]
+Job = tuple[Recipe, int, Path]
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The outcome of every arm with every seed."""
+    """The outcome of every arm with every seed.
 
-    outcomes: Mapping[tuple[Settings, int], Outcome]
+    Args:
+        outcomes: By arm and seed.
+        seeds: In the order in which scores are given.
+        tested: Test images that each accuracy is a share of.
+    """
+
+    outcomes: Mapping[tuple[Recipe, int], Outcome]
     seeds: tuple[int, ...]
-    tested: int  # test images that each accuracy is a share of
+    tested: int
 
-    def result(self, name: str, settings: Settings) -> ArmResult:
+    def result(self, name: str, arm: Recipe) -> ArmResult:
         """The accuracies of an arm, one a seed, under the name it is shown with."""
-        return ArmResult(name, tuple(run.accuracy for run in self.runs(settings)))
+        return ArmResult(name, tuple(outcome.accuracy for outcome in self.runs(arm)))
 
     def errors(self, factor: Factor) -> dict[str, tuple[float, ...]]:
         """The share of test images misread, one a seed, by level; at least half an image's."""
         least = 0.5 / self.tested  # a logarithmic scale has no 0
         return {
-            level: tuple(max(1 - run.accuracy, least) for run in self.runs(settings))
-            for level, settings in factor.levels
+            level: tuple(max(1 - outcome.accuracy, least) for outcome in self.runs(arm))
+            for level, arm in factor.levels
         }
 
-    def runs(self, settings: Settings) -> tuple[Outcome, ...]:
+    def runs(self, arm: Recipe) -> tuple[Outcome, ...]:
         """The outcomes of an arm in the order of `seeds`."""
-        return tuple(self.outcomes[settings, seed] for seed in self.seeds)
+        return tuple(self.outcomes[arm, seed] for seed in self.seeds)
 
 
 def sweep(
-    arms: Sequence[Settings],
+    arms: Sequence[Recipe],
     seeds: Sequence[int],
     splits: Splits,
     *,
@@ -96,32 +67,59 @@ def sweep(
     tested: int | None = None,
     processes: int | None = None,
 ) -> Sweep:
-    """Run every arm with every seed, on the first `images` training and `tested` test images.
+    """Train every arm with every seed.
 
-    What was run before by the same code on the same images is not run again. The numbers do not
-    depend on `processes`, by default one a core. Raises `AblationError` when a process dies, and
-    what a run raises.
+    What was trained before by the same code on the same images is not trained again.
+
+    Args:
+        arms: Recipes; those of a `Plan`, for example.
+        seeds: Each arm is trained once with each.
+        splits: Digits padded to 32 x 32; the hold-out is not used.
+        images: Train on the first so many images.
+        tested: Score on the first so many test images.
+        processes: How many runs at a time, by default one a core; the numbers do not depend on it.
+
+    Raises:
+        AblationError: When a process dies, or a run cannot be carried out.
     """
-    train, test = first(splits.train, images), first(splits.test, tested)
-    folder = runs_folder(train, test)
+    train, test = splits.train.head(images), splits.test.head(tested)
+    folder = build_folder() / "ablations"
+    name = [hash_images(train), hash_images(test), hash_code(["internals.ablations.worker"])]
+    codes = {arm: code_key(arm) for arm in dict.fromkeys(arms)}
     # Seeds in the outer loop: where a sweep is cut short, all arms have had the same ones.
-    wanted = [(arm, seed, run_file(folder, arm, seed)) for seed in seeds for arm in arms]
-    missing = [job for job in wanted if read_outcome(job[2]) is None]
+    jobs = [
+        (arm, seed, folder / f"{fingerprint.digest([plain(arm), codes[arm], seed, name])}.json")
+        for seed in seeds
+        for arm in arms
+    ]
+    missing = [job for job in jobs if _read_outcome(job[2]) is None]
     if missing:
         count = min(processes or cores(), len(missing))
-        with Progress("ablations", len(wanted), "run") as bar:
-            bar.start_at(len(wanted) - len(missing))
-            for _ in _made(missing, train, test, count):
+        with Progress("ablations", len(jobs), "run") as bar:
+            bar.start_at(len(jobs) - len(missing))
+            for _ in _carry_out(missing, train, test, count):
                 bar.advance()
-    outcomes = {(arm, seed): read_outcome(path) for arm, seed, path in wanted}
-    found = {run: outcome for run, outcome in outcomes.items() if outcome is not None}
-    if len(found) < len(outcomes):
-        raise AblationError(f"{folder} lost files while runs were made; run the sweep again")
-    return Sweep(found, tuple(seeds), len(test))
+    outcomes: dict[tuple[Recipe, int], Outcome] = {}
+    for arm, seed, path in jobs:
+        outcome = _read_outcome(path)
+        if outcome is None:
+            raise AblationError(f"{path} vanished while the sweep ran; run it again")
+        outcomes[arm, seed] = outcome
+    return Sweep(outcomes, tuple(seeds), len(test))
 
 
-def _made(jobs: Sequence[Job], train: ImageSet, test: ImageSet, count: int) -> Iterator[None]:
-    """Make `jobs` in `count` processes, and say so after each one."""
+def _read_outcome(path: Path) -> Outcome | None:
+    """What a worker kept; None where there is no such file or it is damaged."""
+    try:
+        outcome = Outcome(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    numbers = (outcome.accuracy, outcome.loss, outcome.seconds)
+    return outcome if all(isinstance(number, float | int) for number in numbers) else None
+
+
+def _carry_out(jobs: Sequence[Job], train: ImageSet, test: ImageSet, count: int) -> Iterator[None]:
+    """Carry out `jobs` in `count` processes, and yield after each one."""
     waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
     for job in jobs:
         waiting.put(job)
@@ -149,10 +147,10 @@ def _feed(
     assert worker.stdin is not None and worker.stdout is not None
     while True:
         try:
-            settings, seed, path = waiting.get_nowait()
+            arm, seed, path = waiting.get_nowait()
         except queue.Empty:
             return
-        job = {"settings": asdict(settings), "seed": seed, "path": str(path)}
+        job = {"arm": plain(arm), "seed": seed, "path": str(path)}
         try:
             worker.stdin.write(json.dumps(job) + "\n")
             worker.stdin.flush()

@@ -13,12 +13,10 @@ from internals.errors import TrainingError
 from internals.progress import clock
 
 if TYPE_CHECKING:
-    from internals.training.recipe import Recipe
-if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+    from internals.training.optim import Optimizer as OptimizerChoice
     from internals.training.recipe import Recipe
-
 
 Scheme = Literal["fan-in", "xavier", "kaiming", "orthogonal", "normal"]
 NonLinearity = Literal["scaled-tanh", "tanh", "relu", "sigmoid"]
@@ -100,8 +98,8 @@ Adversarial = Annotated[
 
 
 @dataclass(frozen=True)
-class Changes:
-    """The flags that were given; a default changes nothing."""
+class RecipeOptions:
+    """The options that change a recipe; a default changes nothing."""
 
     rotation: float = 0.0
     shift: int = 0
@@ -109,12 +107,12 @@ class Changes:
     init: str | None = None
     optimizer: str | None = None
     activation: str | None = None
-    rate: float | None = None
+    lr: float | None = None
     adversarial: bool = False
 
     def check(self, network: str) -> None:
-        """Raise a usage error for flags that `network` cannot take, or that need another one."""
-        for flag, given in [
+        """Raise a usage error for options that `network` cannot take, or that need another one."""
+        for option, value in [
             ("--rotation", self.rotation),
             ("--shift", self.shift),
             ("--duplicate-with-augment", self.duplicate),
@@ -122,48 +120,51 @@ class Changes:
             ("--activation", self.activation),
             ("--adversarial-training", self.adversarial),
         ]:
-            if given and network not in FAMILY:
+            if value and network not in FAMILY:
                 raise typer.BadParameter(
-                    f"{network} is not of the LeNet-5 family; leave the flag out, or train "
+                    f"{network} is not of the LeNet-5 family; leave the option out, or train "
                     f"{', '.join(FAMILY)}",
-                    param_hint=flag,
+                    param_hint=option,
                 )
         if self.duplicate and not (self.rotation or self.shift):
             raise typer.BadParameter(
                 "nothing is augmented; add --rotation or --shift",
                 param_hint="--duplicate-with-augment",
             )
-        if self.rate is not None and not 0 < self.rate < inf:
-            raise typer.BadParameter(f"{self.rate} is not above 0 and finite", param_hint="--lr")
+        if self.lr is not None and not 0 < self.lr < inf:
+            raise typer.BadParameter(f"{self.lr} is not above 0 and finite", param_hint="--lr")
 
-    def applied(self, recipe: "Recipe") -> "Recipe":
-        """`recipe`, with what was given in place of its own; raises a usage error as `check`."""
+    def apply(self, recipe: "Recipe") -> "Recipe":
+        """`recipe` with these options in place of its own choices; raises as `check` does."""
+        from internals.training.adversary import FGSM
+        from internals.training.recipe import DigitAugmentation
+
         self.check(recipe.network)
-        changed: dict[str, Any] = _given(
-            rotation=self.rotation,
-            shift=self.shift,
-            duplicate=self.duplicate,
-            optimizer=self.optimizer,
-            learning_rate=self.rate or self._usual_rate(recipe.optimizer),
-        )
-        if parts := _given(activation=self.activation, initialisation=self.init):
-            arguments = {**FAMILY[recipe.network], **parts}
-            changed |= {"network": "lenet5-variant", "arguments": tuple(sorted(arguments.items()))}
-        if self.adversarial:
-            changed |= {"adversary": "fgsm", "adversary_epsilon": _EPSILON}
+        changes: dict[str, Any] = {"optimizer": self._optimizer(recipe.optimizer)}
         try:
-            return replace(recipe, **changed)
-        except TrainingError as error:  # two flags that are each right, but not together
+            if self.rotation or self.shift:
+                changes["augment"] = DigitAugmentation(self.shift, self.rotation, self.duplicate)
+            parts = {"activation": self.activation, "initialisation": self.init}
+            if parts := {name: value for name, value in parts.items() if value}:
+                arguments = tuple(sorted({**FAMILY[recipe.network], **parts}.items()))
+                changes |= {"network": "lenet5-variant", "arguments": arguments}
+            if self.adversarial:
+                changes["adversary"] = FGSM(epsilon=_EPSILON)
+            return replace(recipe, **changes)
+        except TrainingError as error:  # two options that are each right, but not together
             raise typer.BadParameter(str(error)) from error
 
-    def _usual_rate(self, before: str) -> float | None:
-        """A learning rate for an optimiser of another kind than the recipe's was meant for."""
-        alike = self.optimizer in (None, before) or {self.optimizer, before} == {"adam", "adamw"}
-        return None if alike else _RATES[str(self.optimizer)]
+    def _optimizer(self, before: "OptimizerChoice") -> "OptimizerChoice":
+        """The optimiser by its option, with a learning rate that suits it."""
+        from internals.training import optim
 
-
-def _given(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value}
+        kinds = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW}
+        kind = kinds[self.optimizer] if self.optimizer else type(before)
+        if kind is type(before):
+            return replace(before, lr=self.lr or before.lr)
+        alike = {kind, type(before)} == {optim.Adam, optim.AdamW}
+        lr = self.lr or (before.lr if alike else _RATES[str(self.optimizer)])
+        return kind(lr, before.weight_decay, before.decay_depthwise)
 
 
 def check_val_split(share: float | None) -> None:
@@ -188,6 +189,12 @@ def train(
     out: Path | None = typer.Option(
         None, help="Folder for weights and checkpoint; by default one under build/weights."
     ),
+    adopt: bool = typer.Option(
+        False,
+        "--adopt",
+        help="Do not train: give weights that earlier code trained the name that today's code has "
+        "for them, if a replay of their first steps gives the same bits.",
+    ),
     val_split: ValSplit = None,
     rotation: Rotation = 0.0,
     shift: Shift = 0,
@@ -201,13 +208,18 @@ def train(
     """Train a network, or go on where a killed run left off, and score it on the test images."""
     count = _device_count(devices)
     check_val_split(val_split)
-    changes = Changes(rotation, shift, duplicate, init, optimizer, activation, lr, adversarial)
+    options = RecipeOptions(
+        rotation, shift, duplicate, init, optimizer, activation, lr, adversarial
+    )
     # torch takes seconds to import, so only the commands that need it wait for it.
     from internals.training.distributed import on_devices
     from internals.training.recipes import find_recipe
 
-    # A wrong name or flag is told before any process is started.
-    recipe = changes.applied(find_recipe(network, profile))
+    # A wrong name or option is refused before any process is started.
+    recipe = options.apply(find_recipe(network, profile))
+    if adopt:
+        _adopt(recipe, data, seed, val_split)
+        return
     on_devices(count, train_here, network, recipe, data, seed, val_split, out)
 
 
@@ -222,23 +234,32 @@ def train_here(
 ) -> None:
     """One process's part of `train`: it loads the data itself and prints the result."""
     from internals.data.load import load
-    from internals.training.provenance import weights_folder
     from internals.training.run import trained
 
     splits = load(recipe.data, data, size=recipe.stored, seed=seed, held_out=val_split)
-    folder = out or weights_folder(recipe, splits, seed)
-    run = trained(recipe, splits, seed=seed, folder=folder, fabric=fabric)
-    made, test = run.provenance, run.test
+    run = trained(recipe, splits, seed=seed, folder=out, fabric=fabric)
+    provenance, test = run.provenance, run.test
     print(
         f"{network}: {test.top1:.2%} of {len(test.predicted):,} test images right "
         f"(top-{test.k} {test.top_k:.2%}, loss {test.loss:.4f})"
     )
-    where = made.device if made.devices == 1 else f"{made.devices} x {made.device}"
+    where = provenance.device
+    if provenance.devices > 1:
+        where = f"{provenance.devices} x {where}"
     print(
-        f"best of {made.epochs} epochs: {made.best_epoch}; {clock(made.seconds)} on {where} "
-        f"in {made.precision}, {made.images_per_second:,.0f} images a second; "
-        f"weights: {folder / 'weights.safetensors'}"
+        f"best of {provenance.epochs} epochs: {provenance.best_epoch}; "
+        f"{clock(provenance.seconds)} on {where} in {provenance.precision}, "
+        f"{provenance.images_per_second:,.0f} images a second; "
+        f"weights: {run.folder / 'weights.safetensors'}"
     )
+
+
+def _adopt(recipe: "Recipe", data: str, seed: int, val_split: float | None) -> None:
+    from internals.data.load import load
+    from internals.training.run import adopt
+
+    splits = load(recipe.data, data, size=recipe.stored, seed=seed, held_out=val_split)
+    print(f"adopted: {adopt(recipe, splits, seed)}")
 
 
 def _device_count(devices: str) -> int | Literal["auto"]:

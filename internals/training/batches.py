@@ -3,7 +3,6 @@
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int64
@@ -12,20 +11,11 @@ from torch import Tensor
 from internals.data.augment import augment_digits
 from internals.data.image_set import ImageSet
 from internals.data.pipeline import Pipeline
+from internals.training.recipe import DigitAugmentation
 
 _SMALLEST_GROUP = 16  # images: fewer at a time cost more to augment
 _GROUPS = 8  # of a large batch: among so many processes it can be shared out
 _SHARE_OF_MEMORY = 0.5  # of what a GPU has free, for the pixels of all training images
-
-
-def first(images: ImageSet, count: int | None) -> ImageSet:
-    """The first `count` of `images`, all where it is None; no pixel is copied."""
-    if count is None or count >= len(images):
-        return images
-    part = slice(count)
-    return replace(
-        images, images=images.images[part], labels=images.labels[part], files=images.files[part]
-    )
 
 
 def on_device(pixels: Tensor, device: torch.device) -> Tensor:
@@ -46,13 +36,22 @@ def micro_batches(
 
 
 class Batches:
-    """Training batches of uint8 `images`, read as they are needed, made inputs by a `Pipeline`.
+    """Training batches of uint8 images, read as they are needed, made inputs by a `Pipeline`.
 
     The images of a step are augmented in groups, each by random numbers of its own that depend on
-    (seed, epoch, step, group) alone. So a run that goes on after a kill sees the same pictures,
-    and so do several processes that share the groups of each batch. Before the pipeline
-    sees them digits are moved and turned (`augment_digits`). With `duplicate` an epoch has each of
-    n images twice: as number 0 to n - 1 as it is, as number n to 2 n - 1 moved and turned.
+    (seed, epoch, step, group) alone. So a run that is resumed sees the same pictures, and so do
+    several processes that share the groups of each batch. Before the pipeline sees them digits are
+    moved and turned. With duplicates an epoch has each of n images twice: as number 0 to n - 1 as
+    it is, as number n to 2 n - 1 augmented.
+
+    Args:
+        images: The training images.
+        batch_size: Images a step, all processes together.
+        seed: Decides order and augmentation.
+        device: Where inputs are made.
+        rank: The number of this process.
+        world_size: How many processes there are.
+        augment: What moves digits, if anything.
     """
 
     def __init__(
@@ -61,56 +60,64 @@ class Batches:
         batch_size: int,
         seed: int,
         device: torch.device,
-        rank: int,
-        of: int,
-        *,
-        shift: int = 0,
-        rotation: float = 0.0,
-        duplicate: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+        augment: DigitAugmentation | None = None,
     ) -> None:
+        self.augment = augment
+        duplicate = augment is not None and augment.duplicate
         self.images, self.count = len(images), len(images) * (1 + duplicate)
+        self.first_augmented = self.images * duplicate
         self.batch_size, self.seed = batch_size, seed
-        self.shift, self.rotation, self.duplicate = shift, rotation, duplicate
-        self.device, self.rank, self.of = device, rank, of
+        self.device, self.rank, self.world_size = device, rank, world_size
         self.pixels = on_device(images.images, device)
         self.labels = images.labels.to(device)
         self.group = max(_SMALLEST_GROUP, -(-batch_size // _GROUPS))
 
     def order(self, epoch: int) -> Iterator[Int64[Tensor, " batch"]]:
         """The numbers of the images of each step of `epoch`; all processes get the same."""
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
+        generator = torch.Generator().manual_seed((self.seed * 100_003 + epoch) % 2**63)
         yield from torch.randperm(self.count, generator=generator).split(self.batch_size)
 
     def inputs(
         self, numbers: Int64[Tensor, " batch"], pipeline: Pipeline, epoch: int, step: int
     ) -> tuple[Float[Tensor, "share channels size size"], Int64[Tensor, " share"], float]:
-        """This process's share of the images `numbers` as inputs, their labels, an image's weight.
+        """This process's share of one batch.
 
-        The weight is one image's part in the mean over the batch, 1 / batch. A process for which
-        nothing is left of a short batch gets its first image with weight 0, for all processes
-        must take part in every step.
+        Args:
+            numbers: The numbers of the images of the whole batch.
+            pipeline: What makes inputs of them.
+            epoch: The number of the epoch, counted from 1.
+            step: The number of the step within the epoch, counted from 0.
+
+        Returns:
+            The inputs, their labels, and one image's weight in the mean over the batch, 1 / batch.
+            A process for which nothing is left of a short batch gets its first image with weight
+            0, for all processes must take part in every step.
         """
-        groups = list(enumerate(numbers.split(self.group)))[self.rank :: self.of]
+        groups = list(enumerate(numbers.split(self.group)))[self.rank :: self.world_size]
         weight = 1 / len(numbers) if groups else 0.0
         groups = groups or [(0, numbers[:1])]
-        ready = [self._augmented(group, pipeline, (epoch, step, index)) for index, group in groups]
-        mine = torch.cat([group for _, group in groups]).to(self.device)
-        labels = self.labels[mine % self.images]
-        return ready[0] if len(ready) == 1 else torch.cat(ready), labels, weight
+        parts = [self._augmented(group, pipeline, (epoch, step, index)) for index, group in groups]
+        share = torch.cat([group for _, group in groups]).to(self.device)
+        labels = self.labels[share % self.images]
+        return parts[0] if len(parts) == 1 else torch.cat(parts), labels, weight
 
-    def places(self, count: int) -> Int64[Tensor, " share"]:
+    def positions(self, count: int) -> Int64[Tensor, " share"]:
         """Where the images of this process's share stand in a batch of `count`."""
-        groups = torch.arange(count).split(self.group)[self.rank :: self.of]
+        groups = torch.arange(count).split(self.group)[self.rank :: self.world_size]
         return torch.cat(groups) if groups else torch.zeros(1, dtype=torch.int64)
 
     def _augmented(self, group: Tensor, pipeline: Pipeline, place: tuple[int, int, int]) -> Tensor:
-        drawn = hashlib.sha256(repr((self.seed, *place)).encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(drawn[:4], "big"))
+        digest = hashlib.sha256(repr((self.seed, *place)).encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:4], "big"))
         rows = (group % self.images).to(self.pixels.device)
         pixels = self.pixels[rows].to(self.device, non_blocking=True)
-        if self.shift or self.rotation:
+        if self.augment is not None:
             # Of the two of a pair, the second; without pairs, all.
-            chosen = (group >= self.images * self.duplicate).nonzero().flatten().to(self.device)
-            varied = augment_digits(pixels[chosen], self.shift, self.rotation, generator)
-            pixels = pixels.index_copy(0, chosen, varied)
+            chosen = (group >= self.first_augmented).nonzero().flatten().to(self.device)
+            moved = augment_digits(
+                pixels[chosen], self.augment.shift, self.augment.rotation, generator
+            )
+            pixels = pixels.index_copy(0, chosen, moved)
         return pipeline.training(pixels, generator)

@@ -1,5 +1,11 @@
-"""Weights and unfinished runs on disk: written whole, read without running anything."""
+"""Weights and unfinished runs on disk: written whole, summed whole, read without running anything.
 
+Two kinds of file. A *checkpoint* is what `torch.save` makes of an unfinished run's state, with a
+SHA-256 at its end. *Tensors* are safetensors with facts in their metadata, under one SHA-256 that
+covers names, shapes, facts and numbers alike: safetensors itself has no checksum.
+"""
+
+import base64
 import hashlib
 import io
 import json
@@ -16,39 +22,80 @@ from torch import Tensor, nn
 
 from internals.errors import CheckpointError
 from internals.files import temporary_beside, write_atomically, writing
-from internals.training.provenance import Provenance
 
 _CHECKSUM = 32  # bytes of a SHA-256
 
 
 class _Summed:
-    """A file that knows the SHA-256 of what was written to it, so that none of it is kept twice."""
+    """A file that knows the SHA-256 of what was written to it, so that none of it is kept twice.
+
+    torch turns an error of the file system into one of its own that does not say what happened;
+    `error` remembers the true one.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.sum = file, hashlib.sha256()
+        self.error: OSError | None = None
 
     def write(self, content: bytes | memoryview) -> int:
         self.sum.update(content)
-        return self.file.write(content)
+        try:
+            return self.file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
 
     def flush(self) -> None:
         self.file.flush()
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write an unfinished run's `state` (tensors, numbers, strings) to `path`, atomically.
+    """Write an unfinished run's state, atomically.
 
-    Raises `OutputError` when it cannot be written; the checkpoint before it stays.
+    Args:
+        path: The file; what was there before stays until the new one is whole.
+        state: Tensors, numbers and strings, in dictionaries and lists.
+
+    Raises:
+        OutputError: When it cannot be written, on a full disk for example.
     """
     with writing(path), temporary_beside(path) as draft:
-        with draft.open("wb") as file:
-            summed = _Summed(file)
-            torch.save(state, cast(IO[bytes], summed))
+        with draft.open("wb", buffering=0) as file:
+            summed = _Summed(cast(BinaryIO, file))
+            try:
+                torch.save(state, cast(IO[bytes], summed))
+            except RuntimeError:
+                if summed.error is not None:
+                    raise summed.error from None
+                raise
             # torch reads a tensor with a flipped bit without a word: a checksum stands at the end.
             file.write(summed.sum.digest())
-            file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what `save_checkpoint` wrote; nothing but tensors and plain values is unpickled.
+
+    Raises:
+        CheckpointError: When the file cannot be read or is damaged.
+    """
+    remedy = "delete it to train from the start"
+    try:
+        stored = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}; {remedy}") from error
+    view = memoryview(stored)
+    content, checksum = view[:-_CHECKSUM], view[-_CHECKSUM:]
+    try:
+        if hashlib.sha256(content).digest() != checksum:
+            raise ValueError("the checksum does not fit")
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged or no checkpoint of ours; {remedy}") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} is no checkpoint of ours; {remedy}")
+    return state
 
 
 def tensor_bytes(state: object) -> int:
@@ -58,105 +105,109 @@ def tensor_bytes(state: object) -> int:
     return sum(map(tensor_bytes, state.values())) if isinstance(state, dict) else 0
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read what `save_checkpoint` wrote; nothing but tensors and plain values is unpickled.
-
-    Raises `CheckpointError` when the file is damaged.
-    """
-    try:
-        stored = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    view = memoryview(stored)
-    content, checksum = view[:-_CHECKSUM], view[-_CHECKSUM:]
-    try:
-        if hashlib.sha256(content).digest() != checksum:
-            raise ValueError("the checksum does not fit")
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} is damaged or no checkpoint of ours; delete it to train from the start"
-        ) from error
-
-
-def save_weights(path: Path, model: nn.Module, provenance: Provenance) -> None:
-    """Write the model's weights as safetensors with their `provenance` in its metadata."""
-    save_tensors(path, model.state_dict(), provenance=provenance.to_dict())
-
-
-def load_weights(path: Path, model: nn.Module) -> Provenance:
-    """Fill `model` with the weights at `path` and return where they came from.
-
-    Raises `CheckpointError` when the file is missing, damaged, without provenance, or of another
-    network; the model is then unchanged.
-    """
-    state, facts = _read_tensors(path)
-    if "provenance" not in facts:
-        raise CheckpointError(f"{path} does not say where its weights came from; train again")
-    try:
-        provenance = Provenance.from_dict(json.loads(facts["provenance"]))
-    except ValueError as error:
-        raise CheckpointError(f"{path} has a broken provenance ({error}); train again") from error
-    _check_fit(path, model, state)
-    _check_sum(path, state, facts)
-    model.load_state_dict(state)
-    return provenance
-
-
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], **facts: Any) -> None:
-    """Write named `tensors` as safetensors, atomically, with `facts` and a checksum beside them."""
-    state = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
-    metadata = {name: json.dumps(fact) for name, fact in facts.items()}
-    write_atomically(
-        path, safetensors.torch.save(state, metadata={**metadata, "sha256": _sha256(state)})
-    )
+    """Write named tensors as safetensors, atomically.
+
+    Args:
+        path: The file.
+        tensors: What to write, from any device.
+        facts: Whatever JSON can hold, kept in the file's metadata.
+
+    Raises:
+        OutputError: When it cannot be written.
+    """
+    state = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    metadata = {name: json.dumps(fact, sort_keys=True) for name, fact in facts.items()}
+    metadata["sha256"] = _checksum(state, metadata)
+    write_atomically(path, safetensors.torch.save(state, metadata=metadata))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and facts that `save_tensors` wrote to `path`.
+    """The tensors and facts that `save_tensors` wrote.
 
-    Raises `CheckpointError` when the file is missing or damaged.
+    Raises:
+        CheckpointError: When the file is missing or damaged, in whatever part of it.
     """
-    state, facts = _read_tensors(path)
-    _check_sum(path, state, facts)
-    try:
-        return state, {k: json.loads(v) for k, v in facts.items() if k != "sha256"}
-    except ValueError as error:
-        raise CheckpointError(f"{path} is damaged ({error}); delete its folder") from error
-
-
-def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    remedy = "delete it and it is made again"
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return state, file.metadata() or {}
+            metadata = dict(file.metadata() or {})
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist; train the network first") from None
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); delete it to train again") from error
+        raise CheckpointError(f"{path} is damaged ({error}); {remedy}") from error
+    stated = metadata.pop("sha256", None)
+    try:
+        if stated != _checksum(state, metadata):
+            raise ValueError("its checksum differs")
+        return state, {name: json.loads(fact) for name, fact in metadata.items()}
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged ({error}); {remedy}") from error
 
 
-def _check_sum(path: Path, state: dict[str, Tensor], facts: dict[str, str]) -> None:
-    if facts.get("sha256") != _sha256(state):
-        raise CheckpointError(f"{path} is damaged (its checksum differs); delete it to train again")
+def save_weights(path: Path, model: nn.Module, **facts: Any) -> None:
+    """Write the weights of `model` with `facts`, such as their provenance: see `save_tensors`."""
+    save_tensors(path, model.state_dict(), **facts)
 
 
-def _sha256(state: dict[str, Tensor]) -> str:
-    """Of the tensors' bytes, in the order of their names: safetensors itself has no checksum."""
+def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
+    """Fill `model` with the weights at `path` and return the facts that are kept with them.
+
+    Raises:
+        CheckpointError: When the file is missing, damaged, or of another network; the model is
+            then unchanged.
+    """
+    state, facts = load_tensors(path)
+    _check_fit(path, model, state)
+    model.load_state_dict(state)
+    return facts
+
+
+def pack_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Small tensors as text, for the facts of a file."""
+    state = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    return base64.b64encode(safetensors.torch.save(state)).decode()
+
+
+def unpack_tensors(text: str) -> dict[str, Tensor]:
+    """The inverse of `pack_tensors`.
+
+    Raises:
+        CheckpointError: When `text` is something else.
+    """
+    try:
+        return safetensors.torch.load(base64.b64decode(text, validate=True))
+    except (ValueError, TypeError, SafetensorError) as error:
+        raise CheckpointError(f"packed tensors cannot be read ({error}); train again") from error
+
+
+def hash_tensors(state: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of the tensors' bytes, in the order of their names."""
     digest = hashlib.sha256()
     for name in sorted(state):
-        digest.update(state[name].contiguous().flatten().view(torch.uint8).numpy().data)
+        tensor = state[name].detach().contiguous().cpu()
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
-def _check_fit(path: Path, model: nn.Module, state: dict[str, Tensor]) -> None:
+def _checksum(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Of everything a file of tensors holds: names, types, shapes, facts and numbers."""
+    described = {
+        name: (str(tensor.dtype), list(tensor.shape)) for name, tensor in sorted(state.items())
+    }
+    words = json.dumps([described, dict(metadata)], sort_keys=True)
+    return hashlib.sha256((words + hash_tensors(state)).encode()).hexdigest()
+
+
+def _check_fit(path: Path, model: nn.Module, state: Mapping[str, Tensor]) -> None:
     ours = {name: tensor.shape for name, tensor in model.state_dict().items()}
     theirs = {name: tensor.shape for name, tensor in state.items()}
     if ours != theirs:
-        odd = sorted(
+        different = sorted(
             name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)
         )
         raise CheckpointError(
             f"{path} holds weights of another network than {type(model).__name__}: "
-            f"{odd[0]!r} differs; name the network it was trained as"
+            f"{different[0]!r} differs; name the network it was trained as"
         )

@@ -1,4 +1,4 @@
-"""One piece of work on several devices at once."""
+"""Devices, precision, threads, and one piece of work on several devices at once."""
 
 import contextlib
 import logging
@@ -18,19 +18,28 @@ from internals.environment import cores
 from internals.errors import InternalsError, TrainingError
 
 Precision = Literal["bf16-mixed", "32-true"]
+_T = TypeVar("_T")
 
 
-def make_fabric(devices: int | Literal["auto"] = 1) -> Fabric:
+def make_fabric(devices: int | Literal["auto"] = 1, threads: int | None = None) -> Fabric:
     """The fastest device here, in bfloat16 autocast where the hardware multiplies bfloat16.
 
     That is a CUDA GPU since Ampere, or a processor with AVX-512 BF16 or AMX; float32 elsewhere.
-    `devices` above 1 are so many GPUs, or processes that share the cores where there is none;
-    "auto" is all GPUs. Several are launched by `on_devices`, one is ready for use. Raises
-    `TrainingError` when there are not so many.
+    One device is ready for use; several are launched by `on_devices`.
+
+    Args:
+        devices: So many GPUs, or processes that share the cores where there is none; "auto" is all
+            GPUs.
+        threads: How many threads of the processor a process uses, by default its share of the
+            cores.
+
+    Raises:
+        TrainingError: When there are not so many devices.
     """
     quieten()
     count = _count(devices)
-    torch.set_num_threads(max(1, cores() // (1 if torch.cuda.is_available() else count)))
+    share = max(1, cores() // (1 if torch.cuda.is_available() else count))
+    torch.set_num_threads(threads or share)
     precision = best_precision()
     if count == 1:
         fabric = Fabric(accelerator="auto", devices=1, precision=precision)
@@ -47,6 +56,9 @@ def quieten() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+quieten()  # here, for a process that is started imports this before it sets up anything
+
+
 def _count(devices: int | Literal["auto"]) -> int:
     gpus = torch.cuda.device_count()
     if devices == "auto":
@@ -59,6 +71,11 @@ def _count(devices: int | Literal["auto"]) -> int:
         )
     if devices > 1 and not gpus and torch.backends.mps.is_available():
         raise TrainingError(f"devices={devices}, but Apple's GPU is one; leave --devices out")
+    if not gpus and devices > cores():
+        raise TrainingError(
+            f"devices={devices}, but there are {cores()} cores; ask for {cores()} at most, for "
+            "each process needs one"
+        )
     return devices
 
 
@@ -74,9 +91,9 @@ def best_precision() -> Precision:
 
 
 def _processor_multiplies_bfloat16() -> bool:
-    # torch tells only through these private names; one that is gone counts as a no.
-    asks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name, bool)() for name in asks)
+    # torch answers only through these private names; one that is gone counts as a no.
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in names)
 
 
 @contextmanager
@@ -99,11 +116,8 @@ def deterministic() -> Iterator[None]:
         settings.fill_uninitialized_memory = filled
 
 
-_T = TypeVar("_T")
-
-
-def from_first(fabric: Fabric, work: Callable[[], _T]) -> _T:
-    """What `work` gives on the first process, told to all of them.
+def on_rank_zero(fabric: Fabric, work: Callable[[], _T]) -> _T:
+    """What `work` returns on the first process, broadcast to all of them.
 
     An expected failure of it is raised by all, so that none waits for one that has stopped.
     """
@@ -120,22 +134,27 @@ def from_first(fabric: Fabric, work: Callable[[], _T]) -> _T:
     return result  # type: ignore[return-value]  # the first process has set it
 
 
-quieten()  # here, for a process that is started imports this before it sets up anything
-
-
 def on_devices(devices: int | Literal["auto"], work: Callable[..., Any], *arguments: Any) -> Any:
-    """What `work(fabric, *arguments)` gives on the first of `devices` processes.
+    """What `work(fabric, *arguments)` returns on the first of several processes.
 
-    One device is this process; for several, processes are started afresh, so `work` must be
-    importable, what it is given and gives small and picklable, and the calling script guarded by
-    `if __name__ == "__main__"`. Each loads its own data. Only the first one prints. Raises what
-    `work` raises, and `TrainingError` when the processes cannot be started or one of them dies.
+    One device is this process. For several, processes are started afresh: each loads its own data,
+    and only the first one prints.
+
+    Args:
+        devices: See `make_fabric`.
+        work: A function that can be imported; the calling script must be guarded by
+            `if __name__ == "__main__"`.
+        arguments: Small and picklable, as must be what `work` returns.
+
+    Raises:
+        TrainingError: When the processes cannot be started or one of them dies.
+        InternalsError: What `work` raises.
     """
     fabric = make_fabric(devices)
     if fabric.world_size == 1:
         return work(fabric, *arguments)
     try:
-        told = fabric.launch(
+        sealed = fabric.launch(
             cast(Callable[[Fabric], Any], _one_of_several), _Sealed((work, arguments))
         )
     except (ProcessRaisedException, ProcessExitedException, RuntimeError, OSError) as error:
@@ -144,7 +163,7 @@ def on_devices(devices: int | Literal["auto"], work: Callable[..., Any], *argume
             f"training on {fabric.world_size} devices failed: {last}; "
             "leave --devices out to train in one process"
         ) from error
-    result, failure = told.content
+    result, failure = sealed.content
     if failure is not None:
         raise failure
     return result

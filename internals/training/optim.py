@@ -1,75 +1,214 @@
-"""How the learning rate moves during a run."""
+"""How gradients become steps: the optimiser and its learning rate, as choices of a recipe."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import cos, pi
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from internals.errors import TrainingError
 from internals.models.blocks import depthwise
-from internals.training.recipe import Recipe
 
 
-def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser that `recipe` names, over all weights of `model`."""
-    # Fused, a step over VGG-16's 134 million weights takes a quarter of the time.
-    groups = parameter_groups(recipe, model)
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            groups, lr=recipe.learning_rate, momentum=recipe.momentum, fused=True
-        )
-    if recipe.optimizer == "rmsprop":
+@dataclass(frozen=True)
+class Optimizer:
+    """What all optimisers have in common; a subclass says in `build` which of torch's it is.
+
+    Args:
+        lr: The highest learning rate of the run, for a step of `Recipe.batch_size` images.
+        weight_decay: Decoupled from the gradient for AdamW, a part of it for the others.
+        decay_depthwise: Whether weight decay acts on depthwise filters too. Howard et al. (2017,
+            section 3.2): "very little or no weight decay (l2 regularization) on the depthwise
+            filters since there are so few parameters in them".
+    """
+
+    lr: float
+    weight_decay: float = 0.0
+    decay_depthwise: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.lr < float("inf"):
+            raise TrainingError(f"lr={self.lr} must be above 0 and finite")
+        if not self.weight_decay >= 0:
+            raise TrainingError(f"weight_decay={self.weight_decay} must be 0 or more")
+
+    def build(self, model: nn.Module) -> torch.optim.Optimizer:
+        """torch's optimiser over all weights of `model`."""
+        raise NotImplementedError
+
+    def before_step(
+        self,
+        optimizer: torch.optim.Optimizer,
+        model: nn.Module,
+        inputs: Tensor,
+        step: int,
+        first_inputs: Callable[[int], Tensor],
+    ) -> None:
+        """Whatever else a step needs to know: nothing, unless a subclass says otherwise.
+
+        Args:
+            optimizer: What `build` gave.
+            model: The network, before its forward pass.
+            inputs: The step's inputs, (n, c, h, w).
+            step: The number of the step, counted from 0 over the whole run.
+            first_inputs: Gives the first so many training images as inputs, not augmented.
+        """
+
+    def parameter_groups(self, model: nn.Module) -> list[dict]:
+        """All parameters of `model` with the weight decay, depthwise filters apart if spared."""
+        spared = {
+            id(module.weight)
+            for module in model.modules()
+            if depthwise(module) and not self.decay_depthwise
+        }
+        decayed = [p for p in model.parameters() if id(p) not in spared]
+        groups = [{"params": decayed, "weight_decay": self.weight_decay}]
+        if spared:
+            rest = [p for p in model.parameters() if id(p) in spared]
+            groups.append({"params": rest, "weight_decay": 0.0})
+        return groups
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum."""
+
+    momentum: float = 0.9
+
+    def build(self, model: nn.Module) -> torch.optim.Optimizer:
+        """torch's SGD over all weights of `model`."""
+        # Fused, a step over VGG-16's 134 million weights takes a quarter of the time.
+        groups = self.parameter_groups(model)
+        return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, fused=True)
+
+
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """RMSprop with momentum.
+
+    Args:
+        alpha: How much of the mean of squared gradients is kept at each step.
+        eps: Added outside the root.
+        momentum: How much of the step before is kept.
+    """
+
+    alpha: float = 0.9
+    eps: float = 1.0
+    momentum: float = 0.9
+
+    def build(self, model: nn.Module) -> torch.optim.Optimizer:
+        """torch's RMSprop over all weights of `model`."""
         return torch.optim.RMSprop(
-            groups,
-            lr=recipe.learning_rate,
-            alpha=recipe.smoothing,
-            eps=recipe.epsilon,
-            momentum=recipe.momentum,
+            self.parameter_groups(model),
+            lr=self.lr,
+            alpha=self.alpha,
+            eps=self.eps,
+            momentum=self.momentum,
         )
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=recipe.learning_rate, fused=True)
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
 
 
-def parameter_groups(recipe: Recipe, model: nn.Module) -> list[dict]:
-    """All parameters with the recipe's weight decay, depthwise filters apart where it spares them.
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam with torch's constants."""
 
-    Howard et al. (2017, section 3.2): "very little or no weight decay on the depthwise filters".
+    def build(self, model: nn.Module) -> torch.optim.Optimizer:
+        """torch's Adam over all weights of `model`."""
+        return torch.optim.Adam(self.parameter_groups(model), lr=self.lr, fused=True)
+
+
+@dataclass(frozen=True)
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+
+    def build(self, model: nn.Module) -> torch.optim.Optimizer:
+        """torch's AdamW over all weights of `model`."""
+        return torch.optim.AdamW(self.parameter_groups(model), lr=self.lr, fused=True)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The learning rate stays, after a linear rise over the share `warm_up` of all steps."""
+
+    warm_up: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.warm_up < 1:
+            raise TrainingError(f"warm_up={self.warm_up} must be a share of all steps, 0 to 1")
+
+    def factor_at(
+        self, step: float, steps: float, epoch: int, validation_top1: Sequence[float]
+    ) -> float:
+        """What the highest rate is multiplied by at `step` of `steps`, both after the warm-up.
+
+        Args:
+            step: The number of the step, counted from the end of the warm-up.
+            steps: How many steps there are after the warm-up.
+            epoch: Epochs that are over, warm-up included.
+            validation_top1: The validation accuracy of each of these epochs.
+        """
+        return 1.0
+
+
+@dataclass(frozen=True)
+class Cosine(Constant):
+    """Half a cosine from the highest rate to 0 (Loshchilov and Hutter 2017)."""
+
+    def factor_at(
+        self, step: float, steps: float, epoch: int, validation_top1: Sequence[float]
+    ) -> float:
+        """Between 1 and 0."""
+        return 0.5 * (1 + cos(pi * step / steps))
+
+
+@dataclass(frozen=True)
+class Step(Constant):
+    """The rate is multiplied by `factor` after every `epochs` epochs."""
+
+    epochs: int = 1
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.epochs < 1 or not self.factor > 0:
+            raise TrainingError(
+                f"epochs={self.epochs} and factor={self.factor} of a step schedule must be above 0"
+            )
+
+    def factor_at(
+        self, step: float, steps: float, epoch: int, validation_top1: Sequence[float]
+    ) -> float:
+        """`factor` to the number of times that `epochs` epochs are over."""
+        return self.factor ** (epoch // self.epochs)
+
+
+@dataclass(frozen=True)
+class Plateau(Constant):
+    """The rate is multiplied by `factor` when the validation accuracy stalls.
+
+    Args:
+        patience: Epochs without a better validation top-1 that are let pass.
+        factor: What the rate is then multiplied by.
     """
-    spared = {
-        id(module.weight)
-        for module in model.modules()
-        if depthwise(module) and not recipe.decay_depthwise
-    }
-    decayed = [p for p in model.parameters() if id(p) not in spared]
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}]
-    if spared:
-        rest = [p for p in model.parameters() if id(p) in spared]
-        groups.append({"params": rest, "weight_decay": 0.0})
-    return groups
+
+    patience: int = 0
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.patience < 0 or not self.factor > 0:
+            raise TrainingError(
+                f"patience={self.patience} must be 0 or more and factor={self.factor} above 0"
+            )
+
+    def factor_at(
+        self, step: float, steps: float, epoch: int, validation_top1: Sequence[float]
+    ) -> float:
+        """`factor` to the number of stalls so far."""
+        return self.factor ** plateaus(validation_top1, self.patience)
 
 
-def learning_rate(
-    recipe: Recipe, step: int, epochs: int, steps_an_epoch: int, scores: Sequence[float] = ()
-) -> float:
-    """The rate of optimiser step number `step`, counted from 0 over all `epochs`.
-
-    `scores` are the validation top-1 of the epochs that are over: they alone decide schedule
-    "plateau", so that a run that goes on after a kill needs no other memory.
-    """
-    steps = epochs * steps_an_epoch
-    warming = recipe.warm_up * steps
-    if step < warming:
-        return recipe.learning_rate * (step + 1) / (warming + 1)
-    if recipe.schedule == "cosine":
-        share = 0.5 * (1 + cos(pi * (step - warming) / (steps - warming)))
-    elif recipe.schedule == "step":
-        share = recipe.factor ** (step // steps_an_epoch // recipe.step_size)
-    elif recipe.schedule == "plateau":
-        share = recipe.factor ** plateaus(scores, recipe.patience)
-    else:
-        share = 1.0
-    return recipe.learning_rate * share
+Schedule = Constant | Cosine | Step | Plateau
 
 
 def plateaus(scores: Sequence[float], patience: int) -> int:
@@ -77,11 +216,41 @@ def plateaus(scores: Sequence[float], patience: int) -> int:
 
     After each such stretch the count begins anew, as in torch's `ReduceLROnPlateau` in mode "max"
     with threshold 0.
+
+    Args:
+        scores: One score an epoch.
+        patience: Epochs without improvement that are let pass.
     """
-    best, waited, found = float("-inf"), 0, 0
+    best, waited, count = float("-inf"), 0, 0
     for score in scores:
         waited = 0 if score > best else waited + 1
         best = max(best, score)
         if waited > patience:
-            found, waited = found + 1, 0
-    return found
+            count, waited = count + 1, 0
+    return count
+
+
+def learning_rate(
+    lr: float,
+    schedule: Schedule,
+    step: int,
+    steps: int,
+    steps_an_epoch: int,
+    validation_top1: Sequence[float] = (),
+) -> float:
+    """The learning rate of one optimiser step.
+
+    Args:
+        lr: The highest rate of the run.
+        schedule: How it rises and falls.
+        step: The number of the step, counted from 0 over the whole run.
+        steps: How many steps the run has.
+        steps_an_epoch: How many of them make an epoch.
+        validation_top1: The validation accuracy of the epochs that are over. It alone decides
+            `Plateau`, so that a run that is resumed needs no other memory.
+    """
+    warming = schedule.warm_up * steps
+    if step < warming:
+        return lr * (step + 1) / (warming + 1)
+    epoch = step // steps_an_epoch
+    return lr * schedule.factor_at(step - warming, steps - warming, epoch, validation_top1)

@@ -1,25 +1,39 @@
-"""Names for weights: two runs that could differ in one bit never share one."""
+"""Where weights came from, and the name that they have for it."""
 
 import hashlib
 import platform
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import torch
+from lightning_fabric import Fabric
+
 from internals import environment, fingerprint
 from internals.data.image_set import ImageSet, Splits
-from internals.environment import build_folder
 from internals.errors import CheckpointError
 from internals.models.lookup import MODELS
-from internals.training.recipe import Recipe
+from internals.training.recipe import Recipe, plain
 
 PACKAGES = ["torch", "torchvision", "lightning-fabric", "numpy"]
+
+# Modules that cannot change a number: editing them is no reason to train again.
+_NO_NUMBERS = {
+    "internals.errors",
+    "internals.files",
+    "internals.progress",
+    "internals.environment",
+    "internals.fingerprint",
+    "internals.lazy",
+    "internals.training.checkpoint",
+}
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """All that went into a set of weights, and what they reached on the test data (shares)."""
+    """All that went into a set of weights, and what they reached on the test images (shares)."""
 
     network: str
     recipe: dict[str, Any]
@@ -37,6 +51,7 @@ class Provenance:
     seconds: float
     images_per_second: float
     metrics: dict[str, float]
+    weights_sha256: str  # of the tensors' bytes, in the order of their names
     versions: dict[str, str]
     python: str
     machine: str
@@ -60,56 +75,105 @@ class Provenance:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Provenance":
-        """The inverse of `to_dict`; raises `CheckpointError` when a fact is missing."""
+    def from_dict(cls, values: Any) -> "Provenance":
+        """The inverse of `to_dict`.
+
+        Raises:
+            CheckpointError: When a fact is missing, or these are no facts.
+        """
         names = {field.name for field in fields(cls)}
-        if names - values.keys():
-            raise CheckpointError(
-                f"provenance lacks {', '.join(sorted(names - values.keys()))}; train again"
-            )
+        if not isinstance(values, dict) or names - values.keys():
+            missing = sorted(names - values.keys()) if isinstance(values, dict) else ["all facts"]
+            raise CheckpointError(f"provenance lacks {', '.join(missing)}; train again")
         return cls(**{name: values[name] for name in names})
 
 
-# Modules that cannot change a number: editing them is no reason to train again.
-_NO_NUMBERS = ("", "errors", "files", "progress", "environment", "fingerprint")
+@dataclass(frozen=True)
+class Arithmetic:
+    """What decides the last bits of a training run besides its recipe, data, code and seed.
+
+    Args:
+        device: The kind of device: "cpu", "cuda" or "mps".
+        precision: Fabric's name for it: "bf16-mixed" or "32-true".
+        threads: How many threads share the sums of an operation; 0 where the device decides.
+        processes: How many processes share each batch.
+    """
+
+    device: str
+    precision: str
+    threads: int
+    processes: int
+
+    @classmethod
+    def of(cls, fabric: Fabric) -> "Arithmetic":
+        """That of `fabric` with torch's present number of threads."""
+        kind = fabric.device.type
+        threads = torch.get_num_threads() if kind == "cpu" else 0
+        return cls(kind, str(fabric.strategy.precision.precision), threads, fabric.world_size)
+
+    def __str__(self) -> str:
+        parts = [self.device, self.precision.partition("-")[0]]
+        parts += [f"{self.threads}t"] * bool(self.threads)
+        parts += [f"x{self.processes}"] * (self.processes > 1)
+        return "-".join(parts)
 
 
-def weights_folder(recipe: Recipe, splits: Splits, seed: int) -> Path:
-    """Where the weights that `recipe` gives are kept."""
-    return build_folder() / "weights" / f"{recipe.network}-{weights_key(recipe, splits, seed)}"
+def weights_folder(recipe: Recipe, splits: Splits, seed: int, arithmetic: Arithmetic) -> Path:
+    """Where the weights of a run are kept: two runs that could differ share no folder."""
+    key = weights_key(recipe, splits, seed)
+    return _weights_root() / f"{recipe.network}-{key}-{arithmetic}"
+
+
+def weights_folders(recipe: Recipe, splits: Splits, seed: int) -> list[Path]:
+    """The folders of all runs of `recipe` by this code, whatever their arithmetic."""
+    key = weights_key(recipe, splits, seed)
+    return sorted(p for p in _weights_root().glob(f"{recipe.network}-{key}-*") if p.is_dir())
+
+
+def all_weights_folders(network: str) -> list[Path]:
+    """The folders of all runs of `network`, by whatever recipe and code."""
+    return sorted(p for p in _weights_root().glob(f"{network}-*") if p.is_dir())
 
 
 def weights_key(recipe: Recipe, splits: Splits, seed: int) -> str:
     """A name for the weights that `recipe` gives; other code, data or seeds give another."""
-    images = [content(splits.train), content(splits.validation)]
-    return fingerprint.digest([deciding(recipe), code_key(recipe.network), images, seed])
+    images = [hash_images(splits.train), hash_images(splits.validation)]
+    return fingerprint.digest([plain(recipe), code_key(recipe), images, seed])
 
 
-def deciding(recipe: Recipe) -> dict[str, Any]:
-    """What of a recipe decides the weights: what the paper did changes nothing that we do."""
-    return {name: value for name, value in asdict(recipe).items() if name != "paper"}
+def code_key(recipe: Recipe) -> str:
+    """A hash of all code that decides the weights: the network's, the loop's, the choices'."""
+    choices = (recipe.optimizer, recipe.schedule, recipe.loss, recipe.adversary)
+    modules = {type(choice).__module__ for choice in choices if choice is not None}
+    return hash_code([MODELS[recipe.network][0], "internals.training.loop", *sorted(modules)])
 
 
-def content(images: ImageSet) -> str:
+def hash_code(modules: Iterable[str]) -> str:
+    """A hash of the first-party code that `modules` reach, without what changes no number."""
+    ours = [name for name in modules if name.partition(".")[0] == fingerprint.PACKAGE]
+    reach = fingerprint.reach(modules=ours)
+    packages = {name.rpartition(".")[0] for name in reach.modules}
+    return fingerprint.digest(
+        {
+            name: code
+            for name, code in reach.modules.items()
+            if name not in _NO_NUMBERS and name not in packages  # whose files only name others
+        }
+    )
+
+
+def hash_images(images: ImageSet) -> str:
     """A hash that tells apart the sets of one data set: hold-outs, halves, orders, sizes.
 
     The fingerprint stands for the pixels of the data set as a whole, so of each image its shape,
     its label and its middle row are enough, and a set of gigabytes is told in a moment.
     """
     middle = images.images[:, :, images.images.shape[2] // 2]
-    found = hashlib.sha256(repr((images.fingerprint, tuple(images.images.shape))).encode())
-    found.update(images.labels.contiguous().numpy().data)
-    found.update(middle.contiguous().numpy().data)
-    return found.hexdigest()
+    digest = hashlib.sha256(repr((images.fingerprint, tuple(images.images.shape))).encode())
+    digest.update(images.labels.contiguous().numpy().data)
+    digest.update(middle.contiguous().numpy().data)
+    return digest.hexdigest()
 
 
-def code_key(network: str) -> str:
-    """A hash of all code that decides the weights: the network's, the loop's, their imports'."""
-    reach = fingerprint.reach(modules=[MODELS[network][0], "internals.training.loop"])
-    return fingerprint.digest(
-        {
-            name: code
-            for name, code in reach.modules.items()
-            if name.removeprefix("internals").removeprefix(".") not in _NO_NUMBERS
-        }
-    )
+def _weights_root() -> Path:
+    return environment.build_folder() / "weights"

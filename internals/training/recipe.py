@@ -1,169 +1,206 @@
-"""Every hyperparameter of a training run, in one frozen record."""
+"""Every hyperparameter of a training run, in one frozen record: a sum of choices."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 from internals.data.image_set import ImageSet
-from internals.data.pipeline import PIPELINES, stored_side
+from internals.data.pipeline import PIPELINES, Pipeline, stored_side
 from internals.errors import TrainingError
+from internals.training.losses import CrossEntropy, Loss, Map
+from internals.training.optim import Constant, Cosine, Optimizer, Schedule
 
-OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop")
-SCHEDULES = ("constant", "cosine", "step", "plateau")
-LOSSES = ("map", "cross-entropy")
-TEST_PRECISIONS = ("float32", "as trained")
-ADVERSARIES = ("none", "fgsm", "pgd")
 
-# Which fields belong to one choice only: field -> (the field that chooses, its value).
-_BELONGS = {
-    "input_range": ("pipeline", ("range",)),
-    "momentum": ("optimizer", ("sgd", "rmsprop")),
-    "smoothing": ("optimizer", ("rmsprop",)),
-    "epsilon": ("optimizer", ("rmsprop",)),
-    "step_size": ("schedule", ("step",)),
-    "patience": ("schedule", ("plateau",)),
-    "factor": ("schedule", ("step", "plateau")),
-    "rubbish_penalty": ("loss", ("map",)),
-    "adversary_epsilon": ("adversary", ("fgsm", "pgd")),
-    "adversary_share": ("adversary", ("fgsm", "pgd")),
-    "adversary_steps": ("adversary", ("pgd",)),
-}
-# What says nothing of the method.
-_HOUSEKEEPING = ("paper", "network", "arguments", "least_steps", "most_images", "most_tested")
-# What is no news while it stands at its default.
-_ONLY_WHEN_SET = (
-    "micro_batch", "decay_depthwise", "warm_up", "clip_norm", "sizes", "crops", "test_precision",
-    "adversary", "shift", "rotation", "duplicate", "standardised_start",
-)  # fmt: skip
+@dataclass(frozen=True)
+class InputRange:
+    """Pixel 0 becomes `black` and 255 `white`; for one channel, without augmentation."""
+
+    black: float
+    white: float
+
+
+@dataclass(frozen=True)
+class DigitAugmentation:
+    """Digits moved and turned at random, anew each time, filled with background.
+
+    Args:
+        shift: Whole pixels, at most so many either way, down and across.
+        rotation: Degrees, at most so many either way.
+        duplicate: An epoch has each image twice, as it is and augmented.
+    """
+
+    shift: int = 0
+    rotation: float = 0.0
+    duplicate: bool = False
+
+    def __post_init__(self) -> None:
+        if self.shift < 0:
+            raise TrainingError(f"shift={self.shift} must be 0 pixels or more")
+        if not 0 <= self.rotation <= 180:
+            raise TrainingError(f"rotation={self.rotation} must be 0 to 180 degrees")
+        if not (self.shift or self.rotation):
+            raise TrainingError("a digit augmentation needs a shift or a rotation above 0")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one network is trained; `paper` says what the paper did, under the same names."""
+    """How one network is trained; `paper` says what the paper did.
 
-    network: str  # a name of MODELS
-    data: str  # a name of DATASETS
-    epochs: int  # passes over the training images
-    batch_size: int  # images an optimiser step
-    optimizer: str  # one of OPTIMIZERS
-    learning_rate: float  # the highest, for a step of batch_size images
-    loss: str = "cross-entropy"  # one of LOSSES
-    size: int = 224  # side of the network's input in pixels
-    pipeline: str = "mean-std"  # one of PIPELINES: augmentation and input statistics
-    input_range: tuple[float, float] | None = None  # what pixels 0 and 255 become, for "range"
-    weight_decay: float = 0.0  # decoupled for adamw, a gradient term for the others
-    decay_depthwise: bool = True  # whether weight decay acts on depthwise filters too
-    momentum: float = 0.9  # of sgd and rmsprop
-    smoothing: float = 0.9  # of rmsprop's mean of squared gradients: torch calls it alpha
-    epsilon: float = 1.0  # of rmsprop, added outside the root
-    clip_norm: float | None = None  # the gradient's norm over all weights is cut to this
-    schedule: str = "cosine"  # one of SCHEDULES: how the learning rate falls
-    step_size: int = 1  # epochs after which schedule "step" multiplies the rate by `factor`
-    patience: int = 0  # epochs without a better validation top-1 that "plateau" lets pass
-    factor: float = 0.1  # what "step" and "plateau" multiply the rate by
-    standardised_start: bool = False  # first weights fitted to the first images (`standardise`)
-    warm_up: float = 0.0  # the share of all steps in which the rate rises from 0
-    sizes: tuple[tuple[float, int], ...] = ()  # (share of the epochs, input side) before `size`
-    micro_batch: int | None = None  # images a backward pass at most: gradients are accumulated
-    crops: int = 1  # views of each test image that are averaged: 1, or 10
-    test_precision: str = "float32"  # one of TEST_PRECISIONS
-    rubbish_penalty: float = 0.0  # j of the MAP loss
-    shift: int = 0  # digits are moved by up to so many pixels, either way
-    rotation: float = 0.0  # digits are turned by up to so many degrees, either way
-    duplicate: bool = False  # an epoch has each image as it is too, not only as augmented
-    adversary: str = "none"  # one of ADVERSARIES: what attacks part of each batch
-    adversary_epsilon: float = 0.0  # the most it changes a pixel (unit: black to white is 1)
-    adversary_share: float = 0.5  # the part of each batch that is attacked
-    adversary_steps: int = 7  # of pgd, each 2.5 epsilon / steps long
-    arguments: tuple[tuple[str, Any], ...] = ()  # (name, value) for the network's class
-    least_steps: int = 0  # epochs are added on a small stand-in until so many steps are taken
-    most_images: int | None = None  # train on the first so many images only
-    most_tested: int | None = None  # validate and test on the first so many images only
+    Args:
+        network: A name of `internals.models.MODELS`.
+        data: A name of `internals.data.DATASETS`.
+        epochs: Passes over the training images.
+        batch_size: Images an optimiser step.
+        optimizer: What turns gradients into steps, with the learning rate: `SGD`, `RMSprop`,
+            `Adam`, `AdamW`, or a subclass of `Optimizer`.
+        schedule: How the rate moves: `Constant`, `Cosine`, `Step` or `Plateau`.
+        loss: `CrossEntropy` or `Map`.
+        size: Side of the network's input (unit: pixels).
+        pipeline: A name of `PIPELINES`, augmentation and input statistics, or an `InputRange`.
+        augment: What moves digits, for pipelines that have no augmentation of their own.
+        adversary: What attacks part of each batch: an `FGSM` or a `PGD` of
+            `internals.training.adversary`.
+        clip_norm: The gradient's norm over all weights is cut to this.
+        data_dependent_init: Whether the first weights are fitted to the first images.
+        average: The decay of an exponential moving average of the weights, a step. Where there is
+            one it is what is scored and kept.
+        sizes: (share of the epochs, input side) of earlier phases at other sizes.
+        micro_batch: Images a backward pass at most: gradients are then accumulated.
+        selection: Which epoch is kept: the best on the validation images ("validation"), among
+            those trained at `size`, or the last, without looking ("last").
+        crops: Views of each test image whose posteriors are averaged: 1, or 10.
+        test_precision: "float32", or that of training ("as trained").
+        arguments: (name, value) pairs for the network's class.
+        source_size: Side of the images that are loaded, where it is not what `pipeline` needs.
+        least_steps: Epochs are added on a small stand-in until so many steps are taken.
+        most_steps: Training ends after so many steps, within an epoch if need be.
+        most_images: Train on the first so many images only.
+        most_tested: Validate and test on the first so many images only.
+        snapshots: Epochs whose weights are kept beside the final ones.
+        paper: What the paper did, by the names of the table of hyperparameters.
+
+    Raises:
+        TrainingError: For a value out of range, and for choices that do not go together.
+    """
+
+    network: str
+    data: str
+    epochs: int
+    batch_size: int
+    optimizer: Optimizer
+    schedule: Schedule = field(default_factory=Cosine)
+    loss: Loss = field(default_factory=CrossEntropy)
+    size: int = 224
+    pipeline: str | InputRange = "mean-std"
+    augment: DigitAugmentation | None = None
+    adversary: Any = None
+    clip_norm: float | None = None
+    data_dependent_init: bool = False
+    average: float | None = None
+    sizes: tuple[tuple[float, int], ...] = ()
+    micro_batch: int | None = None
+    selection: Literal["validation", "last"] = "validation"
+    crops: int = 1
+    test_precision: Literal["float32", "as trained"] = "float32"
+    arguments: tuple[tuple[str, Any], ...] = ()
+    source_size: int | None = None
+    least_steps: int = 0
+    most_steps: int | None = None
+    most_images: int | None = None
+    most_tested: int | None = None
+    snapshots: tuple[int, ...] = ()
     paper: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         self._check_choices()
-        for name in ("epochs", "batch_size", "learning_rate", "size", "step_size", "factor"):
+        for name in ("epochs", "batch_size", "size"):
             if not getattr(self, name) > 0:
                 raise TrainingError(f"{name}={getattr(self, name)} must be above 0")
-        for name in ("micro_batch", "clip_norm", "most_images", "most_tested"):
+        optional = (
+            "micro_batch", "clip_norm", "most_images", "most_tested", "most_steps", "source_size",
+        )  # fmt: skip
+        for name in optional:
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise TrainingError(f"{name}={getattr(self, name)} must be above 0, or None")
-        if not 0 <= self.warm_up < 1:
-            raise TrainingError(f"warm_up={self.warm_up} must be a share of all steps, 0 to 1")
+        if self.average is not None and not 0 < self.average < 1:
+            raise TrainingError(f"average={self.average} must be a decay between 0 and 1, or None")
+        if any(epoch < 1 for epoch in self.snapshots):
+            raise TrainingError(f"snapshots={self.snapshots} must be numbers of epochs, from 1")
         shares = [share for share, _ in self.sizes]
         if sum(shares) > 1 or any(not number > 0 for pair in self.sizes for number in pair):
             raise TrainingError(
                 f"sizes={self.sizes} must be (share of the epochs, pixels) pairs, 1 in all at most"
             )
-        if (self.pipeline == "range") != (self.input_range is not None):
-            raise TrainingError(
-                f"pipeline={self.pipeline!r} does not go with input_range={self.input_range}; "
-                "'range' needs one, and no other pipeline takes it"
-            )
 
     def _check_choices(self) -> None:
-        for name, choices in [
-            ("optimizer", OPTIMIZERS),
-            ("schedule", SCHEDULES),
-            ("loss", LOSSES),
+        kinds = (
+            ("optimizer", Optimizer, "SGD, RMSprop, Adam, AdamW"),
+            ("schedule", Constant, "Constant, Cosine, Step, Plateau"),
+            ("loss", (CrossEntropy, Map), "CrossEntropy, Map"),
+        )
+        for name, kind, choices in kinds:
+            if not isinstance(getattr(self, name), kind):
+                raise TrainingError(f"{name}={getattr(self, name)!r} is none of {choices}")
+        for name, values in [
             ("pipeline", tuple(PIPELINES)),
+            ("selection", ("validation", "last")),
             ("crops", (1, 10)),
-            ("test_precision", TEST_PRECISIONS),
-            ("adversary", ADVERSARIES),
+            ("test_precision", ("float32", "as trained")),
         ]:
-            if getattr(self, name) not in choices:
+            value = getattr(self, name)
+            if value not in values and not isinstance(value, InputRange):
+                listed = ", ".join(str(one) for one in values if one != "range")
+                raise TrainingError(f"{name}={value!r} is not one of {listed}")
+        if self.pipeline == "range":
+            raise TrainingError("pipeline='range' needs two numbers; use InputRange(black, white)")
+        if self.crops != 1 and isinstance(self.loss, Map):
+            raise TrainingError("crops=10 averages a softmax, which the loss Map has not; use 1")
+        for name in ("augment", "adversary"):
+            if getattr(self, name) is not None and PIPELINES[self.pipeline_name] is not None:
                 raise TrainingError(
-                    f"{name}={getattr(self, name)!r} is not one of {', '.join(map(str, choices))}"
+                    f"pipeline={self.pipeline!r} augments and colours images itself, which does "
+                    f"not go with {name}; use an InputRange or 'mean-std'"
                 )
-        if self.crops != 1 and self.loss == "map":
-            raise TrainingError("crops=10 averages a softmax, which loss='map' has not; use 1")
-        self._check_adversary()
-        self._check_digits()
-
-    def _check_digits(self) -> None:
-        if not 0 <= self.shift <= self.size / 2:
+        if self.augment and self.augment.shift > self.size / 2:
             raise TrainingError(
-                f"shift={self.shift} must be 0 to {self.size // 2} pixels, half the input's side"
-            )
-        if not 0 <= self.rotation <= 180:
-            raise TrainingError(f"rotation={self.rotation} must be 0 to 180 degrees")
-        if (self.shift or self.rotation) and PIPELINES[self.pipeline] is not None:
-            raise TrainingError(
-                f"pipeline={self.pipeline!r} has an augmentation of its own; shift and rotation "
-                "go with 'range' and 'mean-std'"
+                f"shift={self.augment.shift} must be 0 to {self.size // 2} pixels, half the "
+                "input's side"
             )
 
-    def _check_adversary(self) -> None:
-        epsilon, share = self.adversary_epsilon, self.adversary_share
-        if not 0 <= epsilon <= 1 or (self.adversary == "none") != (epsilon == 0):
-            raise TrainingError(
-                f"adversary_epsilon={epsilon} does not go with adversary={self.adversary!r}; "
-                "fgsm and pgd need one in (0, 1], none has 0"
-            )
-        if not 0 < share <= 1:
-            raise TrainingError(f"adversary_share={share} must be a share of the batch, above 0")
-        if self.adversary_steps < 1:
-            raise TrainingError(f"adversary_steps={self.adversary_steps} must be 1 or more")
-        if self.adversary != "none" and PIPELINES[self.pipeline] is not None:
-            raise TrainingError(
-                f"pipeline={self.pipeline!r} changes colours beyond a pixel's range, where an "
-                "adversary has no bounds; use 'range' or 'mean-std'"
-            )
+    @property
+    def pipeline_name(self) -> str:
+        """The pipeline's name in `PIPELINES`."""
+        return "range" if isinstance(self.pipeline, InputRange) else self.pipeline
 
     @property
     def stored(self) -> int:
         """Side of the squares to load: what inputs of `size` are cut from (unit: pixels)."""
-        return stored_side(self.pipeline, self.size)
+        return self.source_size or stored_side(self.pipeline_name, self.size)
+
+    def fit_pipeline(self, images: ImageSet) -> Pipeline:
+        """The pipeline with the statistics of `images`, which must be the training split."""
+        if isinstance(self.pipeline, InputRange):
+            return Pipeline.from_range(self.pipeline.black, self.pipeline.white, self.size)
+        return Pipeline.fit(self.pipeline, images, self.size)
+
+    def images_of(self, count: int) -> int:
+        """How many of `count` training images are used."""
+        return min(count, self.most_images or count)
 
     def steps_an_epoch(self, images: int) -> int:
         """Optimiser steps in one pass over `images` training images, and over their doubles."""
-        return ceil(images * (1 + self.duplicate) / self.batch_size)
+        twice = self.augment is not None and self.augment.duplicate
+        return ceil(images * (1 + twice) / self.batch_size)
 
     def epochs_on(self, images: int) -> int:
         """Passes over `images` training images: `epochs`, or as many as `least_steps` asks for."""
         return max(self.epochs, ceil(self.least_steps / self.steps_an_epoch(images)))
+
+    def steps_on(self, images: int) -> int:
+        """Optimiser steps of the whole run on `images` training images."""
+        steps = self.epochs_on(images) * self.steps_an_epoch(images)
+        return min(steps, self.most_steps or steps)
 
     def size_in(self, epoch: int, epochs: int) -> int:
         """Side of the training inputs in epoch number `epoch`, counted from 1, of `epochs`."""
@@ -174,41 +211,16 @@ class Recipe:
                 return size
         return self.size
 
-    def rows(self, images: ImageSet | None = None) -> list[tuple[str, str, str]]:
-        """(name, value here, value in the paper) of every hyperparameter that says something.
 
-        With the training `images` that are really there, which may be a stand-in's, data and epochs
-        are what training on them takes.
-        """
-        here = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        if images is not None:
-            used = min(len(images), self.most_images or len(images))
-            here["data"] = f"{used:,} of {images.name}"
-            here["epochs"] = self.epochs_on(used)
-        return [
-            (name.replace("_", " "), _written(value), self.paper.get(name, ""))
-            for name, value in here.items()
-            if self._says_something(name)
-        ]
+def plain(value: Any) -> Any:
+    """A recipe or one of its choices as plain values, for files and hashes.
 
-    def _says_something(self, name: str) -> bool:
-        if name in _BELONGS:
-            chooser, values = _BELONGS[name]
-            return getattr(self, chooser) in values
-        if name in _ONLY_WHEN_SET and name not in self.paper:
-            return getattr(self, name) != self.__dataclass_fields__[name].default
-        if name == "pipeline":
-            return self.pipeline != "range"  # the input range says it all
-        return name not in _HOUSEKEEPING
-
-
-def _written(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None:
-        return "none"
-    if isinstance(value, tuple) and value and isinstance(value[0], tuple):
-        return ", ".join(f"{size} px for {share:.0%} of the epochs" for share, size in value)
-    if isinstance(value, tuple):
-        return " to ".join(f"{part:g}" for part in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    A choice becomes a mapping of its fields with its class under "kind"; `paper` and `snapshots`,
+    which decide nothing, are left out.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        names = [f.name for f in fields(value) if f.name not in ("paper", "snapshots")]
+        return {"kind": type(value).__name__} | {n: plain(getattr(value, n)) for n in names}
+    if isinstance(value, tuple | list):
+        return [plain(part) for part in value]
+    return value

@@ -1,7 +1,8 @@
 """A trained network: found on disk if these very weights were made before, trained if not."""
 
-import json
-from contextlib import nullcontext
+import os
+from collections.abc import Iterable
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -12,38 +13,89 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from internals.data.image_set import Splits
+from internals.data.image_set import ImageSet, Splits
 from internals.data.normalization import InputMap
 from internals.data.pipeline import Pipeline
+from internals.environment import keep_freed_memory
 from internals.errors import CheckpointError
-from internals.files import write_atomically, writing
+from internals.files import sweep_drafts, writing
 from internals.models.lookup import build
-from internals.training.batches import first
-from internals.training.checkpoint import load_tensors, load_weights, save_tensors, save_weights
-from internals.training.distributed import from_first, make_fabric
-from internals.training.evaluate import Metrics, evaluate
-from internals.training.loop import History, train
-from internals.training.losses import Loss, build_loss
-from internals.training.provenance import Provenance, code_key, content, deciding, weights_folder
-from internals.training.recipe import Recipe
+from internals.training.checkpoint import (
+    hash_tensors,
+    load_tensors,
+    load_weights,
+    pack_tensors,
+    save_tensors,
+    save_weights,
+    unpack_tensors,
+)
+from internals.training.distributed import make_fabric, on_rank_zero
+from internals.training.evaluate import History, Metrics, evaluate
+from internals.training.loop import Folder, ReplayedSteps, Trained, replay, train
+from internals.training.losses import Loss
+from internals.training.provenance import (
+    Arithmetic,
+    Provenance,
+    all_weights_folders,
+    code_key,
+    hash_images,
+    weights_folder,
+    weights_folders,
+)
+from internals.training.recipe import Recipe, plain
+
+WEIGHTS, TEST = "weights.safetensors", "test.safetensors"
 
 
 @dataclass(frozen=True)
 class Run:
-    """A network with its weights, how they were made, and what they score on the test images."""
+    """A network with its weights, how they were made, and what they score on the test images.
+
+    Args:
+        model: The network, on the CPU.
+        recipe: How it was trained.
+        pipeline: What makes inputs of images, with the statistics of the training images.
+        history: What happened in each epoch.
+        test: The scores on the test images, looked at once.
+        provenance: All that went into the weights.
+        class_names: The classes, in the order of the outputs.
+        folder: Where the weights lie.
+    """
 
     model: nn.Module
     recipe: Recipe
-    loss: Loss
     pipeline: Pipeline
     history: History
     test: Metrics
     provenance: Provenance
+    class_names: tuple[str, ...]
+    folder: Path
+
+    @property
+    def loss(self) -> Loss:
+        """What the network was trained to make small, and how its outputs are read."""
+        return self.recipe.loss
 
     @property
     def normalization(self) -> InputMap:
         """The map from pixels to the network's input."""
         return self.pipeline.normalization
+
+    def snapshot(self, epoch: int) -> nn.Module:
+        """The network as it was after `epoch`, one of `recipe.snapshots`.
+
+        Raises:
+            CheckpointError: When that epoch was not kept, or its file is damaged.
+        """
+        path = Folder(self.folder).snapshot(epoch)
+        if not path.exists():
+            raise CheckpointError(
+                f"{path} does not exist; name an epoch of the recipe's snapshots, "
+                f"{self.recipe.snapshots}, or delete {self.folder} to train again"
+            )
+        model = build(self.recipe.network, **dict(self.recipe.arguments))
+        load_weights(path, model)
+        return model.eval()
 
 
 def trained(
@@ -54,97 +106,203 @@ def trained(
     folder: Path | None = None,
     fabric: Fabric | None = None,
 ) -> Run:
-    """The network of `recipe` trained on `splits`; a second call finds the weights and is quick.
+    """The network of `recipe` trained on `splits`; a second call reads the weights and is quick.
 
-    Weights, input statistics and test answers lie in `folder`, by default
-    `build/weights/<network>-<key>`, where the key covers the network's code, the recipe, the
-    training code, the data and the seed. A run that was killed goes on from its last checkpoint.
-    `fabric` says on which devices, by default the fastest one; of several processes (`on_devices`)
-    each calls this. Raises `TrainingError`, `CheckpointError` or `OutputError`.
+    Weights, input statistics and scores are kept in `build/weights/<network>-<key>-<arithmetic>`,
+    where the key covers the network's code, the recipe, the training code, the data and the seed,
+    and the arithmetic is device, precision and number of threads, which decide the last bits. A
+    finished run is taken whatever its arithmetic, this machine's first. A run that was stopped goes
+    on from its last checkpoint, with as many threads as it began with.
+
+    Args:
+        recipe: How to train.
+        splits: Training, validation and test images.
+        seed: Decides the first weights, the order of the images and their augmentation.
+        folder: Another place for the files.
+        fabric: On which devices, by default the fastest one; of several processes (`on_devices`)
+            each calls this.
+
+    Raises:
+        TrainingError: When training diverges or cannot start.
+        CheckpointError: When files are damaged, or `folder` holds another run.
+        OutputError: When files cannot be written.
     """
-    folder = folder or weights_folder(recipe, splits, seed)
-    torch.manual_seed(seed)
-    model = build(recipe.network, **dict(recipe.arguments))
-    if not (folder / "weights.safetensors").exists():
+    place = folder or _finished_folder(recipe, splits, seed)
+    if place is None or not (place / WEIGHTS).exists():
         fabric = fabric or make_fabric()
-        # Told before the work, not after its first epoch.
-        from_first(fabric, lambda: _made(folder))
-        _make(model, recipe, splits, seed, folder, fabric)
-    return _found(model, recipe, splits, seed, folder)
+        place = place or _unfinished_folder(recipe, splits, seed, fabric)
+        _train(recipe, splits, seed, place, fabric)
+    return _read(recipe, splits, seed, place)
 
 
-def _made(folder: Path) -> None:
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+def adopt(recipe: Recipe, splits: Splits, seed: int = 0) -> Path:
+    """Give weights that were trained by earlier code the name that they have by today's.
 
+    The first steps of the run, and of the epoch after its last snapshot where that state was kept,
+    are run again and compared with what was recorded at the time: the order of the images, every
+    loss and the weights, bit for bit. If all agree the folder is re-named.
 
-def _make(
-    model: nn.Module, recipe: Recipe, splits: Splits, seed: int, folder: Path, fabric: Fabric
-) -> None:
-    """Train, test, and write all that a later call needs; the weights last but one."""
-    code = code_key(recipe.network)  # as it is before the work: it may be edited meanwhile
-    checkpoint = folder / "checkpoint.pt"
-    history, pipeline = train(
-        model, recipe, splits.train, splits.validation, fabric, seed=seed, checkpoint=checkpoint
+    Args:
+        recipe: How they were trained.
+        splits: Training, validation and test images.
+        seed: That of the run.
+
+    Returns:
+        The folder under its new name, or the one that had it already.
+
+    Raises:
+        CheckpointError: When there are no such weights, nothing was recorded, or something
+            differs; the message names the first difference.
+    """
+    if (place := _finished_folder(recipe, splits, seed)) is not None:
+        return place
+    refusals = []
+    for candidate in all_weights_folders(recipe.network):
+        if not (candidate / WEIGHTS).exists():
+            continue
+        try:
+            _, facts = load_tensors(candidate / WEIGHTS)
+            provenance = _provenance(candidate / WEIGHTS, facts)
+            _check_same_run(candidate / WEIGHTS, provenance, recipe, splits, seed)
+        except CheckpointError:
+            continue
+        if difference := _difference(candidate, facts, provenance, recipe, splits, seed):
+            refusals.append(f"{candidate}: {difference}")
+            continue
+        return _rename(candidate, provenance, recipe, splits, seed)
+    if refusals:
+        raise CheckpointError(f"cannot adopt {'; '.join(refusals)}; train again")
+    raise CheckpointError(
+        f"no finished weights of {recipe.network!r} by this recipe, data and seed are kept; "
+        "train it without --adopt"
     )
 
-    def finish() -> None:
-        test = _test(model, recipe, splits, pipeline, fabric)
-        provenance = _account(recipe, splits, history, test, fabric, seed=seed, code=code)
-        save_tensors(folder / "statistics.safetensors", pipeline.state())
-        _write_test(folder, test, splits)
-        write_atomically(folder / "history.json", json.dumps(history.to_rows(), indent=1))
-        model.to("cpu")
-        save_weights(folder / "weights.safetensors", model, provenance)
-        # Last: killed before this line, the next run ends in the same weights.
-        checkpoint.unlink(missing_ok=True)
 
-    from_first(fabric, finish)
+def _finished_folder(recipe: Recipe, splits: Splits, seed: int) -> Path | None:
+    """The folder of a finished run, this machine's arithmetic first; None where there is none."""
+    folders = [f for f in weights_folders(recipe, splits, seed) if (f / WEIGHTS).exists()]
+    own = weights_folder(recipe, splits, seed, Arithmetic.of(make_fabric())) if folders else None
+    return own if own in folders else next(iter(folders), None)
+
+
+def _unfinished_folder(recipe: Recipe, splits: Splits, seed: int, fabric: Fabric) -> Path:
+    """Where to train: where a run of the same device and precision was stopped, else anew."""
+    own = Arithmetic.of(fabric)
+    place = weights_folder(recipe, splits, seed, own)
+    if Folder(place).checkpoint.exists() or own.device != "cpu":
+        return place
+    for folder in weights_folders(recipe, splits, seed):
+        begun = _arithmetic_in(folder, own)
+        if begun is not None and Folder(folder).checkpoint.exists():
+            if fabric.is_global_zero:
+                print(f"going on with {begun.threads} threads, as the run in {folder} began")
+            torch.set_num_threads(begun.threads)
+            return folder
+    return place
+
+
+def _arithmetic_in(folder: Path, own: Arithmetic) -> Arithmetic | None:
+    """The arithmetic that `folder` is named by, if it differs from `own` in its threads alone."""
+    for threads in range(1, 257):
+        other = Arithmetic(own.device, own.precision, threads, own.processes)
+        if folder.name.endswith(f"-{other}"):
+            return other
+    return None
+
+
+def _train(recipe: Recipe, splits: Splits, seed: int, place: Path, fabric: Fabric) -> None:
+    """Train, test, and write all that a later call needs; the weights last but one."""
+    code = code_key(recipe)  # as it is before the work: it may be edited meanwhile
+    folder = Folder(place)
+    on_rank_zero(fabric, lambda: _prepare(place))  # refused before the work, not after an epoch
+    keep_freed_memory()
+    torch.manual_seed(seed)
+    model = build(recipe.network, **dict(recipe.arguments))
+    result = train(
+        model, recipe, splits.train, splits.validation, fabric,
+        seed=seed, folder=folder, arithmetic=str(Arithmetic.of(fabric)),
+    )  # fmt: skip
+
+    def finish() -> None:
+        test = _test(model, recipe, splits.test, result.pipeline, fabric)
+        model.to("cpu")
+        provenance = _account(recipe, splits, seed, code, model, result, test, fabric)
+        _write_test(place / TEST, test, splits.test)
+        save_weights(
+            place / WEIGHTS,
+            model,
+            provenance=provenance.to_dict(),
+            history=result.history.to_rows(),
+            statistics=pack_tensors(result.pipeline.state()),
+            replays=[asdict(steps) for steps in result.replays],
+        )
+        # Last: stopped before this line, the next run ends in the same weights.
+        folder.checkpoint.unlink(missing_ok=True)
+
+    on_rank_zero(fabric, finish)
     model.to("cpu")
 
 
-def _found(model: nn.Module, recipe: Recipe, splits: Splits, seed: int, folder: Path) -> Run:
-    """The run whose weights are in `folder`, as if it had just been made."""
-    provenance = load_weights(folder / "weights.safetensors", model)
-    _check_same_run(folder / "weights.safetensors", provenance, recipe, splits, seed)
-    # As a network that was built, not trained: results that follow have the same last bits.
-    model.to(memory_format=torch.contiguous_format)
-    statistics, _ = load_tensors(folder / "statistics.safetensors")
-    pipeline = Pipeline.from_state(recipe.pipeline, recipe.size, statistics)
-    history = _read_history(folder / "history.json", provenance.epochs)
-    test = _read_test(folder, splits)
-    if test is None:  # other test images than those of the run that made the weights
-        test = _test(model, recipe, splits, pipeline, make_fabric())
-    return Run(model, recipe, build_loss(recipe), pipeline, history, test, provenance)
+def _prepare(place: Path) -> None:
+    with writing(place):
+        place.mkdir(parents=True, exist_ok=True)
+
+
+def _read(recipe: Recipe, splits: Splits, seed: int, place: Path) -> Run:
+    """The run whose weights are in `place`, as if it had just been made."""
+    path = place / WEIGHTS
+    model = build(recipe.network, **dict(recipe.arguments))
+    facts = load_weights(path, model)
+    provenance = _provenance(path, facts)
+    _check_same_run(path, provenance, recipe, splits, seed)
+    # What a run that was stopped at its very end left behind.
+    for leftover in (Folder(place).checkpoint, path, place / TEST):
+        sweep_drafts(leftover)
+    with suppress(OSError):
+        Folder(place).checkpoint.unlink(missing_ok=True)
+    try:
+        history = History.from_rows(facts["history"])
+        statistics = unpack_tensors(facts["statistics"])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} lacks {error}; delete it to train again") from error
+    pipeline = Pipeline.from_state(recipe.pipeline_name, recipe.size, statistics)
+    test = _read_test(place / TEST, splits.test)
+    if test is None:  # other test images than those of the run that made the weights, or no file
+        test = _test(model, recipe, splits.test, pipeline, make_fabric())
+    classes = splits.train.class_names
+    return Run(model, recipe, pipeline, history, test, provenance, classes, place)
 
 
 def _test(
-    model: nn.Module, recipe: Recipe, splits: Splits, pipeline: Pipeline, fabric: Fabric
+    model: nn.Module, recipe: Recipe, images: ImageSet, pipeline: Pipeline, fabric: Fabric
 ) -> Metrics:
-    images = first(splits.test, recipe.most_tested)
     precision = fabric.autocast() if recipe.test_precision == "as trained" else nullcontext()
     model.to(fabric.device)
     with precision:
-        found = evaluate(model, build_loss(recipe), images, pipeline, crops=recipe.crops)
+        metrics = evaluate(
+            model, recipe.loss, images.head(recipe.most_tested), pipeline, crops=recipe.crops
+        )
     model.to("cpu")
-    return found
+    return metrics
 
 
-def _write_test(folder: Path, test: Metrics, splits: Splits) -> None:
+def _write_test(path: Path, test: Metrics, images: ImageSet) -> None:
     arrays = {"predicted": test.predicted, "confidence": test.confidence}
     save_tensors(
-        folder / "test.safetensors",
+        path,
         {name: torch.from_numpy(array) for name, array in arrays.items()},
-        images=content(splits.test),
+        images=hash_images(images),
         numbers={"loss": test.loss, "top1": test.top1, "top_k": test.top_k, "k": test.k},
         confusion=test.confusion.tolist(),
     )
 
 
-def _read_test(folder: Path, splits: Splits) -> Metrics | None:
-    """What the network answered; None where it was asked about other images."""
-    tensors, facts = load_tensors(folder / "test.safetensors")
-    if facts["images"] != content(splits.test):
+def _read_test(path: Path, images: ImageSet) -> Metrics | None:
+    """The kept scores; None where they are of other images, or there are none."""
+    if not path.exists():
+        return None
+    tensors, facts = load_tensors(path)
+    if facts.get("images") != hash_images(images):
         return None
     return Metrics(
         confusion=np.array(facts["confusion"]),
@@ -155,48 +313,109 @@ def _read_test(folder: Path, splits: Splits) -> Metrics | None:
 
 
 def _account(
-    recipe: Recipe, splits: Splits, history: History, test: Metrics, fabric: Fabric, **facts: Any
+    recipe: Recipe,
+    splits: Splits,
+    seed: int,
+    code: str,
+    model: nn.Module,
+    result: Trained,
+    test: Metrics,
+    fabric: Fabric,
 ) -> Provenance:
-    speeds = history.column("images_per_second")
+    history = result.history
+    best = history.epochs[-1] if recipe.selection == "last" else history.best
     return Provenance.now(
         network=recipe.network,
-        recipe={**asdict(recipe), "paper": dict(recipe.paper)},
+        recipe=plain(recipe),
+        seed=seed,
         data=splits.train.name,
         data_fingerprint=splits.train.fingerprint,
-        images=[content(splits.train), content(splits.validation)],
+        images=[hash_images(splits.train), hash_images(splits.validation)],
+        code=code,
         device=str(fabric.device),
         devices=fabric.world_size,
-        precision=fabric.strategy.precision.precision,
+        precision=str(fabric.strategy.precision.precision),
         threads=torch.get_num_threads(),
         epochs=len(history.epochs),
-        best_epoch=history.best.number,
+        best_epoch=best.number,
         seconds=round(sum(history.column("seconds")), 1),
-        images_per_second=round(median(speeds), 1),
+        images_per_second=round(median(history.column("images_per_second")), 1),
         metrics=test.numbers(),
-        **facts,
+        weights_sha256=hash_tensors(model.state_dict()),
     )
+
+
+def _provenance(path: Path, facts: dict[str, Any]) -> Provenance:
+    try:
+        return Provenance.from_dict(facts.get("provenance"))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def _check_same_run(
     path: Path, provenance: Provenance, recipe: Recipe, splits: Splits, seed: int
 ) -> None:
     """A folder named by hand may hold the weights of another run: refuse them."""
-    found = {name: value for name, value in provenance.recipe.items() if name != "paper"}
-    images = [content(splits.train), content(splits.validation)]
+    images = [hash_images(splits.train), hash_images(splits.validation)]
     same = (provenance.seed, provenance.images) == (seed, images)
-    if not same or found != json.loads(json.dumps(deciding(recipe))):
+    if not same or provenance.recipe != plain(recipe):
         raise CheckpointError(
             f"{path} was trained with another recipe, seed or data; name another folder"
         )
 
 
-def _read_history(path: Path, epochs: int) -> History:
+def _difference(
+    folder: Path,
+    facts: dict[str, Any],
+    provenance: Provenance,
+    recipe: Recipe,
+    splits: Splits,
+    seed: int,
+) -> str:
+    """The first way in which today's code departs from what was recorded; "" where in none."""
     try:
-        history = History.from_rows(json.loads(path.read_text()))
-        if len(history.epochs) != epochs:
-            raise ValueError(f"{len(history.epochs)} epochs, not {epochs}")
-        return history
-    except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(
-            f"{path} is missing or damaged ({error}); delete its folder to train again"
-        ) from error
+        recorded = _replays(facts.get("replays", ()))
+    except TypeError:
+        recorded = []
+    if not recorded:
+        return "nothing was recorded that could be replayed"
+    if (before := provenance.precision) != (now := _precision()):
+        return f"it was trained in {before}, and this machine computes in {now}"
+    for steps in recorded:
+        checkpoint = None if steps.epoch == 1 else Folder(folder).replay
+        if checkpoint is not None and not checkpoint.exists():
+            continue  # no longer kept
+        torch.manual_seed(seed)
+        model = build(recipe.network, **dict(recipe.arguments))
+        fabric = make_fabric(threads=provenance.threads)
+        again = replay(model, recipe, splits.train, fabric, seed=seed, checkpoint=checkpoint)
+        where = f"epoch {steps.epoch}"
+        if again.order != steps.order:
+            return f"the order of the images in {where} differs"
+        for number, (loss, was) in enumerate(zip(again.losses, steps.losses, strict=True), 1):
+            if loss != was:
+                return f"the loss at step {number} of {where} is {loss!r} and was {was!r}"
+        if again.weights != steps.weights:
+            return f"the weights after step {len(steps.losses)} of {where} differ"
+    return ""
+
+
+def _precision() -> str:
+    return str(make_fabric().strategy.precision.precision)
+
+
+def _replays(rows: Iterable[dict[str, Any]]) -> list[ReplayedSteps]:
+    return [ReplayedSteps(**{**row, "losses": tuple(row["losses"])}) for row in rows]
+
+
+def _rename(
+    folder: Path, provenance: Provenance, recipe: Recipe, splits: Splits, seed: int
+) -> Path:
+    """The folder under the name that its weights have by today's code."""
+    device = provenance.device.partition(":")[0]
+    threads = provenance.threads if device == "cpu" else 0
+    arithmetic = Arithmetic(device, provenance.precision, threads, provenance.devices)
+    place = weights_folder(recipe, splits, seed, arithmetic)
+    with writing(place):
+        os.replace(folder, place)
+    return place

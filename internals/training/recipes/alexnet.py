@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from internals.training.optim import SGD, AdamW, Cosine, Plateau
 from internals.training.recipe import Recipe
 
 _PAPER = {
@@ -22,40 +23,35 @@ _PAPER = {
 _FULL = Recipe(
     network="alexnet",
     data="imagenette",
-    epochs=90,
+    epochs=40,
     batch_size=128,
-    optimizer="sgd",
-    learning_rate=0.01,
+    optimizer=SGD(lr=0.01, weight_decay=5e-4, momentum=0.9),
+    schedule=Cosine(warm_up=0.02),
     size=224,
     pipeline="alexnet",
-    weight_decay=5e-4,
-    momentum=0.9,
     clip_norm=5.0,
-    warm_up=0.02,
-    crops=10,
     test_precision="as trained",
+    snapshots=(1, 2, 5, 10, 20, 40),
     paper=_PAPER,
 )
 
 # The seeds leave the optimiser open: it is the paper's.
-SEED = replace(_FULL, schedule="plateau", patience=3, warm_up=0.0, clip_norm=None, crops=1)
+SEED = replace(_FULL, epochs=90, schedule=Plateau(patience=3), clip_norm=None, snapshots=())
 
 
 def _profiles(full: Recipe) -> dict[str, Recipe]:
-    one_crop = replace(full, crops=1)
+    short = replace(full, snapshots=())
     return {
         "smoke": replace(
-            one_crop, epochs=1, batch_size=8, most_images=16, most_tested=20, warm_up=0.0
+            short, epochs=1, batch_size=8, most_images=16, most_tested=20, schedule=Cosine()
         ),
         "quick": replace(
-            one_crop,
+            short,
             epochs=2,
             batch_size=32,
-            optimizer="adamw",
-            learning_rate=3e-4,
-            weight_decay=1e-2,
+            optimizer=AdamW(lr=3e-4, weight_decay=1e-2),
+            schedule=Cosine(warm_up=0.1),
             clip_norm=1.0,
-            warm_up=0.1,
             most_images=1_500,
         ),
         "full": full,

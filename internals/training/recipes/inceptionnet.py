@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from internals.training.losses import CrossEntropy
+from internals.training.optim import SGD, AdamW, Cosine, Step
 from internals.training.recipe import Recipe
 
 _PAPER = {
@@ -23,15 +25,10 @@ SEED = Recipe(
     data="imagenette",
     epochs=30,
     batch_size=256,
-    optimizer="sgd",
-    learning_rate=0.01,
+    optimizer=SGD(lr=0.01, weight_decay=2e-4, momentum=0.9),
+    schedule=Step(epochs=8, factor=0.96),
     size=224,
     pipeline="inceptionnet",
-    weight_decay=2e-4,
-    momentum=0.9,
-    schedule="step",
-    step_size=8,
-    factor=0.96,
     micro_batch=64,
     test_precision="as trained",
     paper=_PAPER,
@@ -40,31 +37,37 @@ SEED = Recipe(
 # The seeds' steps leave the rate at 0.885 of its start: a cosine brings it down to 0.
 _FULL = replace(
     SEED,
-    epochs=60,
+    epochs=30,
     batch_size=64,
-    learning_rate=0.05,
+    optimizer=SGD(lr=0.05, weight_decay=2e-4, momentum=0.9),
+    schedule=Cosine(warm_up=0.05),
+    loss=CrossEntropy(smoothing=0.1),
+    average=0.999,
     micro_batch=None,
-    schedule="cosine",
-    warm_up=0.05,
-    sizes=((0.6, 128),),
+    sizes=((0.8, 128),),
+    snapshots=(1, 2, 5, 10, 20, 30),
 )
 
 
 def _profiles(full: Recipe) -> dict[str, Recipe]:
-    small = replace(full, sizes=(), micro_batch=None)
+    small = replace(full, sizes=(), loss=CrossEntropy(), average=None, snapshots=())
     return {
         "smoke": replace(
-            small, epochs=1, batch_size=8, size=64, most_images=16, most_tested=20, warm_up=0.0
+            small,
+            epochs=1,
+            batch_size=8,
+            size=64,
+            most_images=16,
+            most_tested=20,
+            schedule=Cosine(),
         ),
         "quick": replace(
             small,
             epochs=2,
             batch_size=32,
-            optimizer="adamw",
-            learning_rate=2e-3,
-            weight_decay=1e-2,
+            optimizer=AdamW(lr=2e-3, weight_decay=1e-2),
+            schedule=Cosine(warm_up=0.2),
             size=96,
-            warm_up=0.2,
             most_images=4_400,
         ),
         "full": full,
@@ -76,7 +79,7 @@ _GOOGLENET = replace(
     _FULL,
     network="googlenet-paper",
     arguments=(("num_classes", 10),),
-    learning_rate=0.01,
+    optimizer=SGD(lr=0.01, weight_decay=2e-4, momentum=0.9),
     clip_norm=1.0,
 )
 

@@ -2,7 +2,10 @@
 
 from dataclasses import replace
 
-from internals.training.recipe import Recipe
+from internals.training.adversary import FGSM, PGD
+from internals.training.losses import CrossEntropy, Map
+from internals.training.optim import AdamW, Cosine
+from internals.training.recipe import InputRange, Recipe
 
 _PAPER = {
     "data": "MNIST",
@@ -23,54 +26,53 @@ _FULL = Recipe(
     data="mnist",
     epochs=20,
     batch_size=64,
-    optimizer="adamw",
-    learning_rate=1e-3,
-    loss="map",
+    optimizer=AdamW(lr=1e-3, weight_decay=1e-4),
+    schedule=Cosine(warm_up=0.05),
+    loss=Map(j=5.0),
     size=32,
-    pipeline="range",
-    input_range=(-0.1, 1.175),
-    weight_decay=1e-4,
-    warm_up=0.05,
-    rubbish_penalty=5.0,
+    pipeline=InputRange(-0.1, 1.175),
     least_steps=2500,
+    snapshots=(1, 2, 5, 10, 20),
     paper=_PAPER,
 )
-_LOGITS = replace(_FULL, loss="cross-entropy", rubbish_penalty=0.0)
+_LOGITS = replace(_FULL, loss=CrossEntropy())
 _SOFTMAX = replace(_LOGITS, network="lenet5-softmax")
 
 
 def _profiles(full: Recipe) -> dict[str, Recipe]:
+    short = replace(full, snapshots=())
     return {
-        "smoke": replace(full, epochs=1, least_steps=40, most_images=640),
-        "quick": replace(full, epochs=3, learning_rate=2e-3, least_steps=1200),
+        "smoke": replace(short, epochs=1, least_steps=40, most_images=640),
+        "quick": replace(
+            short, epochs=3, optimizer=AdamW(lr=2e-3, weight_decay=1e-4), least_steps=1200
+        ),
         "full": full,
     }
 
 
-def _attacked(full: Recipe, kind: str) -> dict[str, Recipe]:
+def _attacked(full: Recipe, adversary: type[FGSM]) -> dict[str, Recipe]:
     """The same with half of each batch attacked; quick makes do with fewer images and steps."""
+    steps = {"smoke": 2, "quick": 3, "full": 10}
     profiles = {
-        name: replace(recipe, adversary=kind, adversary_epsilon=0.2)
+        name: replace(
+            recipe,
+            adversary=(
+                PGD(epsilon=0.2, steps=steps[name]) if adversary is PGD else FGSM(epsilon=0.2)
+            ),
+        )
         for name, recipe in _profiles(full).items()
     }
-    return profiles | {
-        "smoke": replace(profiles["smoke"], adversary_steps=2),
-        "quick": replace(
-            profiles["quick"], epochs=1, least_steps=560, most_images=36_000, adversary_steps=3
-        ),
-        "full": replace(profiles["full"], adversary_steps=10),
-    }
+    quick = replace(profiles["quick"], epochs=1, least_steps=560, most_images=36_000)
+    return profiles | {"quick": quick}
 
 
 RECIPES = {
     "lenet5": _profiles(_FULL),
-    "lenet5-fgsm": _attacked(_FULL, "fgsm"),
-    "lenet5-pgd": _attacked(_FULL, "pgd"),
+    "lenet5-fgsm": _attacked(_FULL, FGSM),
+    "lenet5-pgd": _attacked(_FULL, PGD),
     "lenet5-paper": _profiles(replace(_FULL, network="lenet5-paper")),
     "lenet5-softmax": _profiles(_SOFTMAX),
-    "lenet5-softmax-fgsm": _attacked(_SOFTMAX, "fgsm"),
-    "lenet5-softmax-pgd": _attacked(_SOFTMAX, "pgd"),
-    "lenet5-28": _profiles(
-        replace(_LOGITS, network="lenet5-28", size=28, pipeline="mean-std", input_range=None)
-    ),
+    "lenet5-softmax-fgsm": _attacked(_SOFTMAX, FGSM),
+    "lenet5-softmax-pgd": _attacked(_SOFTMAX, PGD),
+    "lenet5-28": _profiles(replace(_LOGITS, network="lenet5-28", size=28, pipeline="mean-std")),
 }

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from internals.training.losses import CrossEntropy
+from internals.training.optim import AdamW, Cosine, RMSprop, Step
 from internals.training.recipe import Recipe
 
 _PAPER = {
@@ -23,18 +25,12 @@ SEED = Recipe(
     data="imagenette",
     epochs=30,
     batch_size=256,
-    optimizer="rmsprop",
-    learning_rate=0.045,
+    optimizer=RMSprop(
+        lr=0.045, weight_decay=4e-5, decay_depthwise=False, alpha=0.9, eps=1.0, momentum=0.9
+    ),
+    schedule=Step(epochs=2, factor=0.94),
     size=224,
     pipeline="mobilenet",
-    weight_decay=4e-5,
-    decay_depthwise=False,
-    momentum=0.9,
-    smoothing=0.9,
-    epsilon=1.0,
-    schedule="step",
-    step_size=2,
-    factor=0.94,
     micro_batch=64,
     test_precision="as trained",
     paper=_PAPER,
@@ -42,31 +38,37 @@ SEED = Recipe(
 
 _FULL = replace(
     SEED,
-    epochs=60,
+    epochs=36,
     batch_size=64,
+    schedule=Cosine(warm_up=0.05),
+    loss=CrossEntropy(smoothing=0.1),
+    average=0.999,
     micro_batch=None,
-    schedule="cosine",
-    warm_up=0.05,
-    sizes=((0.6, 128),),
+    sizes=((5 / 6, 128),),
+    snapshots=(1, 2, 5, 10, 20, 36),
 )
 
-_SMALL = replace(_FULL, sizes=())
+_SMALL = replace(_FULL, sizes=(), loss=CrossEntropy(), average=None, snapshots=())
 
 RECIPES = {
     "mobilenet": {
         "smoke": replace(
-            _SMALL, epochs=1, batch_size=8, size=64, most_images=16, most_tested=20, warm_up=0.0
+            _SMALL,
+            epochs=1,
+            batch_size=8,
+            size=64,
+            most_images=16,
+            most_tested=20,
+            schedule=Cosine(),
         ),
         # RMSprop with epsilon 1 needs many epochs to gather speed; AdamW is there in two.
         "quick": replace(
             _SMALL,
             epochs=2,
             batch_size=32,
-            optimizer="adamw",
-            learning_rate=4e-3,
-            weight_decay=1e-2,
+            optimizer=AdamW(lr=4e-3, weight_decay=1e-2, decay_depthwise=False),
+            schedule=Cosine(warm_up=0.2),
             size=96,
-            warm_up=0.2,
             least_steps=280,
             most_images=5_600,
         ),

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from internals.training.losses import CrossEntropy
+from internals.training.optim import AdamW, Cosine, Plateau
 from internals.training.recipe import Recipe
 
 _PAPER = {
@@ -23,14 +25,10 @@ SEED = Recipe(
     data="imagenette",
     epochs=30,
     batch_size=256,
-    optimizer="adamw",
-    learning_rate=1e-3,
+    optimizer=AdamW(lr=1e-3, weight_decay=1e-4),
+    schedule=Plateau(patience=2, factor=0.1),
     size=224,
     pipeline="resnet18",
-    weight_decay=1e-4,
-    schedule="plateau",
-    patience=2,
-    factor=0.1,
     micro_batch=64,
     test_precision="as trained",
     paper=_PAPER,
@@ -38,24 +36,38 @@ SEED = Recipe(
 
 _FULL = replace(
     SEED,
-    epochs=60,
+    epochs=30,
     batch_size=64,
-    weight_decay=5e-2,
+    optimizer=AdamW(lr=1e-3, weight_decay=5e-2),
+    schedule=Cosine(warm_up=0.05),
+    loss=CrossEntropy(smoothing=0.1),
+    average=0.999,
     micro_batch=None,
-    schedule="cosine",
-    warm_up=0.05,
-    sizes=((0.6, 128),),
-    crops=10,
+    sizes=((0.8, 128),),
+    snapshots=(1, 2, 5, 10, 20, 30),
 )
 
 
 def _profiles(full: Recipe) -> dict[str, Recipe]:
-    small = replace(full, sizes=(), crops=1)
+    small = replace(full, sizes=(), loss=CrossEntropy(), average=None, snapshots=())
     return {
         "smoke": replace(
-            small, epochs=1, batch_size=8, size=64, most_images=16, most_tested=20, warm_up=0.0
+            small,
+            epochs=1,
+            batch_size=8,
+            size=64,
+            most_images=16,
+            most_tested=20,
+            schedule=Cosine(),
         ),
-        "quick": replace(small, epochs=2, batch_size=32, size=96, warm_up=0.2, most_images=4_400),
+        "quick": replace(
+            small,
+            epochs=2,
+            batch_size=32,
+            schedule=Cosine(warm_up=0.2),
+            size=96,
+            most_images=4_400,
+        ),
         "full": full,
     }
 

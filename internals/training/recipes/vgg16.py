@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from internals.training.optim import SGD, AdamW, Cosine, Plateau
 from internals.training.recipe import Recipe
 
 _PAPER = {
@@ -23,15 +24,10 @@ SEED = Recipe(
     data="imagenette",
     epochs=20,
     batch_size=256,
-    optimizer="sgd",
-    learning_rate=0.01,
+    optimizer=SGD(lr=0.01, weight_decay=5e-4, momentum=0.9),
+    schedule=Plateau(patience=3, factor=0.1),
     size=224,
     pipeline="vgg16",
-    weight_decay=5e-4,
-    momentum=0.9,
-    schedule="plateau",
-    patience=3,
-    factor=0.1,
     micro_batch=32,
     test_precision="as trained",
     paper=_PAPER,
@@ -41,25 +37,26 @@ SEED = Recipe(
 # may throw the weights far. Smaller batches take more steps, and small pictures cost a third.
 _FULL = replace(
     SEED,
-    epochs=40,
+    epochs=26,
     batch_size=64,
-    schedule="cosine",
-    warm_up=0.05,
+    schedule=Cosine(warm_up=0.05),
     clip_norm=1.0,
-    sizes=((0.6, 128),),
+    sizes=((20 / 26, 64), (4 / 26, 128)),
+    snapshots=(1, 2, 5, 10, 20, 26),
 )
 
 RECIPES = {
     "vgg16": {
         "smoke": replace(
             _FULL, epochs=1, batch_size=8, size=32, sizes=(), micro_batch=None, most_images=16,
-            most_tested=20, warm_up=0.0,
+            most_tested=20, schedule=Cosine(), snapshots=(),
         ),
         # Some hundred steps must do: first weights fitted to the images, and nothing silenced.
         "quick": replace(
-            _FULL, epochs=2, batch_size=32, optimizer="adamw", learning_rate=1.2e-4,
-            weight_decay=1e-2, size=48, sizes=(), micro_batch=None, warm_up=0.1,
-            standardised_start=True, arguments=(("dropout", 0.0),), most_images=2_800,
+            _FULL, epochs=2, batch_size=32, optimizer=AdamW(lr=1.2e-4, weight_decay=1e-2),
+            schedule=Cosine(warm_up=0.1), size=48, sizes=(), micro_batch=None,
+            data_dependent_init=True, arguments=(("dropout", 0.0),), most_images=2_800,
+            snapshots=(),
         ),
         "full": _FULL,
     }
