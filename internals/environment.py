@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -16,13 +17,11 @@ _NEVER = 2**31 - 1
 
 def versions(packages: list[str]) -> dict[str, str]:
     """The installed version of each of `packages`; those not installed are left out."""
-    found = {}
+    installed = {}
     for package in packages:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+        with suppress(metadata.PackageNotFoundError):
+            installed[package] = metadata.version(package)
+    return installed
 
 
 def machine() -> str:
@@ -36,8 +35,8 @@ def cores() -> int:
         usable = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows do not say
         usable = os.cpu_count() or 1
-    asked = os.environ.get("INTERNALS_CORES", "")
-    return min(usable, int(asked)) if asked.isdecimal() and int(asked) else usable
+    most = os.environ.get("INTERNALS_CORES", "")
+    return min(usable, int(most)) if most.isdecimal() and int(most) else usable
 
 
 def memory() -> int | None:

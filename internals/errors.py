@@ -38,11 +38,11 @@ class ProjectionError(InternalsError):
 
 
 class AttackError(InternalsError):
-    """An attack on what is no picture, or beyond what a pixel can be."""
+    """An attack that cannot be carried out on this network or these pixels."""
 
 
 class ProbingError(InternalsError):
-    """Activations that cannot be read by a probe, or rebuilt from a code."""
+    """Activations that a probe or a code cannot be fitted to."""
 
 
 class ChapterError(InternalsError):

@@ -8,10 +8,14 @@ from tqdm import tqdm
 
 
 class Progress:
-    """Counts `total` steps of `unit`; `note` shows numbers such as loss="0.0123".
+    """Counts the steps of one piece of work.
 
-    Off a terminal at most about `lines` lines are printed, evenly spread, and always the last; of
-    work that is over within `quiet` seconds, none.
+    Args:
+        label: What is being done.
+        total: How many steps there are.
+        unit: The noun that is counted, in the singular.
+        lines: About how many lines are printed off a terminal, evenly spread; always the last.
+        quiet: Seconds for which nothing is printed off a terminal.
     """
 
     def __init__(
@@ -19,8 +23,8 @@ class Progress:
     ) -> None:
         self.label, self.total, self.unit = label, total, unit
         self._done = 0
-        self._began = time.monotonic()
-        self._started_at = 0
+        self._start_time = time.monotonic()
+        self._resumed_at = 0
         self._every = max(1, total // max(1, lines))
         self._printed = 0
         self._quiet = quiet
@@ -44,14 +48,20 @@ class Progress:
             self._bar.close()
 
     def start_at(self, done: int) -> None:
-        """Count from `done`, work of an earlier run, which tells nothing of today's speed."""
-        self._done = self._started_at = self._printed = done
+        """Count from `done`: steps of an earlier run, which do not count for the speed."""
+        self._done = self._resumed_at = self._printed = done
         if self._bar is not None:
             self._bar.update(done)
             self._bar.unpause()
 
     def advance(self, steps: int = 1, *, silent: bool = False, **note: str) -> None:
-        """Count `steps` more; a `silent` advance moves the bar but never prints a line."""
+        """Count more steps.
+
+        Args:
+            steps: How many.
+            silent: Whether to print no line; a bar moves nevertheless.
+            note: Numbers to show beside the count, such as `loss="0.0123"`.
+        """
         self._done += steps
         if self._bar is not None:
             if note:
@@ -66,15 +76,15 @@ class Progress:
             )
 
     def _is_due(self) -> bool:
-        if time.monotonic() - self._began < self._quiet:
+        if time.monotonic() - self._start_time < self._quiet:
             return False
         return self._done - self._printed >= self._every or self._done >= self.total
 
     def _left(self) -> str:
-        fresh = self._done - self._started_at
-        if self._done >= self.total or fresh <= 0:
+        counted = self._done - self._resumed_at
+        if self._done >= self.total or counted <= 0:
             return ""
-        seconds = (time.monotonic() - self._began) / fresh * (self.total - self._done)
+        seconds = (time.monotonic() - self._start_time) / counted * (self.total - self._done)
         return f", {clock(seconds)} left"
 
 

@@ -6,6 +6,9 @@ from .plan import Factor as Factor
 from .plan import Plan as Plan
 from .plan import default_arm as default_arm
 from .plan import plan as plan
+from .statistics import EXCEEDS as EXCEEDS
+from .statistics import PERHAPS as PERHAPS
+from .statistics import WITHIN as WITHIN
 from .statistics import ArmResult as ArmResult
 from .statistics import Comparison as Comparison
 from .statistics import compare as compare

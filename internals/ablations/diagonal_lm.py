@@ -17,7 +17,8 @@ from torch.nn import grad as adjoints
 
 from internals.errors import AblationError
 from internals.models.lenet5 import AvgPool2d, RBFOutputLayer, ScaledTanh
-from internals.training.optim import Optimizer
+from internals.training.losses import Loss, Map
+from internals.training.optim import OptimizerChoice
 
 Diagonal = dict[Tensor, Tensor]  # h_kk by its parameter, in the parameter's shape
 
@@ -25,7 +26,7 @@ _SAMPLES = 500  # images that the first estimate is made of
 
 
 @dataclass(frozen=True)
-class StochasticDiagonalLM(Optimizer):
+class StochasticDiagonalLM(OptimizerChoice):
     """The paper's optimiser as a choice of a recipe, for a LeNet-5 with the MAP loss.
 
     The curvature is estimated from the first 500 images before the first step, and then from each
@@ -38,12 +39,10 @@ class StochasticDiagonalLM(Optimizer):
             1 the default read held-out digits best after the short runs of the quick profile.
             After those of the full one 0.01 was better by a third of a point; in the short ones it
             mostly ends in guessing.
-        j: The penalty of rubbish in the MAP loss that is trained with.
     """
 
     mu: float = 0.02
     share: float = 0.03
-    j: float = 5.0
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         """A `DiagonalLM` over all weights of `model`."""
@@ -53,14 +52,17 @@ class StochasticDiagonalLM(Optimizer):
         self,
         optimizer: torch.optim.Optimizer,
         model: nn.Module,
+        loss: Loss,
         inputs: Tensor,
         step: int,
         first_inputs: Callable[[int], Tensor],
     ) -> None:
         """Measure the curvature where the weights stand now."""
         assert isinstance(optimizer, DiagonalLM)
+        if not isinstance(loss, Map):
+            raise AblationError(f"the curvature of {loss} is unknown here; use the loss Map")
         sample = inputs if step else first_inputs(_SAMPLES)
-        curvature = gauss_newton_diagonal(model, sample, self.j)
+        curvature = gauss_newton_diagonal(model, sample, loss.j)
         optimizer.update_curvature(curvature, self.share if step else 1.0)
 
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from internals.ablations.diagonal_lm import StochasticDiagonalLM
 from internals.training.losses import CrossEntropy, Map
-from internals.training.optim import SGD, Adam, AdamW, Cosine
-from internals.training.optim import Optimizer as OptimizerChoice
+from internals.training.optim import SGD, Adam, AdamW, Cosine, OptimizerChoice
 from internals.training.recipe import DigitAugmentation, InputRange, Recipe
 
 # The default's learning rates: of 1e-3, 2e-3, 4e-3, 8e-3 and 1.6e-2 at quick, and of 6e-4, 1e-3,

@@ -98,8 +98,10 @@ def compare(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p values that Holm's step-down procedure (1979) gives: the least times how many there
-    are, the next times one less, and none below its predecessor.
+    """The p values after Holm's step-down correction (1979).
+
+    The least is multiplied by how many there are, the next by one less, and none may come out
+    below its predecessor.
     """
     adjusted, running = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):

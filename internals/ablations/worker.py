@@ -28,7 +28,7 @@ from torch import Tensor
 from internals.ablations.diagonal_lm import StochasticDiagonalLM
 from internals.data.image_set import ImageSet
 from internals.environment import keep_freed_memory
-from internals.errors import InternalsError
+from internals.errors import AblationError, InternalsError
 from internals.files import write_atomically
 from internals.models.lookup import build
 from internals.training.adversary import FGSM, PGD
@@ -36,14 +36,14 @@ from internals.training.checkpoint import load_tensors
 from internals.training.evaluate import evaluate
 from internals.training.loop import DivergenceError, train
 from internals.training.losses import CrossEntropy, Map
-from internals.training.optim import SGD, Adam, AdamW, Constant, Cosine, Plateau, RMSprop, Step
+from internals.training.optim import SGD, Adam, AdamW, Constant, Cosine, Plateau, RMSprop, StepDecay
 from internals.training.recipe import DigitAugmentation, InputRange, Recipe
 
 _KINDS = {
     kind.__name__: kind
     for kind in (
         Recipe, InputRange, DigitAugmentation, FGSM, PGD, Map, CrossEntropy, SGD, RMSprop, Adam,
-        AdamW, StochasticDiagonalLM, Constant, Cosine, Step, Plateau,
+        AdamW, StochasticDiagonalLM, Constant, Cosine, StepDecay, Plateau,
     )
 }  # fmt: skip
 
@@ -79,6 +79,8 @@ def run_arm(arm: Recipe, images: ImageSet, test: ImageSet, seed: int) -> Outcome
     Raises:
         InternalsError: For choices that no network can have.
     """
+    if arm.selection != "last":  # the test images would choose the epoch
+        raise AblationError(f"selection={arm.selection!r} of an arm must be 'last'")
     began = time.perf_counter()
     torch.manual_seed(seed)
     model = build(arm.network, **dict(arm.arguments))
@@ -107,6 +109,8 @@ def recipe_from(values: Any) -> Any:
     """The recipe, or the choice of one, that `internals.training.recipe.plain` wrote."""
     if isinstance(values, dict):
         fields = {name: recipe_from(value) for name, value in values.items() if name != "kind"}
+        if values["kind"] not in _KINDS:
+            raise AblationError(f"{values['kind']} is none of {', '.join(_KINDS)}; add it to them")
         return _KINDS[values["kind"]](**fields)
     return tuple(map(recipe_from, values)) if isinstance(values, list) else values
 

@@ -18,15 +18,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from internals.models.blocks import LocalResponseNorm
+from internals.models.blocks import LocalResponseNorm, he_normal
 
 
 class AlexNet(nn.Module):
     """Eight layers of weights, from 3 x 224 x 224 pixels to a score for each class.
 
-    `paper=True` is the paper's network for 227 x 227 pixels, with 1,000 classes unless told.
-    `lrn=False` leaves the two response normalisations out; `dropout` is the share of the units of
-    the first two linear layers that each training step silences (section 4.2).
+    Args:
+        num_classes: Number of classes; by default ten, and 1,000 in the paper's form.
+        paper: Build the paper's network, for 227 x 227 pixels.
+        lrn: Whether to normalise the first two layers' responses (section 3.3).
+        dropout: Share of the units of the first two linear layers that each training step
+            silences (section 4.2).
     """
 
     def __init__(
@@ -76,16 +79,8 @@ class AlexNet(nn.Module):
 
 
 def _response_normalisation() -> LocalResponseNorm:
-    """b = a / (2 + 1e-4 x the sum of a^2 over five neighbouring channels)^0.75 (section 3.3)."""
+    """B = a / (2 + 1e-4 x the sum of a^2 over five neighbouring channels)^0.75 (section 3.3)."""
     return LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2)
-
-
-def he_normal(module: nn.Module) -> None:
-    """Normal weights of variance 2 / inputs, biases zero (He et al., ICCV 2015, eq. 10)."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        assert module.bias is not None
-        nn.init.zeros_(module.bias)
 
 
 def initialise_as_published(model: AlexNet) -> None:

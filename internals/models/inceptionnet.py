@@ -28,8 +28,17 @@ from internals.models.blocks import LocalResponseNorm
 class Inception(nn.Module):
     """The Inception module with dimension reduction (figure 2b): four branches, side by side.
 
-    The numbers of channels come in the order of table 1. Kernels of 1, 3 and 5 pixels and a
-    pooling see the same maps; padding keeps their grid, so what they find is stacked.
+    Kernels of 1, 3 and 5 pixels and a pooling see the same maps; padding keeps their grid, so that
+    their channels can be stacked.
+
+    Args:
+        inputs: Channels of the input.
+        n1x1: Channels of the 1 x 1 convolution; this and the next as in table 1.
+        n3x3_reduce: Channels of the 1 x 1 convolution before the 3 x 3 one.
+        n3x3: Channels of the 3 x 3 convolution.
+        n5x5_reduce: Channels of the 1 x 1 convolution before the 5 x 5 one.
+        n5x5: Channels of the 5 x 5 convolution.
+        n_proj: Channels of the 1 x 1 convolution after the pooling.
     """
 
     def __init__(
@@ -68,6 +77,15 @@ class BatchNormInception(nn.Module):
     """The same four branches with batch normalisation after each convolution.
 
     Convolutions keep their biases, as in the first edition, though normalisation cancels them.
+
+    Args:
+        inputs: Channels of the input.
+        n1x1: Channels of the 1 x 1 convolution; this and the next as in table 1.
+        n3x3_reduce: Channels of the 1 x 1 convolution before the 3 x 3 one.
+        n3x3: Channels of the 3 x 3 convolution.
+        n5x5_reduce: Channels of the 1 x 1 convolution before the 5 x 5 one.
+        n5x5: Channels of the 5 x 5 convolution.
+        n_proj: Channels of the 1 x 1 convolution after the pooling.
     """
 
     def __init__(
@@ -111,7 +129,12 @@ class BatchNormInception(nn.Module):
 class AuxiliaryHead(nn.Module):
     """A small classifier on maps half-way up, which brings them gradients in training (section 5).
 
-    It takes maps of 14 x 14, which images of 224 x 224 pixels give. Raises `ModelError` for others.
+    Args:
+        inputs: Channels of the input.
+        num_classes: Number of classes.
+
+    Raises:
+        ModelError: When called on maps other than 14 x 14, which images of 224 x 224 pixels give.
     """
 
     def __init__(self, inputs: int, num_classes: int) -> None:
@@ -160,6 +183,14 @@ def caffe_xavier(module: nn.Module) -> None:
         nn.init.constant_(module.bias, 0.2)
 
 
+class InceptionLogits(NamedTuple):
+    """The outputs of a network with auxiliary heads in training: its own logits and the heads'."""
+
+    main: Float[Tensor, "n classes"]
+    auxiliary4a: Float[Tensor, "n classes"]
+    auxiliary4d: Float[Tensor, "n classes"]
+
+
 _MODULES = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 _CONVOLUTIONS = ("conv1x1", "conv3x3_reduce", "conv3x3", "conv5x5_reduce", "conv5x5", "conv_proj")
 
@@ -170,24 +201,19 @@ def _numbered() -> Mapping[str, str]:
     return MappingProxyType({f"conv{number}": layer for number, layer in enumerate(layers, 1)})
 
 
-class InceptionLogits(NamedTuple):
-    """What a network with auxiliary heads answers in training: its own logits and the heads'."""
-
-    main: Float[Tensor, "n classes"]
-    auxiliary4a: Float[Tensor, "n classes"]
-    auxiliary4d: Float[Tensor, "n classes"]
-
-
 class InceptionNet(nn.Module):
     """22 layers with weights, nine Inception modules among them, from an RGB image to logits.
 
-    With `auxiliary` heads, which take images of 224 x 224 pixels, the answer in training mode is an
-    `InceptionLogits`; the paper's loss adds 0.3 times each head's. In evaluation mode, and without
-    heads, it is the logits alone.
+    Args:
+        num_classes: Number of classes.
+        paper: Build the paper's network, without batch normalisation.
+        auxiliary: Add the two auxiliary heads, which take images of 224 x 224 pixels. In training
+            mode the output is then an `InceptionLogits`; the paper's loss adds 0.3 times each
+            head's. In evaluation mode, and without heads, it is the logits alone.
     """
 
-    # The 57 convolutions by their running number, "conv1" to "conv57", six a module in the order
-    # of table 1, and where each is.
+    # The module path of each of the 57 convolutions by its running number, "conv1" to "conv57",
+    # six a module in the order of table 1.
     numbered: ClassVar[Mapping[str, str]] = _numbered()
 
     def __init__(
@@ -265,9 +291,13 @@ class InceptionNet(nn.Module):
 
     @classmethod
     def running_number(cls, layer: str) -> int:
-        """The running number of the convolution `layer`: 18 for "inception4a.conv3x3".
+        """The running number of a convolution: 18 for "inception4a.conv3x3".
 
-        Raises `LayerError` for whatever is none of the 57.
+        Args:
+            layer: Its module path.
+
+        Raises:
+            LayerError: The layer is none of the 57 convolutions.
         """
         for name, path in cls.numbered.items():
             if path == layer:

@@ -5,16 +5,14 @@ Departures of the default form from the paper, each absent from `LeNet5(paper=Tr
 * C3 sees all six maps of S2 (2,416 parameters) where Table I connects 60 pairs (1,516);
 * S2 and S4 are plain averages where the paper trains a coefficient and a bias for each map.
 
-Both forms take digits in a 32 x 32 field, background -0.1 and ink 1.175, and answer with the
-squared distance to ten fixed bitmaps, which are our own drawing.
+Both forms take digits in a 32 x 32 field, background -0.1 and ink 1.175, and give the squared
+distance to ten fixed bitmaps of 7 x 12 pixels, which are our own drawing.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
-
-WIDTH, HEIGHT = 7, 12
 
 _DRAWING = """
 ..###.. ...##.. .#####. .#####. ....##. ####### ..####. ####### .#####. .#####.
@@ -33,7 +31,7 @@ _DRAWING = """
 
 
 def bitmaps() -> Float[Tensor, "10 84"]:
-    """One row a digit, its 12 x 7 drawing read line by line: ink +1, paper -1."""
+    """The ten digits' drawings, 12 lines of 7 dots read line by line: ink +1, paper -1."""
     lines = [line.split() for line in _DRAWING.split("\n") if line]
     glyphs = ["".join(line[digit] for line in lines) for digit in range(10)]
     return torch.tensor([[1.0 if dot == "#" else -1.0 for dot in glyph] for glyph in glyphs])
@@ -53,7 +51,7 @@ TABLE_I: tuple[tuple[int, ...], ...] = (
 class ScaledTanh(nn.Module):
     """The squashing function f(x) = a tanh(s x) of appendix A, with a = 1.7159 and s = 2/3."""
 
-    squashes = True  # units are ranked by what goes in: outputs tie at the ceiling
+    squashes = True  # units are ranked by their input: outputs tie where the function is flat
 
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return AMPLITUDE * torch.tanh(SLOPE * x)
@@ -73,7 +71,11 @@ class AvgPool2d(nn.AvgPool2d):
 
 
 class Subsampling(nn.Module):
-    """Trainable sub-sampling (section II-B): the sum of 2 x 2 inputs, times w, plus b."""
+    """Trainable sub-sampling (section II-B): the sum of 2 x 2 inputs, times w, plus b.
+
+    Args:
+        channels: Number of maps, each with a coefficient w and a bias b of its own.
+    """
 
     kernel_size = stride = 2
 
@@ -91,13 +93,18 @@ class Subsampling(nn.Module):
 
 
 class TableConv2d(nn.Module):
-    """A convolution whose output maps see only the input maps listed for them in `table`.
+    """A convolution whose output maps see only some of the input maps.
 
     `weight` holds the kernels that exist, (kernels, size, size) in the table's order: nothing is
-    masked, so nothing that does not exist can be counted or decayed.
+    masked, so that a missing connection is neither counted nor decayed.
+
+    Args:
+        table: For each output map, the input maps that it sees.
+        in_channels: Number of input maps.
+        size: Side of the kernels (unit: pixels).
     """
 
-    place: Tensor
+    dense_index: Tensor  # of each kernel in the flattened dense weight
 
     def __init__(self, table: tuple[tuple[int, ...], ...], in_channels: int, size: int) -> None:
         super().__init__()
@@ -105,20 +112,24 @@ class TableConv2d(nn.Module):
         kernels = sum(len(row) for row in table)
         self.weight = nn.Parameter(torch.empty(kernels, size, size))
         self.bias = nn.Parameter(torch.empty(len(table)))
-        place = [to * in_channels + source for to, row in enumerate(table) for source in row]
-        self.register_buffer("place", torch.tensor(place), persistent=False)
+        index = [to * in_channels + source for to, row in enumerate(table) for source in row]
+        self.register_buffer("dense_index", torch.tensor(index), persistent=False)
 
     def dense_weight(self) -> Float[Tensor, "out_channels in_channels size size"]:
         """The kernels as `nn.Conv2d` would hold them, zero where there is no connection."""
         flat = self.weight.new_zeros(len(self.table) * self.in_channels, self.size, self.size)
-        flat = flat.index_copy(0, self.place, self.weight)
+        flat = flat.index_copy(0, self.dense_index, self.weight)
         return flat.view(len(self.table), self.in_channels, self.size, self.size)
 
     def forward(self, x: Float[Tensor, "n in_channels h w"]) -> Float[Tensor, "n out_channels y x"]:
         return functional.conv2d(x, self.dense_weight(), self.bias)
 
     def multiply_adds(self, output: torch.Size) -> int:
-        """Products with kernels that exist, for one image and an `output` of (n, c, h, w)."""
+        """Multiplications for one image.
+
+        Args:
+            output: The shape of the output, (n, c, h, w).
+        """
         return self.weight.numel() * output[-2] * output[-1]
 
     def extra_repr(self) -> str:
@@ -131,8 +142,10 @@ class TableConv2d(nn.Module):
 class RBFOutputLayer(nn.Module):
     """Ten Euclidean radial basis functions (eq. 7): the squared distance to each code.
 
-    The codes are the bitmaps, fixed, or `learned` from there on. The smallest output is the
-    network's answer.
+    The smallest output is the network's answer.
+
+    Args:
+        learned: Whether the codes are trained; they start as the bitmaps.
     """
 
     prototypes: Tensor
@@ -151,12 +164,16 @@ class RBFOutputLayer(nn.Module):
             return (x.to(exact).unsqueeze(1) - self.prototypes.to(exact)).square().sum(dim=2)
 
     def multiply_adds(self, output: torch.Size) -> int:
-        """One square for each component of each prototype, for one image."""
+        """Multiplications for one image: one square for each component of each prototype."""
         return self.prototypes.numel()
 
 
 class LeNet5(nn.Module):
-    """Seven layers, from a 1 x 32 x 32 digit to ten penalties; the smallest is the answer."""
+    """Seven layers, from a 1 x 32 x 32 digit to ten penalties; the smallest is the answer.
+
+    Args:
+        paper: Build the paper's network: C3 connected by Table I, sub-sampling trained.
+    """
 
     def __init__(self, *, paper: bool = False) -> None:
         super().__init__()

@@ -24,22 +24,52 @@ from internals.models.lenet5 import (
 )
 
 SCHEMES = ("xavier", "kaiming", "orthogonal", "normal")
+INPUT_SIZES = (32, 28)
+CONNECTIONS = ("full", "table")
+POOLINGS = ("average", "trainable", "max")
+OUTPUTS = ("bitmaps", "random-codes", "learned-codes", "logits")
+INITIALISATIONS = ("fan-in", *SCHEMES)
 
+_ACTIVATION_MODULES = {
+    "scaled-tanh": ScaledTanh,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "sigmoid": nn.Sigmoid,
+}
+ACTIVATIONS = tuple(_ACTIVATION_MODULES)
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "input_size": INPUT_SIZES,
+    "connections": CONNECTIONS,
+    "pooling": POOLINGS,
+    "activation": ACTIVATIONS,
+    "output": OUTPUTS,
+    "initialisation": INITIALISATIONS,
+}
+# Of the scaled tanh the paper says "around 1 in normal operating conditions" (appendix A).
+_GAINS = {"scaled-tanh": 1.0} | {
+    name: float(nn.init.calculate_gain(name)) for name in ("tanh", "relu", "sigmoid")
+}
+_RANDOM_CODES = 0.1  # the first edition drew its codes, once, from U(-0.1, 0.1)
 _DEVIATION = 0.01  # of "normal": Krizhevsky et al. 2012, section 5
 
 
-def scale_by(module: nn.Module, scheme: str, gain: float) -> None:
-    """Draw one module's weights by `scheme`, one of `SCHEMES`, with biases zero.
+def initialise(module: nn.Module, scheme: str, gain: float) -> None:
+    """Draw one module's weights, with biases zero.
 
     "xavier": uniform, variance 2 `gain`^2 / (fan-in + fan-out) (Glorot and Bengio 2010, eq. 16);
     "kaiming": normal, variance `gain`^2 / fan-in (He et al. 2015, eq. 10, where the gain is that
     of the rectifier, sqrt 2); "orthogonal": `gain` times an orthogonal matrix (Saxe et al. 2014);
     "normal": standard deviation 0.01 in all layers, whatever the gain (Krizhevsky et al. 2012).
     A map that sees only some of the maps before it is drawn by itself, with its own fan-in. None
-    of this says how sub-sampling starts: here as a plain average.
+    of these papers says how sub-sampling starts: here as a plain average.
+
+    Args:
+        module: The module to initialise; one without weights stays as it is.
+        scheme: One of `SCHEMES`.
+        gain: Scales the weights, by the non-linearity that follows.
     """
     with torch.no_grad():
-        for weight, fan_in, fan_out in _units(module):
+        for weight, fan_in, fan_out in _weights_with_fans(module):
             if scheme == "xavier":
                 bound = gain * sqrt(6 / (fan_in + fan_out))
                 weight.uniform_(-bound, bound)
@@ -56,7 +86,7 @@ def scale_by(module: nn.Module, scheme: str, gain: float) -> None:
             module.coefficient.fill_(1 / module.kernel_size**2)
 
 
-def _units(
+def _weights_with_fans(
     module: nn.Module,
 ) -> Iterator[tuple[Float[Tensor, "outputs inputs *kernel"], int, int]]:
     """The weights that are drawn together, with their fan-in and fan-out."""
@@ -89,7 +119,7 @@ class LeNet5Softmax(nn.Module):
         self.linear1 = nn.Linear(120, 84)
         self.tanh6 = nn.Tanh()
         self.linear2 = nn.Linear(84, 10)
-        self.apply(partial(scale_by, scheme="xavier", gain=nn.init.calculate_gain("tanh")))
+        self.apply(partial(initialise, scheme="xavier", gain=nn.init.calculate_gain("tanh")))
 
     def forward(self, x: Float[Tensor, "n 1 32 32"]) -> Float[Tensor, "n 10"]:
         x = self.tanh2(self.pool1(self.tanh1(self.conv1(x))))
@@ -102,7 +132,10 @@ class LeNet5Softmax(nn.Module):
 class LeNet5Max28(nn.Module):
     """LeNet-5 for unpadded 28 x 28 digits, with max pooling and ten logits: 61,706 parameters.
 
-    `activation` makes the non-linearity of every layer; weights are Kaiming's for rectifiers.
+    Weights are Kaiming's for rectifiers, whatever the non-linearity.
+
+    Args:
+        activation: Makes the non-linearity of every layer.
     """
 
     def __init__(self, activation: Callable[[], nn.Module] = nn.ReLU) -> None:
@@ -118,7 +151,7 @@ class LeNet5Max28(nn.Module):
         self.linear2 = nn.Linear(120, 84)
         self.act4 = activation()
         self.linear3 = nn.Linear(84, 10)
-        self.apply(partial(scale_by, scheme="kaiming", gain=nn.init.calculate_gain("relu")))
+        self.apply(partial(initialise, scheme="kaiming", gain=nn.init.calculate_gain("relu")))
 
     def forward(self, x: Float[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 10"]:
         x = self.pool1(self.act1(self.conv1(x)))
@@ -128,44 +161,23 @@ class LeNet5Max28(nn.Module):
         return self.linear3(x)
 
 
-INPUT_SIZES = (32, 28)
-CONNECTIONS = ("full", "table")
-POOLINGS = ("average", "trainable", "max")
-OUTPUTS = ("bitmaps", "random-codes", "learned-codes", "logits")
-INITIALISATIONS = ("fan-in", *SCHEMES)
-
-_MODULES = {"scaled-tanh": ScaledTanh, "tanh": nn.Tanh, "relu": nn.ReLU, "sigmoid": nn.Sigmoid}
-ACTIVATIONS = tuple(_MODULES)
-_CHOICES: dict[str, tuple[object, ...]] = {
-    "input_size": INPUT_SIZES,
-    "connections": CONNECTIONS,
-    "pooling": POOLINGS,
-    "activation": ACTIVATIONS,
-    "output": OUTPUTS,
-    "initialisation": INITIALISATIONS,
-}
-# Of the scaled tanh the paper says "around 1 in normal operating conditions" (appendix A).
-_GAINS = {"scaled-tanh": 1.0} | {
-    name: float(nn.init.calculate_gain(name)) for name in ("tanh", "relu", "sigmoid")
-}
-_RANDOM_CODES = 0.1  # the first edition drew its codes, once, from U(-0.1, 0.1)
-
-
 class LeNet5Variant(nn.Module):
     """LeNet-5 with the parts that are named; without arguments it is `LeNet5()`, bit by bit.
 
-    * `input_size`: 32, or 28 pixels, to which `conv1` then adds a margin of 2;
-    * `connections` of C3: "full", or "table" (Table I);
-    * `pooling` in S2 and S4: "average", "trainable" (one coefficient and bias a map), or "max";
-    * `activation`, in all six places: "scaled-tanh" (appendix A), "tanh", "relu", "sigmoid";
-    * `output`: squared distances to codes (eq. 7), for the MAP loss: the "bitmaps",
-      "random-codes" from U(-0.1, 0.1), fixed, or "learned-codes", which start as the bitmaps; or
-      ten "logits", for cross-entropy;
-    * `initialisation`: "fan-in" (appendix A), "xavier", "kaiming", "orthogonal", "normal", the
-      middle three scaled by the gain of the activation (`scale_by`);
-    * `dropout`: the share of F6's inputs that training leaves out.
+    Args:
+        input_size: 32, or 28 pixels, to which `conv1` then adds a margin of 2.
+        connections: Of C3: "full", or "table" (Table I).
+        pooling: In S2 and S4: "average", "trainable" (one coefficient and bias a map), or "max".
+        activation: In all six places: "scaled-tanh" (appendix A), "tanh", "relu" or "sigmoid".
+        output: Squared distances to codes (eq. 7), for the MAP loss: the "bitmaps",
+            "random-codes" from U(-0.1, 0.1), fixed, or "learned-codes", which start as the
+            bitmaps; or ten "logits", for cross-entropy.
+        initialisation: "fan-in" (appendix A), "xavier", "kaiming", "orthogonal" or "normal", the
+            middle three scaled by the gain of the activation (`initialise`).
+        dropout: Share of F6's inputs that each training step silences.
 
-    Raises `ModelError` for any other choice.
+    Raises:
+        ModelError: A choice is none of these.
     """
 
     def __init__(
@@ -180,13 +192,13 @@ class LeNet5Variant(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        _check(
+        _check_choices(
             input_size=input_size, connections=connections, pooling=pooling,
             activation=activation, output=output, initialisation=initialisation,
         )  # fmt: skip
         if not 0 <= dropout < 1:
             raise ModelError(f"dropout={dropout} is no share of the inputs; use 0 up to below 1")
-        non_linearity = _MODULES[activation]
+        non_linearity = _ACTIVATION_MODULES[activation]
         self.conv1 = nn.Conv2d(1, 6, kernel_size=5, padding=(32 - input_size) // 2)
         self.act1 = non_linearity()
         self.pool1 = _pooling(pooling, 6)
@@ -203,7 +215,7 @@ class LeNet5Variant(nn.Module):
         self.act6 = non_linearity()
         logits, learned = output == "logits", output == "learned-codes"
         self.output = nn.Linear(84, 10) if logits else RBFOutputLayer(learned=learned)
-        self.apply(_start(initialisation, _GAINS[activation]))
+        self.apply(_initialiser(initialisation, _GAINS[activation]))
         if output == "random-codes":
             # Last, so that with one seed the networks of all kinds of codes start alike.
             codes = self.get_buffer("output.prototypes")
@@ -220,8 +232,8 @@ class LeNet5Variant(nn.Module):
         return self.output(x)
 
 
-def _check(**chosen: object) -> None:
-    for name, value in chosen.items():
+def _check_choices(**choices: object) -> None:
+    for name, value in choices.items():
         if value not in _CHOICES[name]:
             listed = ", ".join(map(str, _CHOICES[name]))
             raise ModelError(f"{name}={value!r} is not one of {listed}")
@@ -233,7 +245,7 @@ def _pooling(kind: str, maps: int) -> nn.Module:
     return (AvgPool2d if kind == "average" else nn.MaxPool2d)(kernel_size=2, stride=2)
 
 
-def _start(initialisation: str, gain: float) -> Callable[[nn.Module], None]:
+def _initialiser(initialisation: str, gain: float) -> Callable[[nn.Module], None]:
     if initialisation == "fan-in":
         return fan_in_uniform
-    return partial(scale_by, scheme=initialisation, gain=gain)
+    return partial(initialise, scheme=initialisation, gain=gain)

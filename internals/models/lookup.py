@@ -1,9 +1,14 @@
-"""Anybody's network by name: ours, torchvision's, or one that can be imported."""
+"""Anybody's network by name: ours, torchvision's, or one that can be imported.
+
+A name that is both ours and torchvision's means torchvision's, unless the weights were trained as
+ours; ours is then `internals.models:ResNet18`, as it is called in Python. Nothing is downloaded.
+"""
 
 import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from operator import attrgetter
@@ -13,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 from torch import nn
 
 from internals.errors import InternalsError, ModelError
-from internals.models.weights_file import fill, read_provenance
+from internals.models.weights_file import WeightsFile, fill, open_weights
 
 # name -> (module, class, arguments). Modules are named, not imported, so that an edit of one
 # network is no reason to train another again.
@@ -34,18 +39,6 @@ MODELS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "mobilenet": ("internals.models.mobilenet", "MobileNet", {}),
 }
 
-
-def build(name: str, **arguments: Any) -> nn.Module:
-    """Build the network `name` of `MODELS`, freshly initialised from torch's random state.
-
-    Further `arguments` go to the network's class. Raises `InternalsError` for an unknown name.
-    """
-    if name not in MODELS:
-        raise InternalsError(f"unknown network {name!r}; known are {', '.join(MODELS)}")
-    module, class_name, fixed = MODELS[name]
-    return partial(getattr(importlib.import_module(module), class_name), **fixed)(**arguments)
-
-
 Origin = Literal["ours", "torchvision", "imported"]
 
 # Auxiliary heads serve training alone, and these two draw their weights very slowly.
@@ -56,84 +49,120 @@ _HEADS = ("aux1.", "aux2.", "AuxLogits.")
 
 
 class Preparation(NamedTuple):
-    """What a network's published weights were trained on: `size` x `size` pixels, normalised."""
+    """How images are prepared for a network's published weights.
+
+    Attributes:
+        size: Side of the square input (unit: pixels).
+        mean: What is subtracted from each channel (unit: 0..1).
+        std: What each channel is then divided by (unit: 0..1).
+    """
 
     size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
 
-def resolve_model(name: str, weights: Path | str | None = None) -> nn.Module:
-    """Build the network `name`, in evaluation mode, with the weights in the file `weights`.
+@dataclass(frozen=True, eq=False)
+class ResolvedModel:
+    """A network with everything that its name and its file of weights say about it.
 
-    `name` is one of `MODELS`, a classification network of torchvision, built without its auxiliary
-    heads, or `package.module:attribute`, importable from the working folder (which joins
-    `sys.path`): a module, or what returns one when called without arguments. A name that is both
-    ours and torchvision's means torchvision's, unless `weights` were trained as ours, and ours is
-    `internals.models:ResNet18`, as it is called in Python. Nothing is ever downloaded: without
-    `weights`, ours and torchvision's have random ones. Raises `ModelError` where there is no such
-    network, and `CheckpointError` where the weights cannot be read or do not fit.
+    Args:
+        name: The name that was resolved.
+        model: The network in evaluation mode.
+        origin: Where it comes from.
+        weights: The file of weights that it was filled with; None for random ones.
+        preparation: How torchvision prepares images for its network; None for any other network.
+        ambiguous: Whether both we and torchvision have a network of this name.
     """
-    origin = find_origin(name, weights)
+
+    name: str
+    model: nn.Module
+    origin: Origin
+    weights: WeightsFile | None
+    preparation: Preparation | None
+    ambiguous: bool
+
+    @property
+    def provenance(self) -> Mapping[str, Any] | None:
+        """What weights trained by this package record of their making; None for all others."""
+        return self.weights.provenance if self.weights else None
+
+
+def build(name: str, **arguments: Any) -> nn.Module:
+    """Build one of our networks, freshly initialised from torch's random state.
+
+    Args:
+        name: One of `MODELS`.
+        **arguments: Go to the network's class.
+
+    Raises:
+        InternalsError: The name is unknown.
+    """
+    if name not in MODELS:
+        raise InternalsError(f"unknown network {name!r}; known are {', '.join(MODELS)}")
+    module, class_name, preset = MODELS[name]
+    return partial(getattr(importlib.import_module(module), class_name), **preset)(**arguments)
+
+
+def resolve_model(name: str, weights: Path | str | None = None) -> nn.Module:
+    """Build a network by its name, in evaluation mode, with the weights of a file.
+
+    Args:
+        name: One of `MODELS`; a classification network of torchvision, built without its auxiliary
+            heads; or `package.module:attribute`, importable from the working folder (which joins
+            `sys.path`): a module, or what returns one when called without arguments.
+        weights: The file; None: random weights for ours and torchvision's.
+
+    Raises:
+        ModelError: There is no such network.
+        CheckpointError: The weights cannot be read or do not fit.
+    """
+    return resolve(name, weights).model
+
+
+def resolve(name: str, weights: Path | str | None = None) -> ResolvedModel:
+    """Like `resolve_model`, with what the name and the weights say about the network.
+
+    Args:
+        name: As for `resolve_model`.
+        weights: As for `resolve_model`.
+
+    Raises:
+        ModelError: There is no such network.
+        CheckpointError: The weights cannot be read or do not fit.
+    """
+    opened = open_weights(weights) if weights is not None else None
+    provenance = opened.provenance if opened else None
+    ambiguous = name in MODELS and name in _torchvision_names()
+    origin = _origin(name, ambiguous, provenance)
     if origin == "imported":
         model = _imported(name)
     elif origin == "ours":
-        told = read_provenance(Path(weights)) if weights is not None else None
-        model = build(name, **dict(told["recipe"].get("arguments", ())) if told else {})
+        model = build(name, **dict(provenance["recipe"].get("arguments", ())) if provenance else {})
     else:
-        from torchvision.models import get_model
-
-        plain = name.lower()
-        model = get_model(plain, weights=None, **(_NO_HEADS if plain in _WITH_HEADS else {}))
-    if weights is not None:
+        model = _torchvision_model(name)
+    if opened is not None:
         heads = _HEADS if origin == "torchvision" and name.lower() in _WITH_HEADS else ()
-        fill(model, Path(weights), unused=heads)
-    return model.eval()
+        fill(model, opened, unused=heads)
+    preparation = _preparation(name) if origin == "torchvision" else None
+    return ResolvedModel(name, model.eval(), origin, opened, preparation, ambiguous)
 
 
-def find_origin(name: str, weights: Path | str | None = None) -> Origin:
-    """Where the network `name` comes from: "ours", "torchvision" or "imported".
-
-    Of a name that two have, the `weights` decide (see `resolve_model`). Raises `ModelError` with
-    the nearest names when it is none of these.
-    """
-    if name in MODELS and not (is_ambiguous(name) and not _trained_as(name, weights)):
+def _origin(name: str, ambiguous: bool, provenance: Mapping[str, Any] | None) -> Origin:
+    """Where the network `name` comes from; of two of one name the provenance decides."""
+    trained_as_ours = provenance is not None and provenance.get("network") == name
+    if name in MODELS and (trained_as_ours or not ambiguous):
         return "ours"
     if ":" in name:
         return "imported"
-    theirs = _torchvision_names()
-    if name.lower() in theirs:
+    torchvision_names = _torchvision_names()
+    if name.lower() in torchvision_names:
         return "torchvision"
-    near = get_close_matches(name.lower(), [*MODELS, *theirs], n=3, cutoff=0.5)
+    near = get_close_matches(name.lower(), [*MODELS, *torchvision_names], n=3, cutoff=0.5)
     nearest = f"nearest: {', '.join(near)}" if near else f"ours are {', '.join(MODELS)}"
     raise ModelError(
         f"unknown network {name!r}; {nearest}; write your own as package.module:callable"
     )
-
-
-def is_ambiguous(name: str) -> bool:
-    """Whether both we and torchvision have a network called `name`."""
-    return name in MODELS and name in _torchvision_names()
-
-
-def _trained_as(name: str, weights: Path | str | None) -> bool:
-    told = read_provenance(Path(weights)) if weights is not None else None
-    return told is not None and told.get("network") == name
-
-
-def find_preparation(name: str, weights: Path | str | None = None) -> Preparation | None:
-    """How torchvision prepares images for its network `name`; None for any other network."""
-    if find_origin(name, weights) != "torchvision":
-        return None
-    from torchvision.models import get_model_weights
-
-    told = get_model_weights(name.lower()).DEFAULT.transforms()
-    mean, std = tuple(told.mean), tuple(told.std)
-    if name.lower() in _WITH_HEADS:
-        # With their published weights these two turn ImageNet's normalisation into this one, by a
-        # first step of the network that is left out here.
-        mean = std = (0.5, 0.5, 0.5)
-    return Preparation(told.crop_size[0], mean, std)
 
 
 def _torchvision_names() -> list[str]:
@@ -143,31 +172,53 @@ def _torchvision_names() -> list[str]:
     return torchvision.models.list_models(module=torchvision.models)
 
 
+def _torchvision_model(name: str) -> nn.Module:
+    from torchvision.models import get_model
+
+    name = name.lower()
+    return get_model(name, weights=None, **(_NO_HEADS if name in _WITH_HEADS else {}))
+
+
+def _preparation(name: str) -> Preparation:
+    """How torchvision prepares images for its network `name`."""
+    from torchvision.models import get_model_weights
+
+    transforms = get_model_weights(name.lower()).DEFAULT.transforms()
+    mean, std = tuple(transforms.mean), tuple(transforms.std)
+    if name.lower() in _WITH_HEADS:
+        # With their published weights these two turn ImageNet's normalisation into this one, by a
+        # first step of the network that is left out here.
+        mean = std = (0.5, 0.5, 0.5)
+    return Preparation(transforms.crop_size[0], mean, std)
+
+
 def _imported(name: str) -> nn.Module:
+    """The network at `name`, which is package.module:attribute."""
     module_name, _, attribute = name.partition(":")
     if not (attribute and all(part.isidentifier() for part in module_name.split("."))):
         raise ModelError(f"{name!r} is not of the form package.module:callable")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
+    if (folder := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, folder)
     module = _guarded(f"cannot import {module_name!r}", importlib.import_module, module_name)
     try:
-        found = attrgetter(attribute)(module)
+        network = attrgetter(attribute)(module)
     except AttributeError as error:
         near = get_close_matches(attribute, dir(module), n=3)
         hint = f"; nearest: {', '.join(near)}" if near else ""
         raise ModelError(f"{module_name} has no {attribute!r}{hint}") from error
-    if callable(found) and not isinstance(found, nn.Module):
-        _check_takes_nothing(name, found)
-        found = _guarded(f"{name} failed", found)
-    if not isinstance(found, nn.Module):
-        raise ModelError(f"{name} gives {type(found).__name__}, not a torch.nn.Module")
-    return found
+    if callable(network) and not isinstance(network, nn.Module):
+        _check_takes_nothing(name, network)
+        network = _guarded(f"{name} failed", network)
+    if not isinstance(network, nn.Module):
+        raise ModelError(f"{name} gives {type(network).__name__}, not a torch.nn.Module")
+    return network
 
 
 def _check_takes_nothing(name: str, maker: Callable[..., Any]) -> None:
+    """Raise `ModelError` where `maker` needs arguments."""
     try:
         inspect.signature(maker).bind()
-    except ValueError:  # it does not tell its signature
+    except ValueError:  # a callable without a signature
         return
     except TypeError as error:
         raise ModelError(

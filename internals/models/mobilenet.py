@@ -29,9 +29,15 @@ _TABLE_1 = (
 class MobileNet(nn.Module):
     """27 convolutions, 13 of them depthwise, and one linear layer (table 1): images to logits.
 
-    `width` scales all channels (section 3.3, alpha); `shallow` leaves out the five equal blocks of
-    512 channels (table 5); without `separable` each block is one full 3 x 3 convolution, the "Conv
-    MobileNet" of table 4. Raises `ModelError` where `width` leaves no channel.
+    Args:
+        num_classes: Number of classes.
+        width: Scales the number of channels of every layer (section 3.3, alpha).
+        shallow: Leave out the five equal blocks of 512 channels (table 5).
+        separable: Whether convolutions are depthwise separable; otherwise each block is one full
+            3 x 3 convolution, the "Conv MobileNet" of table 4.
+
+    Raises:
+        ModelError: `width` leaves no channel.
     """
 
     def __init__(
@@ -49,13 +55,13 @@ class MobileNet(nn.Module):
             raise ModelError(f"width={width} leaves no channel; the paper's are 1 to 0.25")
         self._append(3, channels, stride=2)
         for stride, filters in _TABLE_1[:6] + _TABLE_1[11:] if shallow else _TABLE_1:
-            wide = round(filters * width)
+            out_channels = round(filters * width)
             if separable:
                 self._append(channels, channels, stride=stride, groups=channels)
-                self._append(channels, wide, kernel_size=1)
+                self._append(channels, out_channels, kernel_size=1)
             else:
-                self._append(channels, wide, stride=stride)
-            channels = wide
+                self._append(channels, out_channels, stride=stride)
+            channels = out_channels
         self.avgpool = nn.AdaptiveAvgPool2d(output_size=(1, 1))
         self.fc = nn.Linear(channels, num_classes)
         self.apply(kaiming_by_inputs)

@@ -25,9 +25,14 @@ _SHORTCUTS = ("A", "B", "none")
 class ResNet18(nn.Module):
     """Seventeen convolutions in sequence and one linear layer (table 1): images to logits.
 
-    `shortcut` says what is added to each pair of convolutions (section 3.3): their input, where
-    the channels double at half the size zero-padded ("A") or projected ("B"), or nothing ("none").
-    Raises `ModelError` for any other.
+    Args:
+        num_classes: Number of classes.
+        shortcut: What is added to each pair of convolutions (section 3.3): their input, where the
+            channels double at half the size zero-padded ("A") or projected ("B"), or nothing
+            ("none").
+
+    Raises:
+        ModelError: `shortcut` is none of these.
     """
 
     def __init__(self, num_classes: int = 10, *, shortcut: Literal["A", "B", "none"] = "B") -> None:
@@ -95,7 +100,14 @@ class ResNet18(nn.Module):
         conv_proj: nn.Conv2d | None = None,
         bn_proj: BatchNorm2d | None = None,
     ) -> Float[Tensor, "n c h w"]:
-        """F(x) + x (eq. 1), or F(x) + W x where the channels double at half the size (eq. 2)."""
+        """F(x) + x (eq. 1), or F(x) + W x where the channels double at half the size (eq. 2).
+
+        Args:
+            residual: F(x), what the pair of convolutions gives.
+            x: What the pair was given.
+            conv_proj: The projection W, where there is one.
+            bn_proj: The batch normalisation after it.
+        """
         if self.shortcut == "none":
             return residual
         if conv_proj is not None and bn_proj is not None:

@@ -23,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from internals.errors import InternalsError
+from internals.models.blocks import MaxPool2d, he_normal
 
 # Table 1: the convolutions of the five blocks, conv<size>-<channels> as it prints them.
 CONFIGURATIONS: Mapping[str, tuple[str, str, str, str, str]] = {
@@ -64,20 +65,20 @@ CONFIGURATIONS: Mapping[str, tuple[str, str, str, str, str]] = {
 }
 
 
-class MaxPool2d(nn.MaxPool2d):
-    """Max pooling without padding or dilation."""
-
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}"
-
-
 class VGG(nn.Module):
     """A column of Table 1, from 3 x 224 x 224 pixels to a score for each class.
 
     The layers are numbered through the whole network and run in the order in which they stand.
-    `batch_norm=True` puts one after each convolution: bn1, bn2, ... `dropout` is the share of the
-    units of the first two linear layers that each training step silences. Raises `InternalsError`
-    for a configuration other than A to E.
+
+    Args:
+        configuration: A column of Table 1, "A" to "E".
+        num_classes: Number of classes.
+        batch_norm: Whether a batch normalisation follows each convolution: bn1, bn2, ...
+        dropout: Share of the units of the first two linear layers that each training step
+            silences.
+
+    Raises:
+        InternalsError: The configuration is not one of the table's.
     """
 
     def __init__(
@@ -121,7 +122,13 @@ class VGG(nn.Module):
 
 
 class VGG16(VGG):
-    """Configuration D: thirteen convolutions, all 3 x 3, and three linear layers."""
+    """Configuration D: thirteen convolutions, all 3 x 3, and three linear layers.
+
+    Args:
+        num_classes: Number of classes.
+        batch_norm: Whether a batch normalisation follows each convolution.
+        dropout: Share of the units of the first two linear layers silenced in training.
+    """
 
     def __init__(
         self, num_classes: int = 10, *, batch_norm: bool = False, dropout: float = 0.5
@@ -129,20 +136,18 @@ class VGG16(VGG):
         super().__init__("D", num_classes, batch_norm=batch_norm, dropout=dropout)
 
 
-def he_normal(module: nn.Module) -> None:
-    """Normal weights of variance 2 / inputs, biases zero (He et al., ICCV 2015, eq. 10)."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        assert module.bias is not None
-        nn.init.zeros_(module.bias)
-
-
 def fully_convolutional(model: VGG) -> nn.Sequential:
-    """`model` for images of any size from 224 pixels up: a map of scores for each class (sec. 3.2).
+    """A network for images of any size from 224 pixels up (section 3.2).
 
-    Its linear layers become a 7 x 7 and two 1 x 1 convolutions; position (row, column) of the map
-    looks at 7 x 7 positions of pool5. The paper's score is the average over the map. The result is
-    in evaluation mode and shares the memory of the weights with `model`, which stays as it is.
+    The linear layers become a 7 x 7 and two 1 x 1 convolutions; each position of the output looks
+    at 7 x 7 positions of pool5. The paper's score is the average over the map.
+
+    Args:
+        model: The network to convert; it stays as it is.
+
+    Returns:
+        The converted network in evaluation mode: images to a map of scores for each class. It
+        shares the memory of the weights with `model`.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for name, layer in model.named_children():

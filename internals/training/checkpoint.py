@@ -5,7 +5,6 @@ SHA-256 at its end. *Tensors* are safetensors with facts in their metadata, unde
 covers names, shapes, facts and numbers alike: safetensors itself has no checksum.
 """
 
-import base64
 import hashlib
 import io
 import json
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from internals.errors import CheckpointError
 from internals.files import temporary_beside, write_atomically, writing
+from internals.models.weights_file import checksum
 
 _CHECKSUM = 32  # bytes of a SHA-256
 
@@ -118,7 +118,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], **facts: Any) -> Non
     """
     state = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     metadata = {name: json.dumps(fact, sort_keys=True) for name, fact in facts.items()}
-    metadata["sha256"] = _checksum(state, metadata)
+    metadata["sha256"] = checksum(state, metadata)
     write_atomically(path, safetensors.torch.save(state, metadata=metadata))
 
 
@@ -139,7 +139,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(f"{path} is damaged ({error}); {remedy}") from error
     stated = metadata.pop("sha256", None)
     try:
-        if stated != _checksum(state, metadata):
+        if stated != checksum(state, metadata):
             raise ValueError("its checksum differs")
         return state, {name: json.loads(fact) for name, fact in metadata.items()}
     except ValueError as error:
@@ -162,42 +162,6 @@ def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
     _check_fit(path, model, state)
     model.load_state_dict(state)
     return facts
-
-
-def pack_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """Small tensors as text, for the facts of a file."""
-    state = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-    return base64.b64encode(safetensors.torch.save(state)).decode()
-
-
-def unpack_tensors(text: str) -> dict[str, Tensor]:
-    """The inverse of `pack_tensors`.
-
-    Raises:
-        CheckpointError: When `text` is something else.
-    """
-    try:
-        return safetensors.torch.load(base64.b64decode(text, validate=True))
-    except (ValueError, TypeError, SafetensorError) as error:
-        raise CheckpointError(f"packed tensors cannot be read ({error}); train again") from error
-
-
-def hash_tensors(state: Mapping[str, Tensor]) -> str:
-    """The SHA-256 of the tensors' bytes, in the order of their names."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        tensor = state[name].detach().contiguous().cpu()
-        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def _checksum(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """Of everything a file of tensors holds: names, types, shapes, facts and numbers."""
-    described = {
-        name: (str(tensor.dtype), list(tensor.shape)) for name, tensor in sorted(state.items())
-    }
-    words = json.dumps([described, dict(metadata)], sort_keys=True)
-    return hashlib.sha256((words + hash_tensors(state)).encode()).hexdigest()
 
 
 def _check_fit(path: Path, model: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -21,7 +21,11 @@ Precision = Literal["bf16-mixed", "32-true"]
 _T = TypeVar("_T")
 
 
-def make_fabric(devices: int | Literal["auto"] = 1, threads: int | None = None) -> Fabric:
+def make_fabric(
+    devices: int | Literal["auto"] = 1,
+    threads: int | None = None,
+    precision: Precision | None = None,
+) -> Fabric:
     """The fastest device here, in bfloat16 autocast where the hardware multiplies bfloat16.
 
     That is a CUDA GPU since Ampere, or a processor with AVX-512 BF16 or AMX; float32 elsewhere.
@@ -32,6 +36,7 @@ def make_fabric(devices: int | Literal["auto"] = 1, threads: int | None = None) 
             GPUs.
         threads: How many threads of the processor a process uses, by default its share of the
             cores.
+        precision: Another precision than the fastest.
 
     Raises:
         TrainingError: When there are not so many devices.
@@ -40,7 +45,7 @@ def make_fabric(devices: int | Literal["auto"] = 1, threads: int | None = None) 
     count = _count(devices)
     share = max(1, cores() // (1 if torch.cuda.is_available() else count))
     torch.set_num_threads(threads or share)
-    precision = best_precision()
+    precision = precision or best_precision()
     if count == 1:
         fabric = Fabric(accelerator="auto", devices=1, precision=precision)
         fabric.launch()

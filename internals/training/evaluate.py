@@ -157,7 +157,7 @@ class History:
             key=lambda e: (-e.validation_top1, e.validation_loss, e.number),
         )
 
-    def column(self, name: str) -> list[float]:
+    def column(self, name: str) -> list[float | int]:
         """One number of every epoch, e.g. "validation_top1"."""
         return [getattr(epoch, name) for epoch in self.epochs]
 

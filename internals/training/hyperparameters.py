@@ -5,7 +5,16 @@ from typing import Any
 
 from internals.data.image_set import ImageSet
 from internals.training.losses import CrossEntropy, Map
-from internals.training.optim import SGD, Adam, AdamW, Cosine, Plateau, RMSprop, Step
+from internals.training.optim import (
+    SGD,
+    Adam,
+    AdamW,
+    Cosine,
+    DecayingOptimizer,
+    Plateau,
+    RMSprop,
+    StepDecay,
+)
 from internals.training.recipe import InputRange, Recipe
 
 _NAMES = {
@@ -14,7 +23,7 @@ _NAMES = {
     SGD: "sgd",
     RMSprop: "rmsprop",
     Cosine: "cosine",
-    Step: "step",
+    StepDecay: "step",
     Plateau: "plateau",
     Map: "map",
     CrossEntropy: "cross-entropy",
@@ -75,8 +84,9 @@ def _values(recipe: Recipe) -> Iterator[tuple[str, Any]]:
         yield "input_range", (recipe.pipeline.black, recipe.pipeline.white)
     else:
         yield "pipeline", recipe.pipeline
-    yield "weight_decay", optimizer.weight_decay
-    yield "decay_depthwise", optimizer.decay_depthwise
+    if isinstance(optimizer, DecayingOptimizer):
+        yield "weight_decay", optimizer.weight_decay
+        yield "decay_depthwise", optimizer.decay_depthwise
     if isinstance(optimizer, SGD | RMSprop):
         yield "momentum", optimizer.momentum
     if isinstance(optimizer, RMSprop):
@@ -84,11 +94,11 @@ def _values(recipe: Recipe) -> Iterator[tuple[str, Any]]:
         yield "epsilon", optimizer.eps
     yield "clip_norm", recipe.clip_norm
     yield "schedule", _NAMES.get(type(schedule), "constant")
-    if isinstance(schedule, Step):
+    if isinstance(schedule, StepDecay):
         yield "step_size", schedule.epochs
     if isinstance(schedule, Plateau):
         yield "patience", schedule.patience
-    if isinstance(schedule, Step | Plateau):
+    if isinstance(schedule, StepDecay | Plateau):
         yield "factor", schedule.factor
     yield "standardised_start", recipe.data_dependent_init
     yield "warm_up", schedule.warm_up

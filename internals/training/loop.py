@@ -17,10 +17,10 @@ from internals.data.image_set import ImageSet
 from internals.data.pipeline import Pipeline
 from internals.errors import CheckpointError, TrainingError
 from internals.models.evaluation import evaluating
+from internals.models.weights_file import hash_tensors
 from internals.progress import Progress
 from internals.training.batches import Batches, micro_batches
 from internals.training.checkpoint import (
-    hash_tensors,
     load_checkpoint,
     save_checkpoint,
     save_tensors,
@@ -59,6 +59,11 @@ class ReplayedSteps:
     losses: tuple[float, ...]
     weights: str
 
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> "ReplayedSteps":
+        """The inverse of `dataclasses.asdict`, of what a file gave back."""
+        return cls(**{**row, "losses": tuple(row["losses"])})
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -70,7 +75,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Folder:
+class RunFolder:
     """Where a run keeps what it needs to be resumed, and what is kept of it beside the weights.
 
     Args:
@@ -102,8 +107,8 @@ def train(
     fabric: Fabric,
     *,
     seed: int,
-    folder: Folder | None,
-    arithmetic: str = "",
+    folder: RunFolder | None,
+    compute: str = "",
 ) -> Trained:
     """Train `model` and leave in it the weights that the recipe selects.
 
@@ -122,13 +127,13 @@ def train(
         fabric: On which devices, in which precision.
         seed: Decides the order of the images, their augmentation, and dropout.
         folder: Where to keep what a resumption needs; None keeps nothing.
-        arithmetic: What else decides the last bits: a checkpoint of another one is refused.
+        compute: What else decides the last bits: a checkpoint of another one is refused.
 
     Raises:
         DivergenceError: When the loss is no number any more.
         CheckpointError: When the checkpoint is damaged or belongs to another run.
     """
-    run = _Training(model, recipe, images, validation, fabric, seed, folder, arithmetic)
+    run = _Training(model, recipe, images, validation, fabric, seed, folder, compute)
     with deterministic():
         run.resume()
         run.finish()
@@ -167,15 +172,15 @@ def replay(
 
 
 class _Training:
-    def __init__(self, model, recipe, images, validation, fabric, seed, folder, arithmetic) -> None:
+    def __init__(self, model, recipe, images, validation, fabric, seed, folder, compute) -> None:
         images = images.head(recipe.most_images)
         self.recipe, self.fabric, self.seed, self.folder = recipe, fabric, seed, folder
         self.images, self.validation = images, validation.head(recipe.most_tested)
         self.loss = recipe.loss
         self.pipeline: Pipeline
-        self.plain = model.to(memory_format=torch.channels_last)
-        self.model, self.optimizer = fabric.setup(self.plain, recipe.optimizer.build(self.plain))
-        self.averaged = _averaged(self.plain, recipe.average)
+        self.module = model.to(memory_format=torch.channels_last)
+        self.model, self.optimizer = fabric.setup(self.module, recipe.optimizer.build(self.module))
+        self.averaged = _averaged(self.module, recipe.average)
         self.batches = Batches(
             images, recipe.batch_size, seed, fabric.device, fabric.global_rank, fabric.world_size,
             recipe.augment,
@@ -192,18 +197,18 @@ class _Training:
         self.identity = repr(
             (plain(recipe), seed, images.fingerprint, len(images), len(self.validation))
         )
-        self.arithmetic = arithmetic
+        self.compute = compute
 
     @property
     def scored(self) -> nn.Module:
         """The network whose weights are scored and kept: the average where there is one."""
-        return self.averaged.module if self.averaged is not None else self.plain
+        return self.averaged.module if self.averaged is not None else self.module
 
     def start(self) -> None:
         """Measure the training images, and fit the first weights to them where that is asked."""
         self.pipeline = self.recipe.fit_pipeline(self.images)
         if self.recipe.data_dependent_init:
-            data_dependent_init(self.plain, self.first_inputs(_INITIALISED_ON))
+            data_dependent_init(self.module, self.first_inputs(_INITIALISED_ON))
 
     def resume(self) -> None:
         """Go on where the checkpoint left off, if there is one."""
@@ -216,11 +221,11 @@ class _Training:
                 f"{self.folder.checkpoint} belongs to a run with another recipe, seed or data; "
                 "delete it, or choose another folder"
             )
-        if state.get("arithmetic") != self.arithmetic:
+        if (begun := state.get("compute")) != self.compute:
             raise CheckpointError(
-                f"{self.folder.checkpoint} was begun as {state.get('arithmetic')!r} and would go "
-                f"on as {self.arithmetic!r}, to the bits of neither; set INTERNALS_CORES to the "
-                "number of threads it began with, or delete it"
+                f"{self.folder.checkpoint} was begun as {begun!r} and would go on as "
+                f"{self.compute!r}, to the bits of neither; go on with the same device, "
+                "precision, processes and threads (INTERNALS_CORES), or delete it"
             )
         self.restore(state)
 
@@ -230,18 +235,17 @@ class _Training:
             self.pipeline = Pipeline.from_state(
                 self.recipe.pipeline_name, self.recipe.size, state["statistics"]
             )
-            self.plain.load_state_dict(state["model"])
+            self.module.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             if self.averaged is not None:
                 self.averaged.load_state_dict(state["averaged"])
             self.history = History.from_rows(state["history"])
-            self.replays = [
-                ReplayedSteps(**{**row, "losses": tuple(row["losses"])}) for row in state["replays"]
-            ]
+            self.replays = [ReplayedSteps.from_row(row) for row in state["replays"]]
             self.selected = state["selected"] or self.copied()
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise CheckpointError(
-                f"a checkpoint cannot be continued ({error}); delete it to train from the start"
+                f"a checkpoint cannot be continued ({' '.join(str(error).split())}); delete it to "
+                "train from the start"
             ) from error
         self.saved_epoch = len(self.history.epochs)
 
@@ -256,14 +260,12 @@ class _Training:
                 if self.is_selected(epoch) and self.fabric.is_global_zero:
                     self.selected = self.copied()
                 on_rank_zero(self.fabric, self.keep)
-                bar.advance(
-                    0,
-                    epoch=f"{number}/{self.epochs}",
-                    loss=f"{epoch.train_loss:.4f}",
-                    validation=f"{epoch.validation_top1:.2%}",
-                )
+                shown = {"epoch": f"{number}/{self.epochs}", "loss": f"{epoch.train_loss:.4f}"}
+                if self.recipe.selection == "validation":
+                    shown |= {"validation": f"{epoch.validation_top1:.2%}"}
+                bar.advance(0, silent=False, **shown)
         if self.selected:
-            self.plain.load_state_dict(self.selected)
+            self.module.load_state_dict(self.selected)
 
     def is_selected(self, epoch: Epoch) -> bool:
         """Whether the weights of `epoch`, the newest, are the ones to keep so far."""
@@ -321,7 +323,7 @@ class _Training:
         pipeline = self.pipeline.at(self.recipe.size_in(number, self.epochs))
         first = (number - 1) * self.steps_an_epoch
         steps = min(self.steps_an_epoch, self.steps - first, REPLAYED_STEPS)
-        recorder = _Recorder(number, self.plain, steps)
+        recorder = _Recorder(number, self.module, steps)
         self.model.train()
         for step, batch in zip(range(steps), self.batches.order(number), strict=False):
             recorder.add(batch, self.one_step(first + step, batch, pipeline)[0])
@@ -331,9 +333,9 @@ class _Training:
         """Records the first steps of the first epoch, and of the one after the last snapshot."""
         first = (number - 1) * self.steps_an_epoch
         steps = min(self.steps_an_epoch, self.steps - first, REPLAYED_STEPS)
-        wanted = number in (1, self.replayed_epoch() + 1)
+        replayed = number in (1, self.replayed_epoch() + 1)
         alone = self.fabric.world_size == 1
-        return _Recorder(number, self.plain, steps if wanted and alone else 0)
+        return _Recorder(number, self.module, steps if replayed and alone else 0)
 
     def replayed_epoch(self) -> int:
         """The last epoch with a snapshot and an epoch after it; 0 where there is none."""
@@ -361,7 +363,7 @@ class _Training:
         if recipe.adversary is not None:
             inputs = self.attacked(inputs, labels, len(batch), pipeline, step)
         recipe.optimizer.before_step(
-            self.optimizer.optimizer, self.plain, inputs, step, self.first_inputs
+            self.optimizer.optimizer, self.module, self.loss, inputs, step, self.first_inputs
         )
         parts = list(micro_batches(inputs, labels, recipe.micro_batch))
         total = torch.zeros((), device=inputs.device)
@@ -381,7 +383,7 @@ class _Training:
             )
         self.optimizer.step()
         if self.averaged is not None:
-            self.averaged.update_parameters(self.plain)
+            self.averaged.update_parameters(self.module)
         return total, right
 
     def attacked(
@@ -390,7 +392,7 @@ class _Training:
         """The inputs of this process as the recipe's adversary makes them."""
         with self.fabric.autocast():
             return self.recipe.adversary.attack_batch(
-                self.plain, inputs, labels, self.batches.positions(count),
+                self.module, inputs, labels, self.batches.positions(count),
                 pipeline.normalization, self.loss, (self.seed, step),
             )  # fmt: skip
 
@@ -464,8 +466,8 @@ class _Training:
         newest = self.is_selected(self.history.epochs[-1])
         return {
             "identity": self.identity,
-            "arithmetic": self.arithmetic,
-            "model": self.plain.state_dict(),
+            "compute": self.compute,
+            "model": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "averaged": {} if self.averaged is None else self.averaged.state_dict(),
             "history": self.history.to_rows(),

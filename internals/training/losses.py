@@ -11,6 +11,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
+from internals.errors import TrainingError
+
 
 @dataclass(frozen=True)
 class Map:
@@ -21,11 +23,15 @@ class Map:
     log(1 + exp(-j)).
 
     Args:
-        j: The penalty of the class "rubbish", above 0. It keeps penalties that are large already
+        j: The penalty of the class "rubbish", 0 or more. It keeps penalties that are large already
             from being pushed further.
     """
 
     j: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.j < float("inf"):
+            raise TrainingError(f"j={self.j} of the MAP loss must be 0 or more and finite")
 
     def __call__(
         self, penalties: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]
@@ -57,6 +63,10 @@ class CrossEntropy:
     """
 
     smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.smoothing < 1:
+            raise TrainingError(f"smoothing={self.smoothing} must be a share, 0 to below 1")
 
     def __call__(
         self, logits: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]

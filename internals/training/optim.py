@@ -9,29 +9,21 @@ from torch import Tensor, nn
 
 from internals.errors import TrainingError
 from internals.models.blocks import depthwise
+from internals.training.losses import Loss
 
 
 @dataclass(frozen=True)
-class Optimizer:
+class OptimizerChoice:
     """What all optimisers have in common; a subclass says in `build` which of torch's it is.
 
     Args:
         lr: The highest learning rate of the run, for a step of `Recipe.batch_size` images.
-        weight_decay: Decoupled from the gradient for AdamW, a part of it for the others.
-        decay_depthwise: Whether weight decay acts on depthwise filters too. Howard et al. (2017,
-            section 3.2): "very little or no weight decay (l2 regularization) on the depthwise
-            filters since there are so few parameters in them".
     """
 
     lr: float
-    weight_decay: float = 0.0
-    decay_depthwise: bool = True
 
     def __post_init__(self) -> None:
-        if not 0 < self.lr < float("inf"):
-            raise TrainingError(f"lr={self.lr} must be above 0 and finite")
-        if not self.weight_decay >= 0:
-            raise TrainingError(f"weight_decay={self.weight_decay} must be 0 or more")
+        require("lr", self.lr, above=0)
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         """torch's optimiser over all weights of `model`."""
@@ -41,6 +33,7 @@ class Optimizer:
         self,
         optimizer: torch.optim.Optimizer,
         model: nn.Module,
+        loss: Loss,
         inputs: Tensor,
         step: int,
         first_inputs: Callable[[int], Tensor],
@@ -48,12 +41,32 @@ class Optimizer:
         """Whatever else a step needs to know: nothing, unless a subclass says otherwise.
 
         Args:
-            optimizer: What `build` gave.
+            optimizer: What `build` returned.
             model: The network, before its forward pass.
+            loss: What it is trained to make small.
             inputs: The step's inputs, (n, c, h, w).
             step: The number of the step, counted from 0 over the whole run.
             first_inputs: Gives the first so many training images as inputs, not augmented.
         """
+
+
+@dataclass(frozen=True)
+class DecayingOptimizer(OptimizerChoice):
+    """An optimiser with weight decay.
+
+    Args:
+        lr: The highest learning rate of the run.
+        weight_decay: Decoupled from the gradient for AdamW, a part of it for the others.
+        decay_depthwise: Whether weight decay acts on depthwise filters too. Howard et al. (2017,
+            section 3.2) found it important to put "very little or no weight decay" on them.
+    """
+
+    weight_decay: float = 0.0
+    decay_depthwise: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("weight_decay", self.weight_decay, least=0)
 
     def parameter_groups(self, model: nn.Module) -> list[dict]:
         """All parameters of `model` with the weight decay, depthwise filters apart if spared."""
@@ -70,11 +83,33 @@ class Optimizer:
         return groups
 
 
+def require(
+    name: str,
+    value: float | int,
+    *,
+    least: float | int | None = None,
+    above: float | int | None = None,
+    below: float | int = float("inf"),
+) -> None:
+    """Raise `TrainingError` unless the number called `name` lies in its range, and is finite."""
+    too_small = (least is not None and not value >= least) or (
+        above is not None and not value > above
+    )
+    if too_small or not value < below:
+        low = f"{least:g} or more" if least is not None else f"above {above:g}"
+        high = "finite" if below == float("inf") else f"below {below:g}"
+        raise TrainingError(f"{name}={value} must be {low} and {high}")
+
+
 @dataclass(frozen=True)
-class SGD(Optimizer):
+class SGD(DecayingOptimizer):
     """Stochastic gradient descent with momentum."""
 
     momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("momentum", self.momentum, least=0, below=1)
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         """torch's SGD over all weights of `model`."""
@@ -84,7 +119,7 @@ class SGD(Optimizer):
 
 
 @dataclass(frozen=True)
-class RMSprop(Optimizer):
+class RMSprop(DecayingOptimizer):
     """RMSprop with momentum.
 
     Args:
@@ -96,6 +131,12 @@ class RMSprop(Optimizer):
     alpha: float = 0.9
     eps: float = 1.0
     momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("alpha", self.alpha, least=0, below=1)
+        require("eps", self.eps, least=0)
+        require("momentum", self.momentum, least=0, below=1)
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         """torch's RMSprop over all weights of `model`."""
@@ -109,7 +150,7 @@ class RMSprop(Optimizer):
 
 
 @dataclass(frozen=True)
-class Adam(Optimizer):
+class Adam(DecayingOptimizer):
     """Adam with torch's constants."""
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
@@ -118,7 +159,7 @@ class Adam(Optimizer):
 
 
 @dataclass(frozen=True)
-class AdamW(Optimizer):
+class AdamW(DecayingOptimizer):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
@@ -127,8 +168,8 @@ class AdamW(Optimizer):
 
 
 @dataclass(frozen=True)
-class Constant:
-    """The learning rate stays, after a linear rise over the share `warm_up` of all steps."""
+class Schedule:
+    """How the learning rate moves, after a linear rise over the share `warm_up` of all steps."""
 
     warm_up: float = 0.0
 
@@ -147,11 +188,22 @@ class Constant:
             epoch: Epochs that are over, warm-up included.
             validation_top1: The validation accuracy of each of these epochs.
         """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """The rate stays."""
+
+    def factor_at(
+        self, step: float, steps: float, epoch: int, validation_top1: Sequence[float]
+    ) -> float:
+        """Always 1."""
         return 1.0
 
 
 @dataclass(frozen=True)
-class Cosine(Constant):
+class Cosine(Schedule):
     """Half a cosine from the highest rate to 0 (Loshchilov and Hutter 2017)."""
 
     def factor_at(
@@ -162,7 +214,7 @@ class Cosine(Constant):
 
 
 @dataclass(frozen=True)
-class Step(Constant):
+class StepDecay(Schedule):
     """The rate is multiplied by `factor` after every `epochs` epochs."""
 
     epochs: int = 1
@@ -170,10 +222,8 @@ class Step(Constant):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.epochs < 1 or not self.factor > 0:
-            raise TrainingError(
-                f"epochs={self.epochs} and factor={self.factor} of a step schedule must be above 0"
-            )
+        require("epochs", self.epochs, least=1)
+        require("factor", self.factor, above=0)
 
     def factor_at(
         self, step: float, steps: float, epoch: int, validation_top1: Sequence[float]
@@ -183,7 +233,7 @@ class Step(Constant):
 
 
 @dataclass(frozen=True)
-class Plateau(Constant):
+class Plateau(Schedule):
     """The rate is multiplied by `factor` when the validation accuracy stalls.
 
     Args:
@@ -196,19 +246,14 @@ class Plateau(Constant):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.patience < 0 or not self.factor > 0:
-            raise TrainingError(
-                f"patience={self.patience} must be 0 or more and factor={self.factor} above 0"
-            )
+        require("patience", self.patience, least=0)
+        require("factor", self.factor, above=0)
 
     def factor_at(
         self, step: float, steps: float, epoch: int, validation_top1: Sequence[float]
     ) -> float:
         """`factor` to the number of stalls so far."""
         return self.factor ** plateaus(validation_top1, self.patience)
-
-
-Schedule = Constant | Cosine | Step | Plateau
 
 
 def plateaus(scores: Sequence[float], patience: int) -> int:

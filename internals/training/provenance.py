@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
@@ -13,7 +14,7 @@ from lightning_fabric import Fabric
 
 from internals import environment, fingerprint
 from internals.data.image_set import ImageSet, Splits
-from internals.errors import CheckpointError
+from internals.errors import CheckpointError, TrainingError
 from internals.models.lookup import MODELS
 from internals.training.recipe import Recipe, plain
 
@@ -27,6 +28,7 @@ _NO_NUMBERS = {
     "internals.environment",
     "internals.fingerprint",
     "internals.lazy",
+    "internals.models.weights_file",
     "internals.training.checkpoint",
 }
 
@@ -70,6 +72,13 @@ class Provenance:
             **facts,
         )
 
+    @property
+    def compute(self) -> "Compute":
+        """What decided the last bits besides the rest."""
+        device = self.device.partition(":")[0]
+        threads = self.threads if device == "cpu" else 0
+        return Compute(device, self.precision, threads, self.devices)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for files."""
         return asdict(self)
@@ -89,7 +98,7 @@ class Provenance:
 
 
 @dataclass(frozen=True)
-class Arithmetic:
+class Compute:
     """What decides the last bits of a training run besides its recipe, data, code and seed.
 
     Args:
@@ -105,11 +114,22 @@ class Arithmetic:
     processes: int
 
     @classmethod
-    def of(cls, fabric: Fabric) -> "Arithmetic":
+    def of(cls, fabric: Fabric) -> "Compute":
         """That of `fabric` with torch's present number of threads."""
         kind = fabric.device.type
         threads = torch.get_num_threads() if kind == "cpu" else 0
         return cls(kind, str(fabric.strategy.precision.precision), threads, fabric.world_size)
+
+    @classmethod
+    def parse(cls, name: str) -> "Compute | None":
+        """The one that a weights folder of this `name` ends in; None where it ends in none."""
+        if (
+            found := re.search(r"-(cpu|cuda|mps)-(32|bf16)(?:-(\d+)t)?(?:-x(\d+))?$", name)
+        ) is None:
+            return None
+        device, bits, threads, processes = found.groups()
+        precision = {"32": "32-true", "bf16": "bf16-mixed"}[bits]
+        return cls(device, precision, int(threads or 0), int(processes or 1))
 
     def __str__(self) -> str:
         parts = [self.device, self.precision.partition("-")[0]]
@@ -118,14 +138,14 @@ class Arithmetic:
         return "-".join(parts)
 
 
-def weights_folder(recipe: Recipe, splits: Splits, seed: int, arithmetic: Arithmetic) -> Path:
+def weights_folder(recipe: Recipe, splits: Splits, seed: int, compute: Compute) -> Path:
     """Where the weights of a run are kept: two runs that could differ share no folder."""
     key = weights_key(recipe, splits, seed)
-    return _weights_root() / f"{recipe.network}-{key}-{arithmetic}"
+    return _weights_root() / f"{recipe.network}-{key}-{compute}"
 
 
 def weights_folders(recipe: Recipe, splits: Splits, seed: int) -> list[Path]:
-    """The folders of all runs of `recipe` by this code, whatever their arithmetic."""
+    """The folders of all runs of `recipe` by this code, whatever their compute."""
     key = weights_key(recipe, splits, seed)
     return sorted(p for p in _weights_root().glob(f"{recipe.network}-{key}-*") if p.is_dir())
 
@@ -143,6 +163,8 @@ def weights_key(recipe: Recipe, splits: Splits, seed: int) -> str:
 
 def code_key(recipe: Recipe) -> str:
     """A hash of all code that decides the weights: the network's, the loop's, the choices'."""
+    if recipe.network not in MODELS:
+        raise TrainingError(f"no network {recipe.network!r}; there are {', '.join(MODELS)}")
     choices = (recipe.optimizer, recipe.schedule, recipe.loss, recipe.adversary)
     modules = {type(choice).__module__ for choice in choices if choice is not None}
     return hash_code([MODELS[recipe.network][0], "internals.training.loop", *sorted(modules)])

@@ -9,7 +9,7 @@ from internals.data.image_set import ImageSet
 from internals.data.pipeline import PIPELINES, Pipeline, stored_side
 from internals.errors import TrainingError
 from internals.training.losses import CrossEntropy, Loss, Map
-from internals.training.optim import Constant, Cosine, Optimizer, Schedule
+from internals.training.optim import Cosine, OptimizerChoice, Plateau, Schedule
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Recipe:
         epochs: Passes over the training images.
         batch_size: Images an optimiser step.
         optimizer: What turns gradients into steps, with the learning rate: `SGD`, `RMSprop`,
-            `Adam`, `AdamW`, or a subclass of `Optimizer`.
-        schedule: How the rate moves: `Constant`, `Cosine`, `Step` or `Plateau`.
+            `Adam`, `AdamW`, or a subclass of `OptimizerChoice`.
+        schedule: How the rate moves: `Constant`, `Cosine`, `StepDecay` or `Plateau`.
         loss: `CrossEntropy` or `Map`.
         size: Side of the network's input (unit: pixels).
         pipeline: A name of `PIPELINES`, augmentation and input statistics, or an `InputRange`.
@@ -88,7 +88,7 @@ class Recipe:
     data: str
     epochs: int
     batch_size: int
-    optimizer: Optimizer
+    optimizer: OptimizerChoice
     schedule: Schedule = field(default_factory=Cosine)
     loss: Loss = field(default_factory=CrossEntropy)
     size: int = 224
@@ -115,8 +115,9 @@ class Recipe:
     def __post_init__(self) -> None:
         self._check_choices()
         for name in ("epochs", "batch_size", "size"):
-            if not getattr(self, name) > 0:
-                raise TrainingError(f"{name}={getattr(self, name)} must be above 0")
+            value = getattr(self, name)
+            if not (isinstance(value, int) and value > 0):
+                raise TrainingError(f"{name}={value} must be a whole number above 0")
         optional = (
             "micro_batch", "clip_norm", "most_images", "most_tested", "most_steps", "source_size",
         )  # fmt: skip
@@ -135,8 +136,8 @@ class Recipe:
 
     def _check_choices(self) -> None:
         kinds = (
-            ("optimizer", Optimizer, "SGD, RMSprop, Adam, AdamW"),
-            ("schedule", Constant, "Constant, Cosine, Step, Plateau"),
+            ("optimizer", OptimizerChoice, "SGD, RMSprop, Adam, AdamW"),
+            ("schedule", Schedule, "Constant, Cosine, StepDecay, Plateau"),
             ("loss", (CrossEntropy, Map), "CrossEntropy, Map"),
         )
         for name, kind, choices in kinds:
@@ -156,6 +157,11 @@ class Recipe:
             raise TrainingError("pipeline='range' needs two numbers; use InputRange(black, white)")
         if self.crops != 1 and isinstance(self.loss, Map):
             raise TrainingError("crops=10 averages a softmax, which the loss Map has not; use 1")
+        if self.selection == "last" and isinstance(self.schedule, Plateau):
+            raise TrainingError(
+                "the schedule Plateau waits for validation scores, which selection='last' does "
+                "not take; use another schedule"
+            )
         for name in ("augment", "adversary"):
             if getattr(self, name) is not None and PIPELINES[self.pipeline_name] is not None:
                 raise TrainingError(

@@ -1,12 +1,12 @@
 """A trained network: found on disk if these very weights were made before, trained if not."""
 
 import os
-from collections.abc import Iterable
+import shutil
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,21 +20,19 @@ from internals.environment import keep_freed_memory
 from internals.errors import CheckpointError
 from internals.files import sweep_drafts, writing
 from internals.models.lookup import build
+from internals.models.weights_file import hash_tensors, pack_tensors, unpack_tensors
 from internals.training.checkpoint import (
-    hash_tensors,
     load_tensors,
     load_weights,
-    pack_tensors,
     save_tensors,
     save_weights,
-    unpack_tensors,
 )
-from internals.training.distributed import make_fabric, on_rank_zero
+from internals.training.distributed import Precision, make_fabric, on_rank_zero
 from internals.training.evaluate import History, Metrics, evaluate
-from internals.training.loop import Folder, ReplayedSteps, Trained, replay, train
+from internals.training.loop import ReplayedSteps, RunFolder, Trained, replay, train
 from internals.training.losses import Loss
 from internals.training.provenance import (
-    Arithmetic,
+    Compute,
     Provenance,
     all_weights_folders,
     code_key,
@@ -52,7 +50,7 @@ class Run:
     """A network with its weights, how they were made, and what they score on the test images.
 
     Args:
-        model: The network, on the CPU.
+        model: The network, on the CPU, in evaluation mode.
         recipe: How it was trained.
         pipeline: What makes inputs of images, with the statistics of the training images.
         history: What happened in each epoch.
@@ -87,7 +85,7 @@ class Run:
         Raises:
             CheckpointError: When that epoch was not kept, or its file is damaged.
         """
-        path = Folder(self.folder).snapshot(epoch)
+        path = RunFolder(self.folder).snapshot(epoch)
         if not path.exists():
             raise CheckpointError(
                 f"{path} does not exist; name an epoch of the recipe's snapshots, "
@@ -108,11 +106,11 @@ def trained(
 ) -> Run:
     """The network of `recipe` trained on `splits`; a second call reads the weights and is quick.
 
-    Weights, input statistics and scores are kept in `build/weights/<network>-<key>-<arithmetic>`,
+    Weights, input statistics and scores are kept in `build/weights/<network>-<key>-<compute>`,
     where the key covers the network's code, the recipe, the training code, the data and the seed,
-    and the arithmetic is device, precision and number of threads, which decide the last bits. A
-    finished run is taken whatever its arithmetic, this machine's first. A run that was stopped goes
-    on from its last checkpoint, with as many threads as it began with.
+    and `Compute` is device, precision and number of threads, which decide the last bits. A
+    finished run is taken wherever it was computed, this machine's first. A run that was stopped
+    goes on from its last checkpoint, with as many threads as it began with.
 
     Args:
         recipe: How to train.
@@ -127,9 +125,9 @@ def trained(
         CheckpointError: When files are damaged, or `folder` holds another run.
         OutputError: When files cannot be written.
     """
-    place = folder or _finished_folder(recipe, splits, seed)
+    fabric = fabric or make_fabric()
+    place = folder or _finished_folder(recipe, splits, seed, Compute.of(fabric))
     if place is None or not (place / WEIGHTS).exists():
-        fabric = fabric or make_fabric()
         place = place or _unfinished_folder(recipe, splits, seed, fabric)
         _train(recipe, splits, seed, place, fabric)
     return _read(recipe, splits, seed, place)
@@ -154,7 +152,8 @@ def adopt(recipe: Recipe, splits: Splits, seed: int = 0) -> Path:
         CheckpointError: When there are no such weights, nothing was recorded, or something
             differs; the message names the first difference.
     """
-    if (place := _finished_folder(recipe, splits, seed)) is not None:
+    here = Compute.of(make_fabric())
+    if (place := _finished_folder(recipe, splits, seed, here)) is not None:
         return place
     refusals = []
     for candidate in all_weights_folders(recipe.network):
@@ -178,22 +177,23 @@ def adopt(recipe: Recipe, splits: Splits, seed: int = 0) -> Path:
     )
 
 
-def _finished_folder(recipe: Recipe, splits: Splits, seed: int) -> Path | None:
-    """The folder of a finished run, this machine's arithmetic first; None where there is none."""
+def _finished_folder(recipe: Recipe, splits: Splits, seed: int, here: Compute) -> Path | None:
+    """The folder of a finished run, one computed as `here` first; None where there is none."""
     folders = [f for f in weights_folders(recipe, splits, seed) if (f / WEIGHTS).exists()]
-    own = weights_folder(recipe, splits, seed, Arithmetic.of(make_fabric())) if folders else None
+    own = weights_folder(recipe, splits, seed, here)
     return own if own in folders else next(iter(folders), None)
 
 
 def _unfinished_folder(recipe: Recipe, splits: Splits, seed: int, fabric: Fabric) -> Path:
     """Where to train: where a run of the same device and precision was stopped, else anew."""
-    own = Arithmetic.of(fabric)
+    own = Compute.of(fabric)
     place = weights_folder(recipe, splits, seed, own)
-    if Folder(place).checkpoint.exists() or own.device != "cpu":
+    if RunFolder(place).checkpoint.exists() or own.device != "cpu":
         return place
     for folder in weights_folders(recipe, splits, seed):
-        begun = _arithmetic_in(folder, own)
-        if begun is not None and Folder(folder).checkpoint.exists():
+        begun = Compute.parse(folder.name)
+        alike = begun is not None and replace(begun, threads=own.threads) == own
+        if begun is not None and alike and RunFolder(folder).checkpoint.exists():
             if fabric.is_global_zero:
                 print(f"going on with {begun.threads} threads, as the run in {folder} began")
             torch.set_num_threads(begun.threads)
@@ -201,26 +201,17 @@ def _unfinished_folder(recipe: Recipe, splits: Splits, seed: int, fabric: Fabric
     return place
 
 
-def _arithmetic_in(folder: Path, own: Arithmetic) -> Arithmetic | None:
-    """The arithmetic that `folder` is named by, if it differs from `own` in its threads alone."""
-    for threads in range(1, 257):
-        other = Arithmetic(own.device, own.precision, threads, own.processes)
-        if folder.name.endswith(f"-{other}"):
-            return other
-    return None
-
-
 def _train(recipe: Recipe, splits: Splits, seed: int, place: Path, fabric: Fabric) -> None:
     """Train, test, and write all that a later call needs; the weights last but one."""
     code = code_key(recipe)  # as it is before the work: it may be edited meanwhile
-    folder = Folder(place)
+    folder = RunFolder(place)
     on_rank_zero(fabric, lambda: _prepare(place))  # refused before the work, not after an epoch
     keep_freed_memory()
     torch.manual_seed(seed)
     model = build(recipe.network, **dict(recipe.arguments))
     result = train(
         model, recipe, splits.train, splits.validation, fabric,
-        seed=seed, folder=folder, arithmetic=str(Arithmetic.of(fabric)),
+        seed=seed, folder=folder, compute=str(Compute.of(fabric)),
     )  # fmt: skip
 
     def finish() -> None:
@@ -256,10 +247,10 @@ def _read(recipe: Recipe, splits: Splits, seed: int, place: Path) -> Run:
     provenance = _provenance(path, facts)
     _check_same_run(path, provenance, recipe, splits, seed)
     # What a run that was stopped at its very end left behind.
-    for leftover in (Folder(place).checkpoint, path, place / TEST):
+    for leftover in (RunFolder(place).checkpoint, path, place / TEST):
         sweep_drafts(leftover)
     with suppress(OSError):
-        Folder(place).checkpoint.unlink(missing_ok=True)
+        RunFolder(place).checkpoint.unlink(missing_ok=True)
     try:
         history = History.from_rows(facts["history"])
         statistics = unpack_tensors(facts["statistics"])
@@ -268,21 +259,25 @@ def _read(recipe: Recipe, splits: Splits, seed: int, place: Path) -> Run:
     pipeline = Pipeline.from_state(recipe.pipeline_name, recipe.size, statistics)
     test = _read_test(place / TEST, splits.test)
     if test is None:  # other test images than those of the run that made the weights, or no file
-        test = _test(model, recipe, splits.test, pipeline, make_fabric())
+        fabric = make_fabric(precision=cast(Precision, provenance.precision))
+        test = _test(model, recipe, splits.test, pipeline, fabric)
+        if not (place / TEST).exists():
+            _write_test(place / TEST, test, splits.test)
     classes = splits.train.class_names
-    return Run(model, recipe, pipeline, history, test, provenance, classes, place)
+    return Run(model.eval(), recipe, pipeline, history, test, provenance, classes, place)
 
 
 def _test(
     model: nn.Module, recipe: Recipe, images: ImageSet, pipeline: Pipeline, fabric: Fabric
 ) -> Metrics:
     precision = fabric.autocast() if recipe.test_precision == "as trained" else nullcontext()
-    model.to(fabric.device)
+    # As in training, so that scores made again have the same last bits.
+    model.to(fabric.device).to(memory_format=torch.channels_last)
     with precision:
         metrics = evaluate(
             model, recipe.loss, images.head(recipe.most_tested), pipeline, crops=recipe.crops
         )
-    model.to("cpu")
+    model.to("cpu").to(memory_format=torch.contiguous_format)
     return metrics
 
 
@@ -306,8 +301,8 @@ def _read_test(path: Path, images: ImageSet) -> Metrics | None:
         return None
     return Metrics(
         confusion=np.array(facts["confusion"]),
-        predicted=tensors["predicted"].numpy(),
-        confidence=tensors["confidence"].numpy(),
+        predicted=tensors["predicted"].clone().numpy(),  # not a view of the file
+        confidence=tensors["confidence"].clone().numpy(),
         **facts["numbers"],
     )
 
@@ -374,21 +369,24 @@ def _difference(
 ) -> str:
     """The first way in which today's code departs from what was recorded; "" where in none."""
     try:
-        recorded = _replays(facts.get("replays", ()))
-    except TypeError:
+        recorded = [ReplayedSteps.from_row(row) for row in facts.get("replays", ())]
+    except (KeyError, TypeError):
         recorded = []
     if not recorded:
         return "nothing was recorded that could be replayed"
     if (before := provenance.precision) != (now := _precision()):
         return f"it was trained in {before}, and this machine computes in {now}"
     for steps in recorded:
-        checkpoint = None if steps.epoch == 1 else Folder(folder).replay
+        checkpoint = None if steps.epoch == 1 else RunFolder(folder).replay
         if checkpoint is not None and not checkpoint.exists():
             continue  # no longer kept
         torch.manual_seed(seed)
         model = build(recipe.network, **dict(recipe.arguments))
         fabric = make_fabric(threads=provenance.threads)
-        again = replay(model, recipe, splits.train, fabric, seed=seed, checkpoint=checkpoint)
+        try:
+            again = replay(model, recipe, splits.train, fabric, seed=seed, checkpoint=checkpoint)
+        except CheckpointError as error:
+            return str(error)
         where = f"epoch {steps.epoch}"
         if again.order != steps.order:
             return f"the order of the images in {where} differs"
@@ -404,18 +402,12 @@ def _precision() -> str:
     return str(make_fabric().strategy.precision.precision)
 
 
-def _replays(rows: Iterable[dict[str, Any]]) -> list[ReplayedSteps]:
-    return [ReplayedSteps(**{**row, "losses": tuple(row["losses"])}) for row in rows]
-
-
 def _rename(
     folder: Path, provenance: Provenance, recipe: Recipe, splits: Splits, seed: int
 ) -> Path:
     """The folder under the name that its weights have by today's code."""
-    device = provenance.device.partition(":")[0]
-    threads = provenance.threads if device == "cpu" else 0
-    arithmetic = Arithmetic(device, provenance.precision, threads, provenance.devices)
-    place = weights_folder(recipe, splits, seed, arithmetic)
+    place = weights_folder(recipe, splits, seed, provenance.compute)
     with writing(place):
+        shutil.rmtree(place, ignore_errors=True)  # an unfinished run of the same weights
         os.replace(folder, place)
     return place

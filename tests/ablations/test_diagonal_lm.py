@@ -4,16 +4,24 @@ Passing second derivatives back layer by layer leaves out what two units have in
 there is nothing in common (one path from a weight to each output) it is exact.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 from torch.autograd.functional import hessian
 
-from internals.ablations.diagonal_lm import DiagonalLM, gauss_newton_diagonal, map_curvature
+from internals.ablations import (
+    DiagonalLM,
+    StochasticDiagonalLM,
+    default_arm,
+    gauss_newton_diagonal,
+    map_curvature,
+)
 from internals.errors import AblationError
-from internals.models.lenet5 import AvgPool2d, RBFOutputLayer, ScaledTanh
-from internals.models.lenet5_variants import LeNet5Variant
-from internals.training.losses import MapLoss
+from internals.models import AvgPool2d, LeNet5Variant, RBFOutputLayer, ScaledTanh
+from internals.training import Batches, Constant, Map, train
 
 RUBBISH = 5.0
 
@@ -53,7 +61,7 @@ def hessian_of_loss(state: torch.Tensor, codes: torch.Tensor, label: int) -> tor
     """(84, 84), by automatic differentiation of the loss itself."""
 
     def energy(units: torch.Tensor) -> torch.Tensor:
-        return MapLoss(RUBBISH)((units - codes).square().sum(1)[None], torch.tensor([label]))
+        return Map(RUBBISH)((units - codes).square().sum(1)[None], torch.tensor([label]))
 
     return hessian(energy, state)
 
@@ -61,16 +69,16 @@ def hessian_of_loss(state: torch.Tensor, codes: torch.Tensor, label: int) -> tor
 def test_the_last_second_derivatives_are_the_hessian_of_the_loss() -> None:
     codes = 0.1 * torch.randn(10, 84, dtype=torch.float64)
     for x in (near_codes(3), codes[:2] + 0.05 * torch.randn(2, 84, dtype=torch.float64)):
-        found = map_curvature(x, codes, RUBBISH)
+        curvature = map_curvature(x, codes, RUBBISH)
         for label in (0, 7):  # they do not depend on it
-            for row, state in zip(found, x, strict=True):
+            for row, state in zip(curvature, x, strict=True):
                 torch.testing.assert_close(row, hessian_of_loss(state, codes, label).diagonal())
 
 
 def test_one_layer_is_exactly_gauss_newton() -> None:
     model = Tiny().double()
     inputs = torch.randn(5, 1, 2, 2, dtype=torch.float64)
-    found = gauss_newton_diagonal(model, inputs, RUBBISH)
+    curvature = gauss_newton_diagonal(model, inputs, RUBBISH)
     weight, bias = model.linear.weight, model.linear.bias
     codes = model.output.prototypes.double()
     total_w, total_b = torch.zeros_like(weight), torch.zeros_like(bias)
@@ -83,8 +91,8 @@ def test_one_layer_is_exactly_gauss_newton() -> None:
         rows = jacobian_w.reshape(84, -1)
         total_w += torch.einsum("ik,ij,jk->k", rows, h, rows).view_as(weight)
         total_b += torch.einsum("ik,ij,jk->k", jacobian_b, h, jacobian_b)
-    torch.testing.assert_close(found[weight], total_w / 5)
-    torch.testing.assert_close(found[bias], total_b / 5)
+    torch.testing.assert_close(curvature[weight], total_w / 5)
+    torch.testing.assert_close(curvature[bias], total_b / 5)
 
 
 def squashed_slope(a: torch.Tensor) -> torch.Tensor:
@@ -95,7 +103,7 @@ def test_convolutions_and_pools_by_loops() -> None:
     """Appendix C by hand: each unit's second derivative is a sum of squares over its readers."""
     model = Deep().double()
     inputs = torch.randn(2, 1, 6, 6, dtype=torch.float64)
-    found = gauss_newton_diagonal(model, inputs, RUBBISH)
+    curvature = gauss_newton_diagonal(model, inputs, RUBBISH)
     conv, linear = model.conv1, model.linear
     by_weight, by_bias = torch.zeros_like(conv.weight), torch.zeros_like(conv.bias)
     with torch.no_grad():
@@ -116,27 +124,55 @@ def test_convolutions_and_pools_by_loops() -> None:
                         h = h * squashed_slope(a[m, i, j]) ** 2
                         by_bias[m] += h
                         by_weight[m, 0] += h * image[0, i : i + 3, j : j + 3] ** 2
-    torch.testing.assert_close(found[conv.weight], by_weight / 2)
-    torch.testing.assert_close(found[conv.bias], by_bias / 2)
+    torch.testing.assert_close(curvature[conv.weight], by_weight / 2)
+    torch.testing.assert_close(curvature[conv.bias], by_bias / 2)
 
 
 def test_each_weight_moves_at_its_own_rate() -> None:
     weight = nn.Parameter(torch.tensor([1.0, 2.0, 3.0]))
     optimizer = DiagonalLM([weight], lr=0.1, mu=0.5)
-    optimizer.measure({weight: torch.tensor([0.0, 0.5, 4.5])})
+    optimizer.update_curvature({weight: torch.tensor([0.0, 0.5, 4.5])})
     weight.grad = torch.tensor([1.0, 1.0, -10.0])
     optimizer.step()
     torch.testing.assert_close(weight.detach(), torch.tensor([0.8, 1.9, 3.2]))
-    optimizer.measure({weight: torch.tensor([1.5, 1.5, 1.5])}, share=1 / 3)
+    optimizer.update_curvature({weight: torch.tensor([1.5, 1.5, 1.5])}, share=1 / 3)
     torch.testing.assert_close(
         optimizer.state[weight]["curvature"], torch.tensor([0.5, 2.5 / 3, 3.5])
     )
 
 
+def test_a_recipe_measures_the_first_images_and_then_every_batch(digits) -> None:
+    """Three steps by hand: the curvature of all 40 images, then a third of each batch's."""
+    images = digits.train.head(40)
+    choice = StochasticDiagonalLM(lr=0.01, mu=0.1, share=1 / 3)
+    recipe = replace(
+        default_arm(lr=1.0, batch_size=16, presentations=48),
+        optimizer=choice, schedule=Constant(),
+    )  # fmt: skip
+    torch.manual_seed(3)
+    trained, by_hand = LeNet5Variant(), LeNet5Variant()
+    by_hand.load_state_dict(trained.state_dict())
+    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+    train(trained, recipe, images, images, fabric, seed=5, folder=None)
+    inputs = -0.1 + 1.275 * images.images.float() / 255
+    average = gauss_newton_diagonal(by_hand, inputs, RUBBISH)
+    for step, batch in enumerate(Batches(images, 16, 5, torch.device("cpu")).order(1)):
+        if step:
+            newest = gauss_newton_diagonal(by_hand, inputs[batch], RUBBISH)
+            average = {p: average[p] * 2 / 3 + newest[p] / 3 for p in average}
+        loss = Map(RUBBISH)(by_hand(inputs[batch]), images.labels[batch])
+        gradients = torch.autograd.grad(loss, list(by_hand.parameters()))
+        with torch.no_grad():
+            for parameter, gradient in zip(by_hand.parameters(), gradients, strict=True):
+                parameter -= 0.01 / (0.1 + average[parameter]) * gradient
+    for ours, theirs in zip(trained.parameters(), by_hand.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
 def test_it_knows_every_layer_of_the_default_network() -> None:
     model = LeNet5Variant()
-    found = gauss_newton_diagonal(model, torch.randn(3, 1, 32, 32), RUBBISH)
-    assert {id(p) for p in found} == {id(p) for p in model.parameters()}
+    curvature = gauss_newton_diagonal(model, torch.randn(3, 1, 32, 32), RUBBISH)
+    assert {id(p) for p in curvature} == {id(p) for p in model.parameters()}
 
 
 @pytest.mark.parametrize("part", [{"pooling": "max"}, {"output": "logits"}])

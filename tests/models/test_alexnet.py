@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from internals.anatomy.summary import summarize
+from internals.anatomy import summarize
 from internals.errors import AnatomyError
-from internals.models.alexnet import AlexNet
-from internals.models.lookup import build
+from internals.models import AlexNet, build
 
 _PRINTED = """\
 AlexNet(
@@ -94,8 +93,8 @@ def test_parameters(arguments, options, parameters):
 
 def test_the_paper_layer_by_layer():
     rows = _rows(_empty(paper=True), 227)
-    found = {n: (rows[n].shape, rows[n].parameters, rows[n].multiply_adds) for n in _PAPER}
-    assert found == _PAPER
+    actual = {n: (rows[n].shape, rows[n].parameters, rows[n].multiply_adds) for n in _PAPER}
+    assert actual == _PAPER
     assert [rows[n].shape[1:] for n in ("pool1", "pool2", "pool3")] == [(27, 27), (13, 13), (6, 6)]
     assert sum(math.prod(rows[n].shape) for n in _PAPER) == 659_272  # "650,000 neurons"
     assert sum(row.multiply_adds for row in rows.values()) == 724_406_816

@@ -9,11 +9,9 @@ import torchvision
 from torch import nn
 from torch.nn import functional
 
-from internals.anatomy.fields import clip
-from internals.anatomy.summary import summarize
-from internals.anatomy.trace import trace
+from internals.anatomy import clip, summarize, trace
 from internals.errors import LayerError, ModelError
-from internals.models.inceptionnet import AuxiliaryHead, InceptionNet
+from internals.models import AuxiliaryHead, InceptionNet
 
 SIZE = (3, 224, 224)
 
@@ -100,10 +98,10 @@ def test_reads_like_the_first_editions_list():
         for name, child in model.named_children()
     ]
     for ours, theirs in zip(listed, _PRINTED.splitlines(), strict=True):
-        here, there = (_ARGUMENT.split(line.removesuffix(")")) for line in (ours, theirs))
-        assert _unnamed(here) == _unnamed(there)
+        here, location = (_ARGUMENT.split(line.removesuffix(")")) for line in (ours, theirs))
+        assert _unnamed(here) == _unnamed(location)
         # The old list leaves out some arguments; each that it has must be ours.
-        assert set(there) <= set(here)
+        assert set(location) <= set(here)
 
 
 def _unnamed(parts: list[str]) -> list[str]:
@@ -162,17 +160,17 @@ def test_grids_halve_five_times(rows):
 def test_depth_in_layers_with_weights():
     """The longest path through autograd's own record of the pass: 22, as the title of section 5."""
     model = InceptionNet().eval()
-    found: dict[object, int] = {}
+    actual: dict[object, int] = {}
 
     def depth(node) -> int:
-        if node not in found:
+        if node not in actual:
             before = [depth(source) for source, _ in node.next_functions if source is not None]
             weighs = node.name().startswith(("ConvolutionBackward", "AddmmBackward"))
-            found[node] = max(before, default=0) + weighs
-        return found[node]
+            actual[node] = max(before, default=0) + weighs
+        return actual[node]
 
     assert depth(model(torch.zeros(1, 3, 32, 32)).grad_fn) == 22
-    assert sum(node.name().startswith("ConvolutionBackward") for node in found) == 57
+    assert sum(node.name().startswith("ConvolutionBackward") for node in actual) == 57
 
 
 def test_the_third_branch_looks_at_five_pixels(paper):
@@ -253,9 +251,9 @@ def test_the_wiring_is_torchvisions(paper):
             module.running_var.uniform_(0.5, 2)
     theirs = _torchvision_with_weights_of(ours, paper=paper)
     images = 200 * torch.randn(2, 3, 71, 67, dtype=torch.float64)  # loud enough for LRN to matter
-    found = ours(images)
-    assert found.std() > 1e-3
-    torch.testing.assert_close(found, theirs(images), rtol=1e-9, atol=1e-9)
+    actual = ours(images)
+    assert actual.std() > 1e-3
+    torch.testing.assert_close(actual, theirs(images), rtol=1e-9, atol=1e-9)
 
 
 @torch.no_grad()
@@ -432,8 +430,8 @@ def test_weights_start_by_he_and_the_papers_as_in_caffe(paper):
 
 def _check_spread(weight: torch.Tensor, expected: float) -> None:
     """Five sigmas of the estimate's own spread, which a normal law has the larger of the two."""
-    found = weight.detach().std().item()
-    assert abs(found / expected - 1) < 5 / (2 * weight.numel()) ** 0.5
+    actual = weight.detach().std().item()
+    assert abs(actual / expected - 1) < 5 / (2 * weight.numel()) ** 0.5
 
 
 def test_every_weight_gets_a_gradient_from_the_loss_of_the_three():

@@ -1,6 +1,5 @@
 """Oracle: torchvision's own builders, and small networks that the test writes itself."""
 
-import json
 import sys
 from collections import OrderedDict
 
@@ -11,15 +10,8 @@ from torch import nn
 from torchvision.models import ResNet, get_model
 
 from internals.errors import CheckpointError, ModelError
-from internals.models.lenet5 import LeNet5
-from internals.models.lookup import (
-    build,
-    find_origin,
-    find_preparation,
-    is_ambiguous,
-    resolve_model,
-)
-from internals.models.resnet18 import ResNet18
+from internals.models import LeNet5, ResNet18, build, resolve, resolve_model
+from internals.training import save_weights
 
 OWN = """
 from torch import nn
@@ -92,17 +84,26 @@ def test_our_names_and_torchvisions():
     theirs = get_model("squeezenet1_1", weights=None).eval()
     image = torch.rand(1, 3, 64, 64)
     torch.testing.assert_close(ours(image), theirs(image), rtol=0, atol=0)
-    assert [find_origin(name) for name in ("lenet5", "SqueezeNet1_1", "a.b:c")] == [
-        "ours", "torchvision", "imported",
-    ]  # fmt: skip
+
+
+def test_a_name_is_resolved_with_what_is_known_about_the_network(own):
+    for name, origin in (
+        ("lenet5", "ours"),
+        ("SqueezeNet1_1", "torchvision"),
+        ("mine.nets:made", "imported"),
+        ("internals.models:LeNet5", "imported"),
+    ):
+        resolved = resolve(name)
+        assert (resolved.name, resolved.origin, resolved.provenance) == (name, origin, None)
+        assert not resolved.model.training
+        assert (resolved.preparation is not None) == (origin == "torchvision")
 
 
 def _trained(path, network: str, **more) -> None:
     """Weights as our training leaves them, of a network of ours."""
     recipe = {"network": network, "size": 64, "pipeline": "mean-std", **more}
-    state = build(network, **dict(recipe.get("arguments", ()))).state_dict()
-    about = {"provenance": json.dumps({"network": network, "recipe": recipe})}
-    safetensors.torch.save_file(state, path, metadata=about)
+    model = build(network, **dict(recipe.get("arguments", ())))
+    save_weights(path, model, provenance={"network": network, "recipe": recipe})
 
 
 def test_a_name_that_two_have_is_torchvisions_unless_the_weights_are_ours(tmp_path):
@@ -111,15 +112,23 @@ def test_a_name_that_two_have_is_torchvisions_unless_the_weights_are_ours(tmp_pa
     safetensors.torch.save_file(get_model("resnet18", weights=None).state_dict(), theirs)
     assert isinstance(resolve_model("resnet18"), ResNet)
     assert isinstance(resolve_model("resnet18", theirs), ResNet)
-    found = resolve_model("resnet18", ours)
-    assert isinstance(found, ResNet18) and found.fc.out_features == 3
+    actual = resolve_model("resnet18", ours)
+    assert isinstance(actual, ResNet18) and actual.fc.out_features == 3
     assert isinstance(resolve_model("internals.models:ResNet18"), ResNet18)
-    assert find_preparation("resnet18", ours) is None and find_preparation("resnet18", theirs)
+    assert resolve("resnet18", ours).preparation is None and resolve("resnet18", theirs).preparation
+    assert resolve("resnet18", ours).provenance["recipe"]["size"] == 64
+    assert resolve("resnet18", theirs).provenance is None
     with pytest.raises(CheckpointError, match="holds weights of another network than AlexNet"):
         resolve_model("alexnet", ours)
-    for name in ("mobilenet", "inceptionnet", "plain18", "lenet5-28"):
-        assert find_origin(name) == "ours" and not is_ambiguous(name)
-    assert all(is_ambiguous(name) for name in ("alexnet", "vgg16", "resnet18"))
+    for name in ("mobilenet", "lenet5-28"):
+        assert resolve(name).origin == "ours" and not resolve(name).ambiguous
+    for name, weights, origin in (
+        ("resnet18", None, "torchvision"),
+        ("resnet18", theirs, "torchvision"),
+        ("resnet18", ours, "ours"),
+    ):
+        resolved = resolve(name, weights)
+        assert resolved.ambiguous and resolved.origin == origin
 
 
 def test_nothing_that_detects_or_segments_is_offered():
@@ -138,16 +147,16 @@ def test_published_files_fit_googlenet_although_they_hold_its_auxiliary_heads(tm
     pixels = torch.rand(1, 3, 64, 64, dtype=torch.float64)
     mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]).double()
     wanted = theirs((pixels - mean.view(3, 1, 1)) / std.view(3, 1, 1))
-    size, own_mean, own_std = find_preparation("googlenet")
+    size, own_mean, own_std = resolve("googlenet").preparation
     given = (pixels - own_mean[0]) / own_std[0]
     torch.testing.assert_close(model(given), wanted, rtol=1e-6, atol=1e-9)
     assert (size, len(set(own_mean + own_std))) == (224, 1)
 
 
 def test_torchvision_says_what_its_networks_were_trained_on():
-    assert find_preparation("resnet18") == (224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    assert find_preparation("inception_v3").size == 299
-    assert find_preparation("lenet5") is None and find_preparation("a.b:c") is None
+    imagenet = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    assert resolve("resnet18").preparation == (224, *imagenet)
+    assert resolve("inception_v3").preparation.size == 299
 
 
 # Weights

@@ -8,11 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from internals.anatomy.summary import summarize
+from internals.anatomy import summarize
 from internals.errors import ModelError
-from internals.models.blocks import depthwise
-from internals.models.lookup import build
-from internals.models.mobilenet import MobileNet
+from internals.models import MobileNet, build, depthwise
 
 _PRINTED_FIRST = """\
 MobileNet(
@@ -146,13 +144,13 @@ def test_one_layer_as_in_table_3():
         (narrow, 224, ["conv14", "conv15"]),
         (narrow, 160, ["conv14", "conv15"]),
     ]
-    found = []
+    actual = []
     for arguments, size, names in forms:
         summary = summarize(_on_meta(**arguments), (3, size, size))
         rows = [row for row in summary if row.name in names]
         weights = sum(row.parameters for row in rows)
-        found.append((sum(row.multiply_adds for row in rows) / 1e6, weights / 1e6))
-    assert [(round(m, 2), round(w, 2)) for m, w in found] == [
+        actual.append((sum(row.multiply_adds for row in rows) / 1e6, weights / 1e6))
+    assert [(round(m, 2), round(w, 2)) for m, w in actual] == [
         (462.42, 2.36), (52.28, 0.27), (29.58, 0.15), (15.09, 0.15),
     ]  # fmt: skip
 
@@ -170,9 +168,9 @@ def test_each_block_costs_the_share_of_its_full_convolution_that_equation_5_says
 
 def test_depthwise_layers_are_the_even_ones():
     model = _on_meta()
-    found = {name: m for name, m in model.named_modules() if depthwise(m)}
-    assert list(found) == [f"conv{number}" for number in range(2, 27, 2)]
-    assert sum(p.numel() for m in found.values() for p in m.parameters()) == 44_640
+    actual = {name: m for name, m in model.named_modules() if depthwise(m)}
+    assert list(actual) == [f"conv{number}" for number in range(2, 27, 2)]
+    assert sum(p.numel() for m in actual.values() for p in m.parameters()) == 44_640
 
 
 @pytest.mark.parametrize(
@@ -204,10 +202,10 @@ def test_the_last_field_is_where_the_gradient_is_not_zero():
         if isinstance(module, nn.Conv2d):
             module.weight.fill_(1 / module.weight[0].numel())
     image = torch.ones(1, 3, 352, 352, requires_grad=True)
-    kept = []
-    model.relu27.register_forward_hook(lambda module, inputs, output: kept.append(output))
+    kept_files = []
+    model.relu27.register_forward_hook(lambda module, inputs, output: kept_files.append(output))
     model(image)
-    (gradient,) = torch.autograd.grad(kept[0][0, 0, 5, 5], image)
+    (gradient,) = torch.autograd.grad(kept_files[0][0, 0, 5, 5], image)
     rows, columns = (gradient[0, 0] != 0).nonzero(as_tuple=True)
     start = 5 * 32 - 157
     assert (rows.min(), rows.max()) == (columns.min(), columns.max()) == (start, start + 314)
@@ -256,8 +254,8 @@ def test_logits_against_loops():
     expected = state["fc.weight"] @ x.mean((1, 2)) + state["fc.bias"]
 
     with torch.no_grad():
-        found = model(image.unsqueeze(0))[0].numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+        actual = model(image.unsqueeze(0))[0].numpy()
+    np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_weights_start_by_he_and_normalisation_by_nothing():

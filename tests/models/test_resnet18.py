@@ -7,10 +7,9 @@ import torch
 import torchvision.models as zoo
 from torch import nn
 
-from internals.anatomy.summary import summarize
+from internals.anatomy import summarize
 from internals.errors import ModelError
-from internals.models.lookup import build
-from internals.models.resnet18 import ResNet18, zero_padded
+from internals.models import ResNet18, build, zero_padded
 
 _PRINTED = """\
 ResNet18(
@@ -105,14 +104,14 @@ def _shaken(model: nn.Module) -> nn.Module:
 
 
 def _output_of(model: nn.Module, layer: str, x: torch.Tensor) -> torch.Tensor:
-    kept = {}
+    kept_files = {}
     handle = model.get_submodule(layer).register_forward_hook(
-        lambda module, inputs, output: kept.setdefault("output", output)
+        lambda module, inputs, output: kept_files.setdefault("output", output)
     )
     with torch.no_grad():
         model(x)
     handle.remove()
-    return kept["output"]
+    return kept_files["output"]
 
 
 def test_prints_the_module_list():
@@ -174,10 +173,10 @@ def test_the_last_field_is_where_the_gradient_is_not_zero():
         if isinstance(module, nn.Conv2d):
             module.weight.fill_(1 / module.weight[0].numel())
     image = torch.ones(1, 3, 448, 448, requires_grad=True)
-    kept = []
-    model.relu17.register_forward_hook(lambda module, inputs, output: kept.append(output))
+    kept_files = []
+    model.relu17.register_forward_hook(lambda module, inputs, output: kept_files.append(output))
     model(image)
-    (gradient,) = torch.autograd.grad(kept[0][0, 0, 7, 7], image)
+    (gradient,) = torch.autograd.grad(kept_files[0][0, 0, 7, 7], image)
     rows, columns = (gradient[0, 0] != 0).nonzero(as_tuple=True)
     assert (rows.min(), rows.max()) == (columns.min(), columns.max()) == (7, 7 + 434)
 

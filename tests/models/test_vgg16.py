@@ -7,10 +7,9 @@ import torch
 from torch import nn
 from torchvision.models import vgg16, vgg16_bn
 
-from internals.anatomy.summary import summarize
+from internals.anatomy import summarize
 from internals.errors import InternalsError
-from internals.models.lookup import build
-from internals.models.vgg16 import VGG, VGG16, fully_convolutional
+from internals.models import VGG, VGG16, build, fully_convolutional
 
 _PRINTED = """\
 VGG16(
@@ -107,8 +106,8 @@ def test_prints_the_module_list():
 def test_parameters_of_table_2(configuration):
     model = _empty(VGG, configuration)
     convolutions = [m for m in model.children() if isinstance(m, nn.Conv2d)]
-    found = sum(p.numel() for p in model.parameters()), len(convolutions)
-    assert found == _CONFIGURATIONS[configuration]
+    actual = sum(p.numel() for p in model.parameters()), len(convolutions)
+    assert actual == _CONFIGURATIONS[configuration]
     assert [m.out_features for m in model.children() if isinstance(m, nn.Linear)] == [
         4096, 4096, 1000,
     ]  # fmt: skip
@@ -144,11 +143,11 @@ def test_multiply_adds():
 
 def test_receptive_fields():
     fields = {row.name: row.field for row in summarize(_empty(VGG16), (3, 224, 224))}
-    found = {
+    actual = {
         name: (fields[name].size, fields[name].stride, fields[name].start + (size - 1) / 2)
         for name, (size, *_) in _FIELDS.items()
     }
-    assert found == _FIELDS
+    assert actual == _FIELDS
 
 
 def test_the_first_linear_layer_looks_at_404_pixels():
@@ -232,8 +231,8 @@ def test_fully_convolutional_leaves_the_model_and_copies_nothing(model):
     assert not any(m.training for m in dense.modules())
     assert all(m.training for m in model.modules())
     model.eval()
-    kept = {p.data_ptr() for p in model.parameters()}
-    assert {p.data_ptr() for p in dense.parameters()} == kept
+    kept_files = {p.data_ptr() for p in model.parameters()}
+    assert {p.data_ptr() for p in dense.parameters()} == kept_files
 
 
 def test_build_gives_what_the_name_says():
@@ -263,7 +262,7 @@ def test_the_signal_keeps_its_size_where_deviations_of_001_lose_it(model):
     small = {n: torch.randn_like(p) / 100 for n, p in features.named_parameters() if p.ndim == 4}
     image = torch.randn(1, 3, 24, 24)
     with torch.no_grad():
-        kept = features(image).square().mean().sqrt()
+        kept_files = features(image).square().mean().sqrt()
         lost = torch.func.functional_call(features, small, image).square().mean().sqrt()
-    assert 0.2 < kept < 2  # about 0.7 at the first rectifier, less what the borders take
+    assert 0.2 < kept_files < 2  # about 0.7 at the first rectifier, less what the borders take
     assert lost < 1e-6

@@ -3,23 +3,18 @@
 import torch
 from torch import nn
 
-from internals.data.image_set import ImageSet
-from internals.training.recipe import Recipe
+from internals.data import ImageSet
+from internals.training import Plateau, Recipe, RMSprop
 
 COLOUR_RECIPE = Recipe(
     network="small",
     data="colours",
     epochs=6,
     batch_size=29,
-    optimizer="rmsprop",
-    learning_rate=3e-3,
+    optimizer=RMSprop(lr=3e-3, weight_decay=1e-3, eps=0.1, momentum=0.5),
+    schedule=Plateau(patience=0),
     size=32,
     pipeline="alexnet",
-    weight_decay=1e-3,
-    momentum=0.5,
-    epsilon=0.1,
-    schedule="plateau",
-    patience=0,
     micro_batch=11,
     clip_norm=3.0,
     sizes=((0.5, 24),),

@@ -6,40 +6,29 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
-from internals.data.image_set import Splits
-from internals.data.load import load
-from internals.training import run
-from internals.training.recipe import Recipe
+from internals.data import Splits, load
+from internals.training import AdamW, InputRange, Map, Recipe, Run, trained
 
 RECIPE = Recipe(
     network="lenet5",
     data="mnist",
-    epochs=60,  # long enough that a run cannot end before it is killed
+    epochs=24,  # long enough that a run cannot end before it is killed
     batch_size=32,
-    optimizer="adamw",
-    learning_rate=2e-3,
-    loss="map",
+    optimizer=AdamW(lr=2e-3, weight_decay=1e-4),
+    loss=Map(j=5.0),
     size=32,
-    pipeline="range",
-    input_range=(-0.1, 1.175),
-    weight_decay=1e-4,
-    rubbish_penalty=5.0,
+    pipeline=InputRange(-0.1, 1.175),
     most_images=192,
 )
 
 
-def make_fabric() -> Fabric:
-    """float32 on one thread of the processor."""
+def train_tiny(folder: Path) -> Run:
+    """Two dozen epochs of six steps on the embedded digits, in float32 on one thread."""
     torch.set_num_threads(1)
-    return Fabric(accelerator="cpu", devices=1, precision="32-true")
-
-
-def train_tiny(folder: Path) -> run.Run:
-    """Sixty epochs of six steps on the embedded digits."""
-    run.make_fabric = make_fabric
+    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
     splits = load("mnist", "embedded")
-    few = Splits(splits.train, *(part.subset(torch.arange(50)) for part in splits[1:]))
-    return run.trained(RECIPE, few, seed=4, folder=folder)
+    few = Splits(splits.train, *(part.head(50) for part in splits[1:]))
+    return trained(RECIPE, few, seed=4, folder=folder, fabric=fabric)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,9 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
-from internals.data.load import load
+from internals.data import load
 from internals.errors import OutputError
-from internals.training.distributed import from_first
-from internals.training.recipe import Recipe
-from internals.training.run import Run, trained
+from internals.training import SGD, InputRange, Map, Recipe, Run, on_rank_zero, trained
 
 # Three epochs of batches of 48, 48 and 7: the second process gets nothing of the last one.
 RECIPE = Recipe(
@@ -17,14 +15,10 @@ RECIPE = Recipe(
     data="mnist",
     epochs=3,
     batch_size=48,
-    optimizer="sgd",
-    learning_rate=2e-3,
-    loss="map",
+    optimizer=SGD(lr=2e-3, weight_decay=1e-3),
+    loss=Map(j=5.0),
     size=32,
-    pipeline="range",
-    input_range=(-0.1, 1.175),
-    weight_decay=1e-3,
-    rubbish_penalty=5.0,
+    pipeline=InputRange(-0.1, 1.175),
     most_images=103,
     most_tested=50,
 )
@@ -40,9 +34,9 @@ def train_small(fabric: Fabric, folder: Path) -> Run:
 def train_and_fail(fabric: Fabric, folder: Path) -> None:
     """As `train_small`; then the first process cannot write, and no other waits for it."""
     train_small(fabric, folder)
-    print("told by process", fabric.global_rank)
+    print("printed by process", fabric.global_rank)
 
     def write() -> None:
         raise OutputError("cannot write the summary: No space left on device; free some space")
 
-    from_first(fabric, write)
+    on_rank_zero(fabric, write)

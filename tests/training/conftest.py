@@ -1,28 +1,22 @@
 """A small, exact training set-up: float32 on the processor, digits, a tiny recipe."""
 
 import pytest
-import torch
 from lightning_fabric import Fabric
 
-from internals.data.image_set import ImageSet, Splits
-from internals.training.recipe import Recipe
+from internals.data import Splits
+from internals.training import AdamW, Cosine, InputRange, Map, Recipe
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch):
+    """What the package starts by itself takes one thread as well."""
+    monkeypatch.setenv("INTERNALS_CORES", "1")
 
 
 @pytest.fixture
 def fabric():
     """float32 on the processor, whatever this machine would choose."""
     return Fabric(accelerator="cpu", devices=1, precision="32-true")
-
-
-@pytest.fixture
-def exact_machine(monkeypatch):
-    """`trained` in float32 on the processor too."""
-    import internals.training.run
-
-    def make() -> Fabric:
-        return Fabric(accelerator="cpu", devices=1, precision="32-true")
-
-    monkeypatch.setattr(internals.training.run, "make_fabric", make)
 
 
 @pytest.fixture
@@ -33,15 +27,11 @@ def tiny_recipe():
         data="mnist",
         epochs=2,
         batch_size=32,
-        optimizer="adamw",
-        learning_rate=2e-3,
-        loss="map",
+        optimizer=AdamW(lr=2e-3, weight_decay=1e-4),
+        schedule=Cosine(warm_up=0.2),
+        loss=Map(j=5.0),
         size=32,
-        pipeline="range",
-        input_range=(-0.1, 1.175),
-        weight_decay=1e-4,
-        warm_up=0.2,
-        rubbish_penalty=5.0,
+        pipeline=InputRange(-0.1, 1.175),
         most_images=96,
     )
 
@@ -49,8 +39,4 @@ def tiny_recipe():
 @pytest.fixture
 def few(digits):
     """96 + 40 + 40 digits."""
-
-    def first(images: ImageSet, count: int) -> ImageSet:
-        return images.subset(torch.arange(count))
-
-    return Splits(first(digits.train, 96), first(digits.validation, 40), first(digits.test, 40))
+    return Splits(digits.train.head(96), digits.validation.head(40), digits.test.head(40))

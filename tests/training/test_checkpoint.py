@@ -3,31 +3,27 @@
 import hashlib
 import json
 import random
+from collections.abc import Iterator
 
 import pytest
 import safetensors.torch
 import torch
 
 from internals.errors import CheckpointError, OutputError
-from internals.models.lenet5 import LeNet5
-from internals.training.checkpoint import (
+from internals.models import LeNet5, hash_tensors
+from internals.training import (
+    Provenance,
     load_checkpoint,
+    load_tensors,
     load_weights,
     save_checkpoint,
+    save_tensors,
     save_weights,
     tensor_bytes,
 )
-from internals.training.provenance import Provenance
+from tests.reference.small_disk import largest_file
 
-
-@pytest.fixture
-def provenance():
-    return Provenance.now(
-        network="lenet5", recipe={"epochs": 2}, seed=1, data="digits train",
-        data_fingerprint="d", images=["t", "v"], code="c", device="cpu", devices=1,
-        precision="32-true", threads=1,
-        epochs=2, best_epoch=1, seconds=0.5, images_per_second=7.0, metrics={"top1": 0.5},
-    )  # fmt: skip
+_FACTS = {"provenance": {"seed": 1, "metrics": {"top1": 0.5}}, "history": [{"number": 1}]}
 
 
 def _state() -> dict:
@@ -53,7 +49,7 @@ def test_the_size_of_a_checkpoint_is_known_before_it_is_written(tmp_path):
     assert 0.9 * size < tensor_bytes(state) < size
 
 
-def _damages(content: bytes):
+def _damages(content: bytes) -> Iterator[tuple[str, bytes]]:
     random_bytes = random.Random(1)
     yield "empty", b""
     yield "text", b"not a checkpoint\n"
@@ -105,17 +101,17 @@ def test_missing_checkpoint_is_an_error_of_ours(tmp_path):
         load_checkpoint(tmp_path / "no.pt")
 
 
-def test_weights_round_trip(tmp_path, provenance):
+def test_weights_and_facts_round_trip(tmp_path):
     model, other = LeNet5(), LeNet5()
-    save_weights(tmp_path / "w.safetensors", model, provenance)
-    assert load_weights(tmp_path / "w.safetensors", other) == provenance
+    save_weights(tmp_path / "w.safetensors", model, **_FACTS)
+    assert load_weights(tmp_path / "w.safetensors", other) == _FACTS
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(other.state_dict()[name], tensor, rtol=0, atol=0)
 
 
-def test_any_damage_to_weights_is_one_error_and_model_and_file_stay(tmp_path, provenance):
+def test_any_damage_to_weights_is_one_error_and_model_and_file_stay(tmp_path):
     path, model = tmp_path / "w.safetensors", LeNet5()
-    save_weights(path, LeNet5(), provenance)
+    save_weights(path, LeNet5(), **_FACTS)
     before = _bits(model)
     for damage, content in _damages(path.read_bytes()):
         path.write_bytes(content)
@@ -135,9 +131,49 @@ def _bits(model) -> str:
     return digest.hexdigest()
 
 
-def test_weights_of_another_network_are_refused(tmp_path, provenance):
+def _header(content: bytes) -> dict:
+    length = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + length])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header: header["__metadata__"].update(history="[]"),
+        lambda header: header["__metadata__"].update(extra="1"),
+        lambda header: header["__metadata__"].pop("provenance"),
+        lambda header: header["__metadata__"].pop("sha256"),
+        lambda header: header.pop("__metadata__"),
+        lambda header: header.update(b=header.pop("a")),
+        lambda header: header["a"].update(shape=[3, 2]),
+        lambda header: header["a"].update(dtype="I32"),
+    ],
+    ids=["fact", "new fact", "lost fact", "no sum", "no facts", "name", "shape", "type"],
+)
+def test_whatever_is_changed_in_a_header_is_noticed(tmp_path, change):
+    path = tmp_path / "t.safetensors"
+    save_tensors(path, {"a": torch.arange(6.0).view(2, 3)}, **_FACTS)
+    content = path.read_bytes()
+    header = _header(content)
+    change(header)
+    written = json.dumps(header).encode()
+    body = content[8 + int.from_bytes(content[:8], "little") :]
+    path.write_bytes(len(written).to_bytes(8, "little") + written + body)
+    safetensors.torch.load_file(path)  # safetensors itself has nothing against it
+    with pytest.raises(CheckpointError, match=r"is damaged .*; delete it and it is made again"):
+        load_tensors(path)
+
+
+def test_the_hash_of_tensors_is_of_their_bytes_in_the_order_of_their_names():
+    tensors = {"b": torch.arange(3.0), "a": torch.arange(6, dtype=torch.int16).view(2, 3).t()}
+    digest = hashlib.sha256(tensors["a"].contiguous().numpy().tobytes())
+    digest.update(tensors["b"].numpy().tobytes())
+    assert hash_tensors(tensors) == digest.hexdigest()
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
     path, model = tmp_path / "w.safetensors", LeNet5()
-    save_weights(path, LeNet5(paper=True), provenance)
+    save_weights(path, LeNet5(paper=True), **_FACTS)
     before = _bits(model)
     with pytest.raises(CheckpointError, match="holds weights of another network than LeNet5"):
         load_weights(path, model)
@@ -149,34 +185,42 @@ def test_missing_weights(tmp_path):
         load_weights(tmp_path / "w.safetensors", LeNet5())
 
 
-@pytest.mark.parametrize(
-    ("metadata", "message"),
-    [
-        (None, "does not say where its weights came from"),
-        ({"provenance": "{"}, "provenance"),
-        ({"provenance": json.dumps({"network": "lenet5"})}, "lacks best_epoch, code"),
-    ],
-    ids=["none", "broken", "partial"],
-)
-def test_weights_without_provenance_are_refused(tmp_path, metadata, message):
+@pytest.mark.parametrize("metadata", [None, {"provenance": "{"}], ids=["none", "broken"])
+def test_weights_of_others_are_refused(tmp_path, metadata):
     path, model = tmp_path / "w.safetensors", LeNet5()
     path.write_bytes(safetensors.torch.save(LeNet5().state_dict(), metadata=metadata))
     before = _bits(model)
-    with pytest.raises(CheckpointError, match=message):
+    with pytest.raises(CheckpointError, match="is damaged"):
         load_weights(path, model)
     assert _bits(model) == before
 
 
-def test_a_refused_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
-    path = tmp_path / "c.pt"
-    save_checkpoint(path, _state())
+@pytest.mark.parametrize(
+    ("values", "missing"),
+    [(None, "all facts"), ([], "all facts"), ({"network": "lenet5"}, "best_epoch, code, commit")],
+)
+def test_provenance_that_lacks_facts_is_refused(values, missing):
+    with pytest.raises(CheckpointError, match=f"provenance lacks {missing}.*; train again"):
+        Provenance.from_dict(values)
+
+
+@pytest.mark.parametrize("save", ["checkpoint", "tensors"])
+def test_a_refused_write_leaves_the_old_file(tmp_path, save):
+    path = tmp_path / "f"
+
+    def write() -> None:
+        state = _state()
+        if save == "checkpoint":
+            save_checkpoint(path, state)
+        else:
+            save_tensors(path, state["model"])
+
+    write()
     before = path.read_bytes()
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OutputError, match=r"cannot write .*c\.pt: No space left on device; free"):
-        save_checkpoint(path, _state())
+    with (
+        largest_file(100_000),
+        pytest.raises(OutputError, match=r"cannot write .*f: File too large; free some space"),
+    ):
+        write()
     assert path.read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["c.pt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]

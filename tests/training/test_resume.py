@@ -14,13 +14,25 @@ import pytest
 import safetensors.torch
 import torch
 
-from internals.errors import CheckpointError
-from internals.models.lenet5 import LeNet5
-from internals.training.checkpoint import load_checkpoint
-from internals.training.loop import train
+from internals.ablations import StochasticDiagonalLM
+from internals.errors import CheckpointError, OutputError
+from internals.models import LeNet5
+from internals.training import (
+    SGD,
+    Adam,
+    AdamW,
+    DigitAugmentation,
+    RunFolder,
+    load_checkpoint,
+    train,
+)
 from tests.reference import tiny_run
 from tests.reference.colour_run import COLOUR_RECIPE, colour_images, small_colour_network
+from tests.reference.observed import Interrupted, interrupted, observed
+from tests.reference.small_disk import largest_file, small_disk
 from tests.reference.tiny_run import RECIPE, train_tiny
+
+pytestmark = pytest.mark.slow
 
 _SCRIPT = Path(tiny_run.__file__)
 
@@ -41,6 +53,7 @@ def _start(folder: Path) -> subprocess.Popen:
     )
 
 
+@pytest.mark.slow
 def test_kill_9_at_any_moment_and_the_same_command_again_ends_in_the_same_bits(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     train_tiny(whole)
@@ -62,7 +75,8 @@ def test_kill_9_at_any_moment_and_the_same_command_again_ends_in_the_same_bits(t
     assert tensor_sha256(killed / "weights.safetensors") == tensor_sha256(
         whole / "weights.safetensors"
     )
-    assert not (killed / "checkpoint.pt").exists()
+    files = {path.name for path in killed.iterdir()}
+    assert files == {"weights.safetensors", "test.safetensors"}  # nor a draft of the killed ones
 
 
 def _modified(path: Path) -> int:
@@ -80,19 +94,23 @@ def _wait_until(holds, process: subprocess.Popen, seconds: float = 60) -> None:
         time.sleep(0.005)
 
 
-class Interrupted(BaseException):
-    """Stands for a power cut between two lines."""
-
-
 def _fresh(seed: int = 3) -> LeNet5:
     torch.manual_seed(seed)
     return LeNet5()
 
 
-def _train(few, recipe, fabric, path, model=None, seed=1):
+def _train(few, recipe, fabric, folder=None, model=None, seed=1, compute=""):
     model = model or _fresh()
-    train(model, recipe, few.train, few.validation, fabric, seed=seed, checkpoint=path)
+    train(
+        model, recipe, few.train, few.validation, fabric,
+        seed=seed, folder=folder, compute=compute,
+    )  # fmt: skip
     return model
+
+
+def _folder(path: Path) -> RunFolder:
+    path.mkdir()
+    return RunFolder(path)
 
 
 def _assert_same_bits(left: torch.nn.Module, right: torch.nn.Module) -> None:
@@ -105,71 +123,51 @@ def _assert_same_bits(left: torch.nn.Module, right: torch.nn.Module) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"optimizer": "adamw"},
-        {"optimizer": "sgd"},
-        {"optimizer": "adam", "shift": 2, "rotation": 8.0, "duplicate": True},
+        {"optimizer": AdamW(5e-4, 1e-4)},
+        {"optimizer": SGD(5e-4, 1e-4), "average": 0.9},
+        {"optimizer": Adam(5e-4), "augment": DigitAugmentation(2, 8.0, duplicate=True)},
+        {"optimizer": StochasticDiagonalLM(5e-4), "selection": "last"},
     ],
+    ids=["AdamW", "SGD, averaged", "Adam, augmented", "diagonal LM, last"],
 )
-def test_goes_on_from_every_epoch_with_the_same_bits(
-    few, fabric, tiny_recipe, tmp_path, monkeypatch, change
-):
-    recipe = replace(tiny_recipe, epochs=4, learning_rate=5e-4, **change)
-    whole = _train(few, recipe, fabric, tmp_path / "whole.pt")
-    from internals.training import loop
-
-    saved = loop.save_checkpoint
+def test_goes_on_from_every_epoch_with_the_same_bits(few, fabric, tiny_recipe, tmp_path, change):
+    recipe = replace(tiny_recipe, epochs=4, **change)
+    whole = _train(few, recipe, fabric)
+    steps = recipe.steps_an_epoch(96)
     for stop in (1, 2, 3):
-        path, count = tmp_path / f"{stop}.pt", iter(range(1, 5))
-
-        def save_then_die(where, state, count=count, stop=stop):
-            saved(where, state)
-            if next(count) == stop:
-                raise Interrupted
-
-        with monkeypatch.context() as patch:
-            patch.setattr(loop, "save_checkpoint", save_then_die)
-            with pytest.raises(Interrupted):
-                _train(few, recipe, fabric, path)
+        folder = _folder(tmp_path / str(stop))
+        killed = replace(recipe, optimizer=interrupted(recipe.optimizer, at=stop * steps + 1))
+        with pytest.raises(Interrupted):
+            _train(few, killed, fabric, folder)
+        assert len(load_checkpoint(folder.checkpoint)["history"]) == stop
         # Other weights and another random state to start with: the checkpoint alone decides.
-        again = _train(few, recipe, fabric, path, _fresh(seed=99))
+        again = _train(few, recipe, fabric, folder, _fresh(seed=99))
         _assert_same_bits(whole, again)
 
 
-def test_augmentation_plateaus_and_sizes_go_on_with_the_same_bits(fabric, tmp_path, monkeypatch):
-    """The random pictures, the statistics, the schedule and the optimiser: all of it comes back."""
-    from internals.training import loop
-
-    photographs = colour_images(70, 37)
-    recipe = COLOUR_RECIPE
-    whole = _coloured(photographs, recipe, fabric, tmp_path / "whole.pt")
-    rates = whole[1].column("learning_rate")
-    assert rates[0] > rates[-1]  # there was a plateau
-    saved, count = loop.save_checkpoint, iter(range(1, 7))
-
-    def save_then_die(where, state):
-        saved(where, state)
-        if next(count) == 3:
-            raise Interrupted
-
-    path = tmp_path / "killed.pt"
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "save_checkpoint", save_then_die)
-        with pytest.raises(Interrupted):
-            _coloured(photographs, recipe, fabric, path)
-    again = _coloured(photographs, recipe, fabric, path)
-    _assert_same_bits(whole[0], again[0])
-    assert again[1].column("train_loss") == whole[1].column("train_loss")
-    assert again[1].column("learning_rate") == rates
-    for name, tensor in whole[2].state().items():
-        torch.testing.assert_close(again[2].state()[name], tensor, rtol=0, atol=0)
-
-
-def _coloured(images, recipe, fabric, path):
+def _coloured(recipe, fabric, folder=None):
+    images = colour_images(70, 37)
     torch.manual_seed(3)
     model = small_colour_network()
-    held = images.subset(torch.arange(20))
-    history, pipeline = train(model, recipe, images, held, fabric, seed=1, checkpoint=path)
-    return model, history, pipeline
+    result = train(model, recipe, images, images.head(20), fabric, seed=1, folder=folder)
+    return model, result
+
+
+def test_augmentation_plateaus_and_sizes_go_on_with_the_same_bits(fabric, tmp_path):
+    """The random pictures, the statistics, the schedule and the optimiser: all of it comes back."""
+    whole, result = _coloured(COLOUR_RECIPE, fabric)
+    rates = result.history.column("learning_rate")
+    assert rates[0] > rates[-1]  # there was a plateau
+    optimizer = interrupted(COLOUR_RECIPE.optimizer, at=3 * 3)  # of three steps an epoch
+    with pytest.raises(Interrupted):
+        _coloured(replace(COLOUR_RECIPE, optimizer=optimizer), fabric, RunFolder(tmp_path))
+    again, resumed = _coloured(COLOUR_RECIPE, fabric, RunFolder(tmp_path))
+    _assert_same_bits(whole, again)
+    assert resumed.history.column("train_loss") == result.history.column("train_loss")
+    assert resumed.history.column("learning_rate") == rates
+    assert resumed.replays == result.replays
+    for name, tensor in result.pipeline.state().items():
+        torch.testing.assert_close(resumed.pipeline.state()[name], tensor, rtol=0, atol=0)
 
 
 def test_large_checkpoints_are_written_when_enough_would_be_lost(
@@ -181,61 +179,89 @@ def test_large_checkpoints_are_written_when_enough_would_be_lost(
     saved: list[int] = []
     clock = itertools.count(0.0, 240.0)  # seconds; it is read four times an epoch
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    monkeypatch.setattr(loop, "tensor_bytes", lambda state: 60 * loop._DISK)
+    monkeypatch.setattr(loop, "tensor_bytes", lambda state: 60 * 5e8)  # 500 MB a second
     monkeypatch.setattr(
         loop, "save_checkpoint", lambda path, state: saved.append(len(state["history"]))
     )
-    _train(few, replace(tiny_recipe, epochs=9), fabric, tmp_path / "c.pt")
+    _train(few, replace(tiny_recipe, epochs=9), fabric, RunFolder(tmp_path))
     assert saved == [2, 4, 6, 8]
 
 
-def test_one_seed_one_result(few, fabric, tiny_recipe, tmp_path):
-    first = _train(few, tiny_recipe, fabric, tmp_path / "a.pt")
-    torch.randn(17)  # what the caller does to the global random state does not matter
-    second = _train(few, tiny_recipe, fabric, tmp_path / "b.pt")
-    other = _train(few, tiny_recipe, fabric, tmp_path / "c.pt", seed=2)
-    _assert_same_bits(first, second)
-    assert (first.conv1.weight != other.conv1.weight).any()
-
-
-def test_keeps_the_weights_of_the_best_epoch(few, fabric, tiny_recipe, tmp_path, monkeypatch):
-    """The second of three epochs is made to look best; its weights must come back."""
-    from internals.training import loop
-
-    scores = iter([0.3, 0.9, 0.9])
-    seen = []
-    real = loop.evaluate
-
-    def scored(model, *rest):
-        seen.append({k: v.clone() for k, v in model.state_dict().items()})
-        return replace(real(model, *rest), top1=next(scores), loss=1.0)
-
-    monkeypatch.setattr(loop, "evaluate", scored)
-    model = _fresh()
-    history, _ = train(
-        model, replace(tiny_recipe, epochs=3), few.train, few.validation, fabric,
-        seed=1, checkpoint=tmp_path / "c.pt",
-    )  # fmt: skip
-    assert history.best.number == 2
-    for name, value in model.state_dict().items():
-        torch.testing.assert_close(value, seen[1][name], rtol=0, atol=0)
-
-
-def test_checkpoint_of_another_run_is_refused_and_kept(few, fabric, tiny_recipe, tmp_path):
-    path = tmp_path / "c.pt"
-    _train(few, tiny_recipe, fabric, path)
-    before = path.read_bytes()
-    for change in ({"learning_rate": 1e-3}, {"weight_decay": 0.0}):
+def test_a_checkpoint_of_another_run_is_refused_and_kept(few, fabric, tiny_recipe, tmp_path):
+    folder = RunFolder(tmp_path)
+    _train(few, tiny_recipe, fabric, folder)
+    before = folder.checkpoint.read_bytes()
+    for change in ({"optimizer": AdamW(1e-3, 1e-4)}, {"optimizer": AdamW(2e-3)}):
         with pytest.raises(CheckpointError, match="belongs to a run with another recipe, seed or"):
-            _train(few, replace(tiny_recipe, **change), fabric, path)
+            _train(few, replace(tiny_recipe, **change), fabric, folder)
     with pytest.raises(CheckpointError, match="belongs to a run"):
-        _train(few, tiny_recipe, fabric, path, seed=2)
-    assert path.read_bytes() == before
+        _train(few, tiny_recipe, fabric, folder, seed=2)
+    with pytest.raises(CheckpointError, match="was begun as '' and would go on as 'cpu-32-2t'"):
+        _train(few, tiny_recipe, fabric, folder, compute="cpu-32-2t")
+    assert folder.checkpoint.read_bytes() == before
+
+
+def test_a_checkpoint_with_weights_of_another_network_is_one_error(
+    few, fabric, tiny_recipe, tmp_path
+):
+    _train(few, tiny_recipe, fabric, RunFolder(tmp_path))
+    with pytest.raises(CheckpointError, match=r"cannot be continued .*; delete it") as caught:
+        _train(few, tiny_recipe, fabric, RunFolder(tmp_path), torch.nn.Linear(2, 2))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_word_about_the_paper_does_not_lose_a_half_finished_run(
     few, fabric, tiny_recipe, tmp_path
 ):
-    path = tmp_path / "c.pt"
-    _train(few, tiny_recipe, fabric, path)
-    _train(few, replace(tiny_recipe, paper={"epochs": "20"}), fabric, path)
+    _train(few, tiny_recipe, fabric, RunFolder(tmp_path))
+    steps: list[int] = []
+    optimizer = observed(tiny_recipe.optimizer, lambda step, model, inputs: steps.append(step))
+    recipe = replace(tiny_recipe, paper={"epochs": "20"}, optimizer=optimizer)
+    _train(few, recipe, fabric, RunFolder(tmp_path))
+    assert steps == []
+
+
+def _fill_up_in_the_third_epoch(few, recipe, fabric, folder, fill) -> str:
+    """The one line that says it; the checkpoint of the second epoch stays, and nothing beside."""
+
+    def observe(step, model, inputs):
+        if step == 6:
+            fill()
+
+    with pytest.raises(OutputError) as caught:
+        _train(few, replace(recipe, optimizer=observed(recipe.optimizer, observe)), fabric, folder)
+    assert "\n" not in str(caught.value)
+    assert len(load_checkpoint(folder.checkpoint)["history"]) == 2
+    return str(caught.value)
+
+
+def test_a_file_that_may_not_grow_leaves_the_old_checkpoint(few, fabric, tiny_recipe, tmp_path):
+    """torch gives its own error for a write that fails half-way; the true one is passed on."""
+    recipe = replace(tiny_recipe, epochs=4)
+    whole = _train(few, recipe, fabric)
+    folder = RunFolder(tmp_path)
+    with largest_file(2**40):  # puts the limit back
+        line = _fill_up_in_the_third_epoch(
+            few, recipe, fabric, folder, largest_file(100_000).__enter__
+        )
+    assert f"cannot write {folder.checkpoint}: File too large; free some space" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+    _assert_same_bits(whole, _train(few, recipe, fabric, folder, _fresh(seed=99)))
+
+
+def test_a_disk_that_fills_up_leaves_the_old_checkpoint(few, fabric, tiny_recipe, tmp_path):
+    recipe = replace(tiny_recipe, epochs=4)
+    whole = _train(few, recipe, fabric)
+    with small_disk(tmp_path / "disk", "4m") as disk:
+        folder = RunFolder(disk)
+        ballast = disk / "ballast"
+
+        def fill() -> None:
+            room = 4 * 2**20 - folder.checkpoint.stat().st_size
+            ballast.write_bytes(bytes(room - 400_000))
+
+        line = _fill_up_in_the_third_epoch(few, recipe, fabric, folder, fill)
+        assert f"cannot write {folder.checkpoint}: No space left on device; free some" in line
+        assert {path.name for path in disk.iterdir()} == {"checkpoint.pt", "ballast"}
+        ballast.unlink()  # the remedy
+        _assert_same_bits(whole, _train(few, recipe, fabric, folder, _fresh(seed=99)))

@@ -1,7 +1,10 @@
-"""Oracle: epochs counted, files compared byte by byte, and edits made to a copy of the package."""
+"""Oracle: steps counted, files compared byte by byte, runs that nobody interrupted."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,141 +12,362 @@ import numpy as np
 import pytest
 import torch
 
-from internals import fingerprint
-from internals.data.image_set import Splits
+from internals.data import InputMap, Splits
+from internals.environment import ROOT
 from internals.errors import CheckpointError, OutputError
-from internals.training import loop, run
-from internals.training.provenance import code_key, content, weights_key
+from internals.models import build
+from internals.training import (
+    SGD,
+    AdamW,
+    Batches,
+    Compute,
+    Constant,
+    InputRange,
+    Map,
+    Run,
+    RunFolder,
+    adopt,
+    hash_images,
+    load_checkpoint,
+    load_tensors,
+    save_tensors,
+    trained,
+    weights_folder,
+    weights_key,
+)
+from tests.reference.observed import Interrupted, interrupted, observed
+
+FLOAT32 = Compute("cpu", "32-true", threads=1, processes=1)
+DELETE = "delete it and it is made again"
 
 
 @pytest.fixture
-def epochs_run(monkeypatch, exact_machine):
-    """The numbers of the epochs that were really trained."""
-    numbers = []
-    real = loop._Training.one_epoch
-
-    def counted(self, number, bar):
-        numbers.append(number)
-        return real(self, number, bar)
-
-    monkeypatch.setattr(loop._Training, "one_epoch", counted)
-    return numbers
+def steps():
+    """The numbers of the steps that were really taken by `counted`."""
+    return []
 
 
-def test_a_second_call_does_not_train(few, tiny_recipe, epochs_run, tmp_path):
-    first = run.trained(tiny_recipe, few, seed=2)
-    assert epochs_run == [1, 2]
-    second = run.trained(tiny_recipe, few, seed=2)
-    assert epochs_run == [1, 2]
+@pytest.fixture
+def counted(tiny_recipe, steps):
+    """The tiny recipe, with its steps counted."""
+    optimizer = observed(tiny_recipe.optimizer, lambda step, model, inputs: steps.append(step))
+    return replace(tiny_recipe, optimizer=optimizer)
+
+
+def _interrupted(recipe, at):
+    return replace(recipe, optimizer=interrupted(recipe.optimizer, at))
+
+
+def _assert_same_bits(left: torch.nn.Module, right: torch.nn.Module) -> None:
     for (name, a), (_, b) in zip(
-        first.model.state_dict().items(), second.model.state_dict().items(), strict=True
+        left.state_dict().items(), right.state_dict().items(), strict=True
     ):
         torch.testing.assert_close(a, b, rtol=0, atol=0, msg=name)
-    assert second.history == first.history
-    assert json.dumps(second.provenance.to_dict()) == json.dumps(first.provenance.to_dict())
-    assert second.test.numbers() == first.test.numbers()
-    folder = tmp_path / "build" / "weights" / (f"lenet5-{weights_key(tiny_recipe, few, 2)}")
-    made = {"weights", "statistics", "test"}
-    files = {p.name for p in folder.iterdir()}
-    assert files == {"history.json", *(f"{name}.safetensors" for name in made)}
 
 
-def test_provenance_says_what_was_done(few, tiny_recipe, epochs_run, tmp_path):
-    made = run.trained(tiny_recipe, few, seed=2, folder=tmp_path / "w")
-    facts = made.provenance
+def _assert_same_run(left: Run, right: Run) -> None:
+    _assert_same_bits(left.model, right.model)
+    assert left.history == right.history
+    assert left.provenance == right.provenance
+    assert left.pipeline.normalization == right.pipeline.normalization
+    assert left.test.numbers() == right.test.numbers()
+    for name in ("confusion", "predicted", "confidence"):
+        np.testing.assert_array_equal(getattr(left.test, name), getattr(right.test, name))
+
+
+def test_a_second_call_does_not_train(few, counted, steps, fabric, tmp_path):
+    first = trained(counted, few, seed=2, fabric=fabric)
+    assert steps == list(range(6))
+    second = trained(counted, few, seed=2, fabric=fabric)
+    assert steps == list(range(6))
+    _assert_same_run(first, second)
+    folder = tmp_path / "build" / "weights" / f"lenet5-{weights_key(counted, few, 2)}-cpu-32-1t"
+    assert first.folder == second.folder == folder == weights_folder(counted, few, 2, FLOAT32)
+    assert {p.name for p in folder.iterdir()} == {"weights.safetensors", "test.safetensors"}
+
+
+def test_provenance_says_what_was_done(few, tiny_recipe, fabric, tmp_path):
+    run = trained(tiny_recipe, few, seed=2, folder=tmp_path / "w", fabric=fabric)
+    facts = run.provenance
     assert (facts.network, facts.seed, facts.epochs) == ("lenet5", 2, 2)
     assert facts.data == "digits train"
     assert facts.data_fingerprint == few.train.fingerprint
-    assert facts.best_epoch == made.history.best.number
-    assert facts.metrics == made.test.numbers()
-    assert facts.recipe["learning_rate"] == 2e-3
-    assert facts.versions["torch"] == torch.__version__.split("+")[0] or "+" in torch.__version__
-    assert facts.code == code_key("lenet5")
+    assert facts.best_epoch == run.history.best.number
+    assert facts.metrics == run.test.numbers()
+    assert facts.recipe["optimizer"]["lr"] == 2e-3
+    assert facts.recipe["loss"] == {"kind": "Map", "j": 5.0}
+    assert (facts.device, facts.precision, facts.threads, facts.devices) == ("cpu", "32-true", 1, 1)
+    assert facts.images == [hash_images(few.train), hash_images(few.validation)]
+    _, stored = load_tensors(tmp_path / "w" / "weights.safetensors")
+    assert stored["provenance"] == facts.to_dict()
+    assert stored["history"] == run.history.to_rows()
+    assert [row["number"] for row in stored["history"]] == [1, 2]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "[1]", '[{"number": 1}]'])
-def test_a_damaged_history_is_one_error_and_stays(few, tiny_recipe, epochs_run, tmp_path, content):
-    run.trained(tiny_recipe, few, folder=tmp_path)
-    path = tmp_path / "history.json"
-    path.write_text(content)
-    with pytest.raises(CheckpointError, match=r"history\.json is missing or damaged"):
-        run.trained(tiny_recipe, few, folder=tmp_path)
-    assert path.read_text() == content
-    assert epochs_run == [1, 2]
+def test_the_statistics_are_those_of_the_training_images(few, tiny_recipe, fabric, tmp_path):
+    recipe = replace(tiny_recipe, pipeline="mean-std", most_tested=30)
+    first = trained(recipe, few, folder=tmp_path, fabric=fabric)
+    pixels = few.train.images[:96].double() / 255
+    normalization: InputMap = first.normalization
+    assert normalization.mean[0] == pytest.approx(pixels.mean().item(), rel=1e-12)
+    assert len(first.test.predicted) == 30
+    _assert_same_run(first, trained(recipe, few, folder=tmp_path, fabric=fabric))
 
 
-def test_damaged_weights_are_one_error_and_stay(few, tiny_recipe, epochs_run, tmp_path):
-    run.trained(tiny_recipe, few, folder=tmp_path)
-    path = tmp_path / "weights.safetensors"
-    content = path.read_bytes()[:-9]
+def test_other_test_images_are_tested_anew(few, counted, steps, fabric, tmp_path):
+    trained(counted, few, folder=tmp_path, fabric=fabric)
+    before = (tmp_path / "test.safetensors").read_bytes()
+    fewer = few._replace(test=few.test.head(7))
+    assert len(trained(counted, fewer, folder=tmp_path, fabric=fabric).test.predicted) == 7
+    assert (tmp_path / "test.safetensors").read_bytes() == before
+    assert len(steps) == 6
+
+
+def test_nothing_is_tested_twice(few, tiny_recipe, fabric, tmp_path):
+    """Scores that were written into the file come back, whatever the network would answer."""
+    trained(tiny_recipe, few, folder=tmp_path, fabric=fabric)
+    tensors, facts = load_tensors(tmp_path / "test.safetensors")
+    facts["numbers"]["top1"] = 0.123
+    save_tensors(tmp_path / "test.safetensors", tensors, **facts)
+    assert trained(tiny_recipe, few, folder=tmp_path, fabric=fabric).test.top1 == 0.123
+
+
+def _flip(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize("name", ["weights", "test"])
+def test_a_flipped_bit_is_noticed_wherever_it_is(few, tiny_recipe, fabric, tmp_path, name):
+    """In every 37th byte of the header, and of the numbers where they are few."""
+    whole = trained(tiny_recipe, few, folder=tmp_path, fabric=fabric)
+    path = tmp_path / f"{name}.safetensors"
+    content = path.read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    places = [*range(0, header, 37), *range(header, len(content), 37 if name == "test" else 3700)]
+    assert len(places) > 30
+    for place in places:
+        path.write_bytes(_flip(content, place))
+        try:
+            run = trained(tiny_recipe, few, folder=tmp_path, fabric=fabric)
+        except CheckpointError as error:
+            assert str(path) in str(error) and "\n" not in str(error), place
+        else:
+            _assert_same_run(run, whole)
+            pytest.fail(f"byte {place} of {len(content)}")
+
+
+@pytest.mark.parametrize("name", ["weights", "test"])
+@pytest.mark.parametrize("damage", [lambda b: b[:-9], lambda b: b"", lambda b: _flip(b, 200)])
+def test_a_damaged_file_is_made_again_once_it_is_deleted(
+    few, counted, steps, fabric, tmp_path, name, damage
+):
+    whole = trained(counted, few, folder=tmp_path, fabric=fabric)
+    path = tmp_path / f"{name}.safetensors"
+    content = damage(path.read_bytes())
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"weights\.safetensors is damaged"):
-        run.trained(tiny_recipe, few, folder=tmp_path)
+    with pytest.raises(CheckpointError, match=rf"{name}\.safetensors is damaged .*; {DELETE}"):
+        trained(counted, few, folder=tmp_path, fabric=fabric)
     assert path.read_bytes() == content
+    path.unlink()
+    again = trained(counted, few, folder=tmp_path, fabric=fabric)
+    _assert_same_bits(whole.model, again.model)
+    np.testing.assert_array_equal(whole.test.predicted, again.test.predicted)
+    assert whole.test.numbers() == pytest.approx(again.test.numbers(), rel=1e-6)
+    assert len(steps) == (12 if name == "weights" else 6)
+
+
+def test_weights_without_provenance_are_refused(few, tiny_recipe, fabric, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_tensors(path, build("lenet5").state_dict(), history=[])
+    with pytest.raises(CheckpointError, match=r"weights\.safetensors: provenance lacks all facts"):
+        trained(tiny_recipe, few, folder=tmp_path, fabric=fabric)
 
 
 def test_a_named_folder_with_the_weights_of_another_run_is_refused(
-    few, tiny_recipe, epochs_run, tmp_path
+    few, counted, steps, fabric, tmp_path
 ):
-    run.trained(tiny_recipe, few, seed=2, folder=tmp_path)
+    trained(counted, few, seed=2, folder=tmp_path, fabric=fabric)
     before = (tmp_path / "weights.safetensors").read_bytes()
     for recipe, splits, seed in [
-        (replace(tiny_recipe, learning_rate=1e-3), few, 2),
-        (tiny_recipe, few, 3),
-        (tiny_recipe, few._replace(train=replace(few.train, fingerprint="other")), 2),
+        (replace(counted, optimizer=AdamW(1e-3)), few, 2),
+        (counted, few, 3),
+        (counted, few._replace(train=replace(few.train, fingerprint="other")), 2),
     ]:
         with pytest.raises(CheckpointError, match="another recipe, seed or data"):
-            run.trained(recipe, splits, seed=seed, folder=tmp_path)
+            trained(recipe, splits, seed=seed, folder=tmp_path, fabric=fabric)
     with pytest.raises(CheckpointError, match="another"):
-        run.trained(replace(tiny_recipe, network="lenet5-paper"), few, seed=2, folder=tmp_path)
+        trained(replace(counted, network="lenet5-paper"), few, seed=2, folder=tmp_path)
     assert (tmp_path / "weights.safetensors").read_bytes() == before
-    assert epochs_run == [1, 2]
+    assert len(steps) == 6
 
 
-def test_a_folder_that_cannot_be_written_is_found_out_before_training(
-    few, tiny_recipe, epochs_run, tmp_path
+def test_a_folder_that_cannot_be_written_is_refused_before_training(
+    few, counted, steps, fabric, tmp_path
 ):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match=r"cannot write .*file.*; free some space, or name"):
-        run.trained(tiny_recipe, few, folder=tmp_path / "file" / "w")
-    assert epochs_run == []
+        trained(counted, few, folder=tmp_path / "file" / "w", fabric=fabric)
+    assert steps == []
     assert (tmp_path / "file").read_text() == "in the way"
 
 
-def test_a_disk_that_fills_up_keeps_the_last_checkpoint(
-    few, tiny_recipe, epochs_run, tmp_path, monkeypatch
+def test_a_run_that_is_stopped_goes_on(few, tiny_recipe, counted, steps, fabric):
+    whole = trained(counted, few, seed=1, fabric=fabric)
+    shutil.rmtree(whole.folder)
+    steps.clear()
+    with pytest.raises(Interrupted):
+        trained(_interrupted(tiny_recipe, 4), few, seed=1, fabric=fabric)
+    assert (whole.folder / "checkpoint.pt").exists()
+    _assert_same_bits(whole.model, trained(counted, few, seed=1, fabric=fabric).model)
+    assert steps == [3, 4, 5]
+
+
+def test_what_a_run_left_that_was_stopped_at_its_very_end_is_removed(
+    few, tiny_recipe, fabric, tmp_path
 ):
-    import os
+    """A draft of a process that died, and a checkpoint of the epoch before the last."""
+    trained(tiny_recipe, few, folder=tmp_path, fabric=fabric)
+    script = (
+        "import os, sys; from pathlib import Path; from internals.files import temporary_beside\n"
+        "names = 'weights.safetensors', 'test.safetensors', 'checkpoint.pt'\n"
+        "drafts = [temporary_beside(Path(sys.argv[1]) / name) for name in names]\n"
+        "for draft in drafts: draft.__enter__()\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    assert killed.returncode == -9
+    (tmp_path / "checkpoint.pt").write_bytes(b"left over")
+    assert len(list(tmp_path.iterdir())) == 6
+    trained(tiny_recipe, few, folder=tmp_path, fabric=fabric)
+    assert {path.name for path in tmp_path.iterdir()} == {"weights.safetensors", "test.safetensors"}
 
-    sync, count = os.fsync, iter(range(10))
 
-    def full_at_the_second(handle):
-        if next(count) == 1:
-            raise OSError(28, "No space left on device")
-        sync(handle)
+def test_a_snapshot_is_the_network_after_its_epoch(few, tiny_recipe, fabric, tmp_path):
+    """At a constant rate that is what a shorter run ends with."""
+    recipe = replace(tiny_recipe, epochs=3, schedule=Constant(), snapshots=(1, 2))
+    run = trained(recipe, few, seed=2, fabric=fabric)
+    for epochs in recipe.snapshots:
+        shorter = replace(recipe, epochs=epochs, selection="last", snapshots=())
+        wanted = trained(shorter, few, seed=2, folder=tmp_path / str(epochs), fabric=fabric)
+        snapshot = run.snapshot(epochs)
+        assert not snapshot.training
+        _assert_same_bits(snapshot, wanted.model)
 
-    with monkeypatch.context() as patch:
-        patch.setattr("os.fsync", full_at_the_second)
-        with pytest.raises(OutputError, match=r"checkpoint\.pt: No space left on device"):
-            run.trained(tiny_recipe, few, folder=tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
-    run.trained(tiny_recipe, few, folder=tmp_path)
-    assert epochs_run == [1, 2, 2]  # the first epoch was not lost
+
+def test_an_epoch_that_was_not_kept_is_refused_with_the_remedy(few, tiny_recipe, fabric):
+    recipe = replace(tiny_recipe, snapshots=(1,))
+    run = trained(recipe, few, fabric=fabric)
+    with pytest.raises(CheckpointError) as caught:
+        run.snapshot(2)
+    assert "name an epoch of the recipe's snapshots, (1,)," in str(caught.value)
+    assert f"or delete {run.folder} to train again" in str(caught.value)
+    # The remedy: another set of snapshots is no reason to train again, until one deletes it.
+    more = replace(recipe, snapshots=(1, 2))
+    with pytest.raises(CheckpointError):
+        trained(more, few, fabric=fabric).snapshot(2)
+    shutil.rmtree(run.folder)
+    _assert_same_bits(trained(more, few, fabric=fabric).snapshot(1), run.snapshot(1))
+    trained(more, few, fabric=fabric).snapshot(2)
+
+
+@pytest.fixture
+def two_cores(monkeypatch, no_accelerator):
+    """Returns a function that says how many of two cores are used."""
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs two cores")
+    return lambda count: monkeypatch.setenv("INTERNALS_CORES", str(count))
+
+
+def test_a_run_begun_with_one_thread_goes_on_with_one(few, tiny_recipe, two_cores, capsys):
+    two_cores(1)
+    whole = trained(tiny_recipe, few, seed=1)
+    shutil.rmtree(whole.folder)
+    with pytest.raises(Interrupted):
+        trained(_interrupted(tiny_recipe, 4), few, seed=1)
+    two_cores(2)
+    again = trained(tiny_recipe, few, seed=1)
+    assert f"going on with 1 threads, as the run in {whole.folder} began" in capsys.readouterr().out
+    assert again.folder == whole.folder
+    assert again.provenance.threads == 1
+    _assert_same_bits(whole.model, again.model)
+    assert again.history.column("train_loss") == whole.history.column("train_loss")
+
+
+@pytest.mark.slow
+def test_runs_with_one_and_two_threads_share_no_folder(few, tiny_recipe, two_cores):
+    folders = set()
+    for count in (1, 2):
+        two_cores(count)
+        run = trained(tiny_recipe, few, seed=1)
+        assert run.provenance.threads == count
+        folders.add(run.folder)
+        run.folder.rename(run.folder.parent.parent / str(count))  # so that it is not just taken
+    assert len(folders) == 2
+    assert len({folder.name.rpartition("-")[0] for folder in folders}) == 1
+    assert {folder.name.rpartition("-")[2] for folder in folders} == {"1t", "2t"}
+
+
+def test_a_finished_run_is_taken_whatever_its_threads_this_machines_first(
+    few, counted, steps, two_cores
+):
+    two_cores(1)
+    run = trained(counted, few, seed=1)
+    two_cores(2)
+    assert trained(counted, few, seed=1).folder == run.folder
+    assert len(steps) == 6
+    other = run.folder.with_name(run.folder.name.replace("-1t", "-2t"))
+    shutil.copytree(run.folder, other)
+    assert trained(counted, few, seed=1).folder == other
+    two_cores(1)
+    assert trained(counted, few, seed=1).folder == run.folder
+
+
+def test_a_named_folder_says_that_it_cannot_go_on_with_other_threads(
+    few, tiny_recipe, two_cores, tmp_path
+):
+    two_cores(1)
+    whole = trained(tiny_recipe, few, seed=1, folder=tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        trained(_interrupted(tiny_recipe, 4), few, seed=1, folder=tmp_path / "w")
+    two_cores(2)
+    before = (tmp_path / "w" / "checkpoint.pt").read_bytes()
+    with pytest.raises(
+        CheckpointError,
+        match=r"was begun as .* go on with the same .* threads \(INTERNALS_CORES\), or delete it",
+    ):
+        trained(tiny_recipe, few, seed=1, folder=tmp_path / "w")
+    assert (tmp_path / "w" / "checkpoint.pt").read_bytes() == before
+    two_cores(1)  # the remedy
+    again = trained(tiny_recipe, few, seed=1, folder=tmp_path / "w")
+    _assert_same_bits(whole.model, again.model)
+
+
+def test_the_name_of_a_folder_tells_apart_what_decides_the_last_bits(few, tiny_recipe):
+    kinds = [
+        Compute("cpu", "32-true", 1, 1), Compute("cpu", "32-true", 2, 1),
+        Compute("cpu", "bf16-mixed", 1, 1), Compute("cpu", "32-true", 1, 2),
+        Compute("cuda", "bf16-mixed", 0, 1), Compute("cuda", "bf16-mixed", 0, 2),
+        Compute("mps", "32-true", 0, 1),
+    ]  # fmt: skip
+    folders = {weights_folder(tiny_recipe, few, 0, kind) for kind in kinds}
+    assert len(folders) == len(kinds)
+    assert [Compute.parse(folder.name) for folder in sorted(folders)] == sorted(kinds, key=str)
+    assert [str(kind) for kind in kinds[1:6:2]] == ["cpu-32-2t", "cpu-32-1t-x2", "cuda-bf16-x2"]
 
 
 def test_key_changes_with_recipe_seed_and_data(few, tiny_recipe):
-    keys = [weights_key(tiny_recipe, few, 0)]
-    for change in (
-        {"learning_rate": 1e-3}, {"epochs": 3}, {"weight_decay": 0.0}, {"rubbish_penalty": 1.0},
-        {"input_range": (0.0, 1.0)}, {"network": "lenet5-paper"}, {"most_images": 95},
-    ):  # fmt: skip
-        keys.append(weights_key(replace(tiny_recipe, **change), few, 0))
-    keys.append(weights_key(tiny_recipe, few, 1))
+    changes = (
+        {"optimizer": AdamW(1e-3, 1e-4)}, {"optimizer": AdamW(2e-3)}, {"epochs": 3},
+        {"optimizer": SGD(2e-3, 1e-4)}, {"loss": Map(1.0)}, {"pipeline": InputRange(0.0, 1.0)},
+        {"network": "lenet5-paper"}, {"most_images": 95}, {"selection": "last"},
+    )  # fmt: skip
+    keys = [weights_key(tiny_recipe, few, 0), weights_key(tiny_recipe, few, 1)]
+    keys += [weights_key(replace(tiny_recipe, **change), few, 0) for change in changes]
     other = replace(few.train, fingerprint="another data set")
     keys.append(weights_key(tiny_recipe, few._replace(train=other), 0))
     assert len(set(keys)) == len(keys)
-    paper = replace(tiny_recipe, paper={"epochs": "20"})
-    assert weights_key(paper, few, 0) == keys[0]
+    for change in ({"paper": {"epochs": "20"}}, {"snapshots": (1,)}):
+        assert weights_key(replace(tiny_recipe, **change), few, 0) == keys[0]
 
 
 def test_key_changes_with_the_images_that_are_held_out(digits, tiny_recipe):
@@ -156,115 +380,294 @@ def test_key_changes_with_the_images_that_are_held_out(digits, tiny_recipe):
     assert len(keys) == 2
 
 
-def test_content_tells_apart_what_the_fingerprint_does_not(digits):
+def test_the_hash_of_images_tells_apart_what_the_fingerprint_does_not(digits):
     """Order, labels, size and a frame; the very same images in another memory do not count."""
-    images = digits.train.subset(torch.arange(50))
+    images = digits.train.head(50)
     swapped = torch.arange(50)
     swapped[[3, 4]] = torch.tensor([4, 3])
     others = [
-        images.subset(swapped), images.subset(torch.arange(49)), images.padded(1),
+        images.subset(swapped), images.head(49), images.padded(1),
         replace(images, labels=images.labels.flip(0)), replace(images, fingerprint="other"),
         replace(images, images=images.images[:, :, ::2, ::2]),
     ]  # fmt: skip
-    assert len({content(other) for other in [images, *others]}) == 7
-    assert content(replace(images, images=images.images.clone())) == content(images)
+    assert len({hash_images(other) for other in [images, *others]}) == 7
+    assert hash_images(replace(images, images=images.images.clone())) == hash_images(images)
 
 
-def test_pipeline_and_test_answers_come_back_from_disk(
-    few, tiny_recipe, epochs_run, tmp_path, monkeypatch
-):
-    recipe = replace(tiny_recipe, pipeline="mean-std", input_range=None, most_tested=30)
-    first = run.trained(recipe, few, folder=tmp_path)
-    pixels = few.train.images[:96].double() / 255
-    assert first.pipeline.normalization.mean[0] == pytest.approx(pixels.mean().item(), rel=1e-12)
-    assert len(first.test.predicted) == 30
-    with monkeypatch.context() as patch:
-        patch.setattr(run, "evaluate", None)  # nothing is tested twice
-        second = run.trained(recipe, few, folder=tmp_path)
-    assert second.pipeline.normalization == first.pipeline.normalization
-    assert second.test.numbers() == first.test.numbers()
-    for name in ("confusion", "predicted", "confidence"):
-        np.testing.assert_array_equal(getattr(second.test, name), getattr(first.test, name))
-    fewer = few._replace(test=few.test.subset(torch.arange(7)))
-    assert len(run.trained(recipe, fewer, folder=tmp_path).test.predicted) == 7
-    assert epochs_run == [1, 2]
+# Edits of a copied package, and the recipes whose weights get another key by them. An edit of
+# nothing is one at the top of the file.
+_EVERY = "lenet5 resnet18 lenet5-pgd"
+_EDITS = [
+    ("models/lenet5.py", "2.4 / 4", "2.4 / 5", "lenet5 lenet5-pgd"),
+    ("models/lenet5.py", "..###..", "..#.#..", "lenet5 lenet5-pgd"),
+    ("models/resnet18.py", "3, 64, kernel_size=7", "3, 64, kernel_size=5", "resnet18"),
+    ("models/lenet5_variants.py", "16, 120", "16, 121", ""),
+    ("models/mobilenet.py", "", "edited = 1\n", ""),
+    ("training/loop.py", "100_003", "100_019", _EVERY),
+    ("training/losses.py", ".mean()", ".sum()", _EVERY),
+    ("training/optim.py", "0.5 * (1 + cos", "0.4 * (1 + cos", _EVERY),
+    ("training/batches.py", "_GROUPS = 8", "_GROUPS = 9", _EVERY),
+    ("training/evaluate.py", "2**21", "2**20", _EVERY),
+    ("training/recipe.py", "", "edited = 1\n", _EVERY),
+    ("data/pipeline.py", "", "edited = 1\n", _EVERY),
+    ("data/augment.py", "", "edited = 1\n", _EVERY),
+    ("data/normalization.py", "div_(255)", "div_(256)", _EVERY),
+    ("training/adversary.py", "", "edited = 1\n", "lenet5-pgd"),
+    ("attacks/gradient_sign.py", "", "edited = 1\n", "lenet5-pgd"),
+    ("training/batches.py", "self.count, generator", "self.count , generator", ""),
+    ("training/loop.py", '"""The training loop', '"""A training loop', ""),
+    ("training/loop.py", "# Each process's gradient", "# Any process's gradient", ""),
+    ("training/losses.py", "\n\n@dataclass", "\n\n\n# a remark\n@dataclass", ""),
+    ("training/checkpoint.py", "_CHECKSUM = 32", "_CHECKSUM = 33", ""),
+    ("models/weights_file.py", "", "edited = 1\n", ""),
+    ("training/run.py", '"test.safetensors"', '"scores.safetensors"', ""),
+    ("training/recipes/resnet18.py", "epochs=", "epochs=1 + ", ""),  # the recipe itself tells
+    ("progress.py", "", "edited = 1\n", ""),
+    ("files.py", "", "edited = 1\n", ""),
+    *[
+        (path.relative_to(ROOT / "internals").as_posix(), "", "edited = 1\n", "")
+        for room in ("projection", "anatomy", "activations", "probing", "book", "figures", "cli",
+                     "ablations")
+        for path in sorted((ROOT / "internals" / room).glob("*.py"))
+    ],
+]  # fmt: skip
+
+_KEYS = """
+import json, sys
+from pathlib import Path
+import internals
+from internals.training import code_key, find_recipe
+root = Path(internals.__file__).parent
+assert root == Path(sys.argv[1]), root
+recipes = {name: find_recipe(name, "quick") for name in sys.argv[2].split()}
+before, answers = {name: code_key(recipe) for name, recipe in recipes.items()}, []
+for file, old, new in json.load(sys.stdin):
+    text = (root / file).read_text()
+    assert old in text, (file, old)
+    (root / file).write_text(text.replace(old, new, 1))
+    answers.append([name for name, recipe in recipes.items() if code_key(recipe) != before[name]])
+    (root / file).write_text(text)
+assert {name: code_key(recipe) for name, recipe in recipes.items()} == before
+print(json.dumps(answers))
+"""
 
 
-@pytest.mark.parametrize("name", ["statistics", "test"])
-def test_a_damaged_file_beside_the_weights_is_one_error(
-    few, tiny_recipe, epochs_run, tmp_path, name
-):
-    run.trained(tiny_recipe, few, folder=tmp_path)
-    path = tmp_path / f"{name}.safetensors"
-    whole = path.read_bytes()
-    for damaged in (whole[:-3], whole[:-1] + bytes([whole[-1] ^ 1]), b""):
-        path.write_bytes(damaged)
-        with pytest.raises(CheckpointError, match=rf"{name}\.safetensors is damaged"):
-            run.trained(tiny_recipe, few, folder=tmp_path)
-    path.unlink()
-    with pytest.raises(CheckpointError, match=rf"{name}\.safetensors does not exist"):
-        run.trained(tiny_recipe, few, folder=tmp_path)
+@pytest.mark.slow
+def test_the_key_reaches_all_code_that_decides_the_weights_and_no_other(tmp_path):
+    copy = tmp_path / "internals"
+    shutil.copytree(ROOT / "internals", copy)
+    done = subprocess.run(
+        [sys.executable, "-c", _KEYS, str(copy), _EVERY],
+        input=json.dumps([edit[:3] for edit in _EDITS]), capture_output=True, text=True,
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    changed = [" ".join(names) for names in json.loads(done.stdout)]
+    assert dict(zip(_EDITS, changed, strict=True)) == {edit: edit[3] for edit in _EDITS}
 
 
 @pytest.fixture
-def edited(tmp_path, monkeypatch):
-    """Edit a copy of the package and tell the key of the weights that it would give."""
-    copy = tmp_path / "copy" / "internals"
-    shutil.copytree(
-        Path(fingerprint.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__")
-    )
-    monkeypatch.setattr(fingerprint, "_ROOT", copy.parent)
+def new_code(monkeypatch):
+    """As after a refactoring: whatever the code's key was, it is another one."""
 
-    def key_after(file: str, old: str, new: str, network: str = "lenet5") -> tuple[str, str]:
-        before = code_key(network)
-        text = (copy / file).read_text()
-        assert old in text
-        (copy / file).write_text(text.replace(old, new, 1))
-        return before, code_key(network)
+    def edit(key: str = "refactored") -> None:
+        monkeypatch.setattr("internals.training.provenance.code_key", lambda recipe: key)
 
-    return key_after
+    return edit
+
+
+def test_weights_of_earlier_code_are_adopted_after_a_replay(few, counted, steps, new_code):
+    run = trained(counted, few, seed=1)
+    new_code()
+    steps.clear()
+    place = adopt(counted, few, 1)
+    assert steps == [0, 1, 2]  # the first epoch has no more
+    assert place == weights_folder(counted, few, 1, Compute.of(_fabric())) != run.folder
+    assert not run.folder.exists()
+    steps.clear()
+    again = trained(counted, few, seed=1)
+    assert (steps, again.folder) == ([], place)
+    _assert_same_run(run, again)
+    # Twice is harmless.
+    assert adopt(counted, few, 1) == place
+    assert steps == []
+    _assert_same_run(run, trained(counted, few, seed=1))
+
+
+def _fabric():
+    from internals.training import make_fabric
+
+    return make_fabric()
+
+
+def test_at_most_twenty_steps_and_those_after_the_last_snapshot_are_replayed(
+    few, counted, steps, new_code
+):
+    """56 steps of batches of 7, four epochs: 20 would be 14 of the first, and 14 of the third."""
+    recipe = replace(counted, batch_size=4, epochs=3, snapshots=(2, 3))
+    run = trained(recipe, few, seed=1)
+    _, facts = load_tensors(run.folder / "weights.safetensors")
+    assert [(row["epoch"], len(row["losses"])) for row in facts["replays"]] == [(1, 20), (3, 20)]
+    new_code()
+    steps.clear()
+    place = adopt(recipe, few, 1)
+    assert steps == [*range(20), *range(48, 68)]
+    _assert_same_bits(run.model, trained(recipe, few, seed=1).model)
+    # Where that state is no longer kept, the first steps must do.
+    (place / "replay.pt").unlink()
+    new_code("once more")
+    steps.clear()
+    adopt(recipe, few, 1)
+    assert steps == [*range(20)]
+
+
+def _patch_rate(monkeypatch, at: int) -> None:
+    """Another rate at step number `at` of the run, as by an edit of the schedule."""
+    from internals.training import loop
+
+    right = loop.learning_rate
+
+    def wrong(lr, schedule, step, *rest):
+        return right(lr, schedule, step, *rest) * (1.5 if step == at else 1)
+
+    monkeypatch.setattr(loop, "learning_rate", wrong)
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new"),
+    ("step", "difference"),
     [
-        ("models/lenet5.py", "2.4 / 4", "2.4 / 5"),
-        ("models/lenet5_parts.py", "SLOPE = 1.7159, 2 / 3", "SLOPE = 1.7159, 1 / 3"),
-        ("models/bitmaps.py", "..###..", "..#.#.."),
-        ("training/loop.py", "100_003", "100_019"),
-        ("training/losses.py", ".mean()", ".sum()"),
-        ("data/normalization.py", "div_(255)", "div_(256)"),
+        (0, "the loss at step 2 of epoch 1 is .* and was "),
+        (1, "the loss at step 3 of epoch 1 is .* and was "),
+        (2, "the weights after step 3 of epoch 1 differ"),
+        (3, "the loss at step 2 of epoch 2 is .* and was "),
+        (5, "the weights after step 3 of epoch 2 differ"),
     ],
 )
-def test_code_that_decides_the_weights_changes_the_key(edited, file, old, new):
-    before, after = edited(file, old, new)
-    assert before != after
+def test_code_that_changes_a_number_is_not_adopted(
+    few, tiny_recipe, new_code, monkeypatch, step, difference
+):
+    recipe = replace(tiny_recipe, snapshots=(1,))
+    run = trained(recipe, few, seed=1)
+    new_code()
+    _patch_rate(monkeypatch, step)
+    with pytest.raises(CheckpointError, match=f"cannot adopt .*: {difference}") as caught:
+        adopt(recipe, few, 1)
+    assert str(run.folder) in str(caught.value) and "\n" not in str(caught.value)
+    assert str(caught.value).endswith("; train again")
+    assert run.folder.exists()
+
+
+def test_code_that_takes_the_images_in_another_order_is_not_adopted(
+    few, tiny_recipe, new_code, monkeypatch
+):
+    trained(tiny_recipe, few, seed=1)
+    new_code()
+    order = Batches.order
+    monkeypatch.setattr(Batches, "order", lambda self, epoch: reversed([*order(self, epoch)]))
+    with pytest.raises(CheckpointError, match="the order of the images in epoch 1 differs"):
+        adopt(tiny_recipe, few, 1)
+
+
+def test_weights_without_records_are_not_adopted(few, tiny_recipe, new_code):
+    run = trained(tiny_recipe, few, seed=1)
+    path = run.folder / "weights.safetensors"
+    tensors, facts = load_tensors(path)
+    save_tensors(path, tensors, **facts | {"replays": []})
+    new_code()
+    with pytest.raises(CheckpointError, match="nothing was recorded that could be replayed"):
+        adopt(tiny_recipe, few, 1)
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new"),
-    [
-        ("models/lenet5.py", '"""LeNet-5 (', '"""Le Net-5 ('),
-        ("training/loop.py", "# For dropout", "# For drop-out"),
-        ("training/losses.py", "\n\nclass MapLoss", "\n\n\n# a remark\nclass MapLoss"),
-        ("figures/palette.py", '"""', '"""x'),
-        ("progress.py", "quiet: float = 0", "quiet: float = 1"),
-        ("models/lenet5_variants.py", "16, 120", "16, 121"),
-        ("activations/mining.py", "_BATCH = 256", "_BATCH = 128"),
-    ],
+    "change", [{"seed": 2}, {"recipe": {"epochs": 3}}, {"damage": True}, {"stopped": True}]
 )
-def test_what_cannot_change_the_weights_does_not_change_the_key(edited, file, old, new):
-    before, after = edited(file, old, new)
-    assert before == after
+def test_there_is_nothing_to_adopt_of_other_or_unfinished_runs(few, tiny_recipe, new_code, change):
+    recipe = replace(tiny_recipe, **change.get("recipe", {}))
+    if "stopped" in change:
+        with pytest.raises(Interrupted):
+            trained(_interrupted(recipe, 4), few, seed=1)
+    else:
+        run = trained(recipe, few, seed=change.get("seed", 1))
+        if "damage" in change:
+            path = run.folder / "weights.safetensors"
+            path.write_bytes(_flip(path.read_bytes(), 999))
+    new_code()
+    with pytest.raises(CheckpointError, match="no finished weights of 'lenet5' by this recipe"):
+        adopt(tiny_recipe, few, 1)
 
 
-def test_code_of_a_variant_changes_only_its_own_key(edited):
-    before, after = edited("models/lenet5_variants.py", "16, 120", "16, 121", "lenet5-softmax")
-    assert before != after
+def test_a_replay_that_is_damaged_is_one_error(few, tiny_recipe, new_code):
+    recipe = replace(tiny_recipe, snapshots=(1,))
+    run = trained(recipe, few, seed=1)
+    path = RunFolder(run.folder).replay
+    assert len(load_checkpoint(path)["history"]) == 1
+    path.write_bytes(path.read_bytes()[:-1])
+    new_code()
+    with pytest.raises(CheckpointError, match=r"replay\.pt is damaged"):
+        adopt(recipe, few, 1)
 
 
-def test_history_file_is_what_was_measured(few, tiny_recipe, epochs_run, tmp_path):
-    made = run.trained(tiny_recipe, few, folder=tmp_path)
-    rows = json.loads((tmp_path / "history.json").read_text())
-    assert [row["number"] for row in rows] == [1, 2]
-    assert [row["train_loss"] for row in rows] == made.history.column("train_loss")
+def _command(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = "from internals.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", command, "train", "lenet5", "--profile", "smoke",
+         "--data", "embedded", *words],
+        cwd=root, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(root), "INTERNALS_BUILD": str(root / "build")},
+    )  # fmt: skip
+
+
+def _edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@pytest.mark.slow
+def test_an_edited_package_adopts_what_it_trained_before(tmp_path):
+    """On the command line: an edit that changes no number, and then one that does."""
+    copy = tmp_path / "internals"
+    shutil.copytree(ROOT / "internals", copy)
+    first = _command(tmp_path)
+    assert first.returncode == 0, first.stderr
+    (before,) = (tmp_path / "build" / "weights").iterdir()
+    _edit(copy / "training" / "loop.py", "rate = learning_rate(", "rate = 1.0 * learning_rate(")
+    adopted = _command(tmp_path, "--adopt")
+    assert adopted.returncode == 0, adopted.stderr
+    (after,) = (tmp_path / "build" / "weights").iterdir()
+    assert after != before and f"adopted: {after}" in adopted.stdout
+    _edit(copy / "training" / "loop.py", "= 1.0 * learning_rate(", "= 1.01 * learning_rate(")
+    refused = _command(tmp_path, "--adopt")
+    assert refused.returncode == 1
+    assert f"cannot adopt {after}: the loss at step 2 of epoch 1 is " in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert [path.name for path in (tmp_path / "build" / "weights").iterdir()] == [after.name]
+
+
+def test_adopted_weights_take_the_place_of_an_unfinished_run_by_today_s_code(
+    few, tiny_recipe, monkeypatch
+):
+    """Oracle: the weights of the finished run, tensor by tensor."""
+    finished = trained(tiny_recipe, few, seed=1)
+    monkeypatch.setattr("internals.training.provenance.code_key", lambda recipe: "other")
+    with pytest.raises(Interrupted):
+        trained(_interrupted(tiny_recipe, 4), few, seed=1)
+    place = adopt(tiny_recipe, few, seed=1)
+    assert place != finished.folder and not (place / "checkpoint.pt").exists()
+    again = trained(tiny_recipe, few, seed=1)
+    assert again.folder == place
+    assert again.provenance.weights_sha256 == finished.provenance.weights_sha256
+
+
+def test_scores_that_were_deleted_are_made_again_and_kept(few, tiny_recipe):
+    """Oracle: the scores of the run itself."""
+    run = trained(tiny_recipe, few, seed=1)
+    path = run.folder / "test.safetensors"
+    tensors, facts = load_tensors(path)
+    tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+    path.unlink()
+    again = trained(tiny_recipe, few, seed=1)
+    assert again.test.numbers() == run.test.numbers()
+    assert load_tensors(path)[1] == facts
+    for name, tensor in load_tensors(path)[0].items():
+        torch.testing.assert_close(tensor, tensors[name], rtol=0, atol=0)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from internals.training.losses import CrossEntropy
-from internals.training.optim import SGD, AdamW, Cosine, Step
+from internals.training.optim import SGD, AdamW, Cosine, StepDecay
 from internals.training.recipe import Recipe
 
 _PAPER = {
@@ -26,7 +26,7 @@ SEED = Recipe(
     epochs=30,
     batch_size=256,
     optimizer=SGD(lr=0.01, weight_decay=2e-4, momentum=0.9),
-    schedule=Step(epochs=8, factor=0.96),
+    schedule=StepDecay(epochs=8, factor=0.96),
     size=224,
     pipeline="inceptionnet",
     micro_batch=64,
@@ -42,7 +42,7 @@ _FULL = replace(
     optimizer=SGD(lr=0.05, weight_decay=2e-4, momentum=0.9),
     schedule=Cosine(warm_up=0.05),
     loss=CrossEntropy(smoothing=0.1),
-    average=0.999,
+    average=0.99,
     micro_batch=None,
     sizes=((0.8, 128),),
     snapshots=(1, 2, 5, 10, 20, 30),

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from internals.training.losses import CrossEntropy
-from internals.training.optim import AdamW, Cosine, RMSprop, Step
+from internals.training.optim import AdamW, Cosine, RMSprop, StepDecay
 from internals.training.recipe import Recipe
 
 _PAPER = {
@@ -28,7 +28,7 @@ SEED = Recipe(
     optimizer=RMSprop(
         lr=0.045, weight_decay=4e-5, decay_depthwise=False, alpha=0.9, eps=1.0, momentum=0.9
     ),
-    schedule=Step(epochs=2, factor=0.94),
+    schedule=StepDecay(epochs=2, factor=0.94),
     size=224,
     pipeline="mobilenet",
     micro_batch=64,
@@ -42,7 +42,7 @@ _FULL = replace(
     batch_size=64,
     schedule=Cosine(warm_up=0.05),
     loss=CrossEntropy(smoothing=0.1),
-    average=0.999,
+    average=0.99,
     micro_batch=None,
     sizes=((5 / 6, 128),),
     snapshots=(1, 2, 5, 10, 20, 36),

@@ -6,10 +6,8 @@ import torch
 from sklearn import metrics as sk
 from torch import nn
 
-from internals.data.image_set import ImageSet
-from internals.data.pipeline import Pipeline
-from internals.training.evaluate import evaluate
-from internals.training.losses import CrossEntropy, MapLoss
+from internals.data import ImageSet, Pipeline
+from internals.training import CrossEntropy, Map, evaluate
 from tests.reference.colour_run import colour_images, small_colour_network
 
 _PIPELINE = Pipeline.from_range(-0.1, 1.175, 2)
@@ -38,7 +36,7 @@ def scored(request):
     if request.param == "penalties":
         rows = rows.square() * 4
     images = ImageSet(pixels, labels, tuple("0123456789"), "numbers", "n")
-    loss = CrossEntropy() if request.param == "logits" else MapLoss(5.0)
+    loss = CrossEntropy() if request.param == "logits" else Map(5.0)
     return Table(rows), loss, images, rows.double().numpy(), labels.numpy()
 
 
@@ -50,23 +48,23 @@ def _probabilities(loss, rows: np.ndarray) -> np.ndarray:
 
 def test_scores_are_those_of_scikit_learn(scored):
     model, loss, images, rows, labels = scored
-    found = evaluate(model, loss, images, _PIPELINE, k=3)
+    metrics = evaluate(model, loss, images, _PIPELINE, k=3)
     better = rows if isinstance(loss, CrossEntropy) else -rows
     answers = better.argmax(1)
-    np.testing.assert_array_equal(found.predicted, answers)
-    np.testing.assert_array_equal(found.confusion, sk.confusion_matrix(labels, answers))
-    assert found.top1 == pytest.approx(sk.accuracy_score(labels, answers), abs=1e-12)
+    np.testing.assert_array_equal(metrics.predicted, answers)
+    np.testing.assert_array_equal(metrics.confusion, sk.confusion_matrix(labels, answers))
+    assert metrics.top1 == pytest.approx(sk.accuracy_score(labels, answers), abs=1e-12)
     top3 = sk.top_k_accuracy_score(labels, better, k=3, labels=np.arange(10))
-    assert found.top_k == pytest.approx(top3, abs=1e-12)
+    assert metrics.top_k == pytest.approx(top3, abs=1e-12)
     shares = _probabilities(loss, rows)
-    np.testing.assert_allclose(found.confidence, shares[np.arange(1237), answers], rtol=1e-5)
+    np.testing.assert_allclose(metrics.confidence, shares[np.arange(1237), answers], rtol=1e-5)
     own = np.arange(1237), labels
     mean = -np.log(shares[own]).mean() if isinstance(loss, CrossEntropy) else None
     if mean is None:
         evidence = np.log(np.exp(-5.0) + np.exp(-rows).sum(1))
         mean = (rows[own] + evidence).mean()
-    assert found.loss == pytest.approx(mean, rel=1e-5)
-    assert found.numbers() == {"loss": found.loss, "top1": found.top1, "top3": found.top_k}
+    assert metrics.loss == pytest.approx(mean, rel=1e-5)
+    assert metrics.numbers() == {"loss": metrics.loss, "top1": metrics.top1, "top3": metrics.top_k}
 
 
 def test_the_model_is_left_as_it_was(scored):
@@ -85,7 +83,7 @@ def test_ten_crops_are_averaged_after_the_softmax():
     pipeline = Pipeline.fit("alexnet", images, 28)
     torch.manual_seed(1)
     model = small_colour_network().eval()
-    found = evaluate(model, CrossEntropy(), images, pipeline, crops=10)
+    metrics = evaluate(model, CrossEntropy(), images, pipeline, crops=10)
     mean = pipeline.normalization.image
     logs = []
     for image in images.images:
@@ -97,12 +95,12 @@ def test_ten_crops_are_averaged_after_the_softmax():
         shares = [model(view[None]).double().softmax(1)[0] for view in views]
         logs.append(torch.stack(shares).mean(0).log())
     logs = torch.stack(logs)
-    np.testing.assert_array_equal(found.predicted, logs.argmax(1))
-    np.testing.assert_allclose(found.confidence, logs.exp().amax(1).detach(), rtol=1e-5)
+    np.testing.assert_array_equal(metrics.predicted, logs.argmax(1))
+    np.testing.assert_allclose(metrics.confidence, logs.exp().amax(1).detach(), rtol=1e-5)
     wanted = -logs[torch.arange(23), images.labels].mean().item()
-    assert found.loss == pytest.approx(wanted, rel=1e-5)
+    assert metrics.loss == pytest.approx(wanted, rel=1e-5)
     one = evaluate(model, CrossEntropy(), images, pipeline)
-    assert abs(one.loss - found.loss) > 1e-4
+    assert abs(one.loss - metrics.loss) > 1e-4
 
 
 def test_memory_does_not_grow_with_the_size_of_the_images():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from internals.ablations.statistics import (
+from internals.ablations import (
     EXCEEDS,
     PERHAPS,
     WITHIN,
@@ -21,11 +21,13 @@ SCORES = st.lists(st.floats(0.05, 0.95), min_size=2, max_size=6, unique=True)
 @given(SCORES, SCORES, st.sampled_from([0.9, 0.95, 0.99]))
 def test_interval_and_p_are_welchs(ours: list[float], theirs: list[float], level: float) -> None:
     arm, default = ArmResult("a", tuple(ours)), ArmResult("d", tuple(theirs))
-    (found,) = compare(default, [arm], level=level)
+    (comparison,) = compare(default, [arm], level=level)
     want = stats.ttest_ind(ours, theirs, equal_var=False)
     interval = want.confidence_interval(level)
-    assert found.p == pytest.approx(want.pvalue, rel=1e-6, abs=1e-12)
-    assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=1e-7)
+    assert comparison.p == pytest.approx(want.pvalue, rel=1e-6, abs=1e-12)
+    assert (comparison.low, comparison.high) == pytest.approx(
+        (interval.low, interval.high), abs=1e-7
+    )
     assert (arm.n, arm.mean) == (len(ours), pytest.approx(np.mean(ours)))
     assert arm.std == pytest.approx(np.std(ours, ddof=1))
 
@@ -53,9 +55,9 @@ def test_verdicts() -> None:
     far = ArmResult("far", (0.100, 0.101, 0.102))
     near = ArmResult("near", (0.965, 0.967, 0.969))
     same = ArmResult("same", (0.971, 0.972, 0.975))
-    found = compare(default, [near, far, same])
-    assert [c.verdict for c in found] == [PERHAPS, EXCEEDS, WITHIN]
-    assert found[0].difference == pytest.approx(-0.005)
+    comparisons = compare(default, [near, far, same])
+    assert [c.verdict for c in comparisons] == [PERHAPS, EXCEEDS, WITHIN]
+    assert comparisons[0].difference == pytest.approx(-0.005)
     # Alone, the near arm needs no correction.
     assert compare(default, [near])[0].verdict == EXCEEDS
 

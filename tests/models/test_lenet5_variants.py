@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from internals.errors import ModelError
-from internals.models.lenet5 import LeNet5, bitmaps
-from internals.models.lenet5_variants import ACTIVATIONS, LeNet5Max28, LeNet5Softmax, LeNet5Variant
+from internals.models import ACTIVATIONS, LeNet5, LeNet5Max28, LeNet5Softmax, LeNet5Variant, bitmaps
 
 _PAPER = {"connections": "table", "pooling": "trainable"}
 _SOFTMAX = {"activation": "tanh", "output": "logits", "initialisation": "xavier"}
@@ -104,8 +103,8 @@ def test_weights_have_the_spread_that_the_scheme_names(scheme, activation):
     for name, (reads, feeds) in _FANS.items():
         layer = getattr(model, name)
         expected = _SPREADS[scheme](reads, feeds, _GAINS[activation])
-        found = layer.weight.detach().double().std().item()
-        assert abs(found / expected - 1) < 4 / math.sqrt(2 * layer.weight.numel()), name
+        actual = layer.weight.detach().double().std().item()
+        assert abs(actual / expected - 1) < 4 / math.sqrt(2 * layer.weight.numel()), name
         assert bool(layer.bias.any()) == (scheme == "fan-in"), name
 
 
@@ -127,9 +126,9 @@ def test_orthogonal_weights_are_orthogonal(activation, gain):
     for name in _FANS:
         matrix = getattr(model, name).weight.detach().double().flatten(1)
         narrow = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-        found = narrow @ narrow.T
+        actual = narrow @ narrow.T
         expected = gain**2 * torch.eye(len(narrow), dtype=torch.float64)
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
     units = LeNet5Variant(**_PAPER, initialisation="orthogonal").conv2.weight.detach()[:18]
     lengths = units.view(6, 3 * 25).norm(dim=1)  # six maps of C3 that see three maps each
     torch.testing.assert_close(lengths, torch.ones(6), rtol=1e-5, atol=1e-5)
@@ -174,8 +173,8 @@ def test_dropout_leaves_out_inputs_of_f6_in_training_only():
     trained = seen["f6"]
     model.eval()(x)
     assert abs(dropped - 0.25) < 4 * math.sqrt(0.25 * 0.75 / 4_800)
-    kept = trained != 0
-    torch.testing.assert_close(trained[kept], seen["f6"][kept] / 0.75)
+    kept_files = trained != 0
+    torch.testing.assert_close(trained[kept_files], seen["f6"][kept_files] / 0.75)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from torch import nn
 
-from internals.models.blocks import LocalResponseNorm
+from internals.models import LocalResponseNorm
 
 
 @given(size=st.integers(1, 9), channels=st.integers(1, 12), seed=st.integers(0, 2**31))
@@ -15,13 +15,13 @@ def test_response_normalisation_is_torchs_with_its_gradient(size, channels, seed
     torch.manual_seed(seed)
     x = 30 * torch.randn(2, channels, 3, 4, dtype=torch.float64)
     settings = {"size": size, "alpha": 3e-3, "beta": 0.6, "k": 1.5}
-    found = []
+    actual = []
     for kind in (nn.LocalResponseNorm, LocalResponseNorm):
         leaf = x.clone().requires_grad_()
         out = kind(**settings)(leaf)
         (out**3).sum().backward()
-        found.append((out.detach(), leaf.grad))
-    for expected, ours in zip(*found, strict=True):
+        actual.append((out.detach(), leaf.grad))
+    for expected, ours in zip(*actual, strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
 
 
