@@ -14,10 +14,18 @@ import lazy_loader
 def attach(
     package: str, file: str
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """The `__getattr__`, `__dir__` and `__all__` of `package`, read from the stub beside `file`.
+    """Make the public names of a package load when they are first used.
 
     Several packages have a function in a module of its name (`internals.data.load.load`). Python
-    would bind the module to the package once it is imported; here the function keeps the name.
+    would bind the module to the package once it is imported; here the function keeps the name, so
+    that `import internals.data.load as x` gives the function too.
+
+    Args:
+        package: The package's `__name__`.
+        file: The package's `__file__`; the stub `__init__.pyi` beside it lists the names.
+
+    Returns:
+        What the package must define: `__getattr__`, `__dir__` and `__all__`.
     """
     getattr_, dir_, names = lazy_loader.attach_stub(package, file)
     public = frozenset(names)

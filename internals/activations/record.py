@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from internals.anatomy.hooks import run_until, watching
-from internals.anatomy.trace import only_calls
+from internals.anatomy.hooks import as_input, run_until, watching
+from internals.anatomy.trace import Model, Pictures, as_traced, only_calls
+from internals.errors import LayerError
 from internals.models.evaluation import evaluating
 
 
@@ -28,6 +29,24 @@ class Unit(NamedTuple):
         return f"{self.layer}[{self.channel}, {self.row}, {self.column}]"
 
 
+def parse_channel(text: str) -> tuple[str, int]:
+    """("conv5", 7) of "conv5:7"; raises `LayerError` for what is not written so."""
+    layer, _, channel = text.rpartition(":")
+    if not layer or not channel.isdecimal():
+        raise LayerError(
+            f"{text!r} names no channel; write layer:channel, such as 'conv5:7', or give a Unit"
+        )
+    return layer, int(channel)
+
+
+def check_channel(layer: str, channel: int, channels: int) -> None:
+    """Raise `LayerError` unless `channel` is one of the `channels` of `layer`."""
+    if not 0 <= channel < channels:
+        raise LayerError(
+            f"layer {layer!r} has no channel {channel}; its channels are 0 to {channels - 1}"
+        )
+
+
 # Modules that squash: far from zero they give one and the same number for many inputs.
 _SQUASHING = (nn.Tanh, nn.Sigmoid, nn.Softsign, nn.Hardtanh, nn.Hardsigmoid)
 
@@ -44,7 +63,7 @@ class Recording:
         self.maps[layer] = maps.clone()
 
     def is_full(self) -> bool:
-        """Whether every layer has spoken, so that the rest of the pass is not needed."""
+        """Whether all layers have run, so that the rest of the pass is not needed."""
         return len(self.maps) == len(self.layers)
 
 
@@ -52,30 +71,37 @@ class Recording:
 def listening(
     model: nn.Module,
     layers: Iterable[str],
-    hear: Callable[[str, Tensor], None],
+    receive: Callable[[str, Tensor], None],
     *,
     before_squashing: bool = False,
 ) -> Iterator[None]:
-    """While the block runs, call `hear(layer, maps)` as soon as a named layer has spoken.
+    """While the block runs, call `receive(layer, maps)` as soon as a named layer has put them out.
 
-    `maps` (n, channels, height, width) are the layer's own: a layer after it may change them in
-    place. With `before_squashing` a layer that is itself a squashing function (tanh, sigmoid, ...)
-    is heard by its input: it has the same order and no ties at the ceiling.
+    Args:
+        model: The network that runs.
+        layers: Module paths.
+        receive: Is given maps (n, channels, height, width) that are the layer's own: a layer after
+            it may change them in place.
+        before_squashing: Whether a layer that is itself a squashing function (tanh, sigmoid, ...)
+            is represented by its input, which has the same order and no ties at the ceiling.
     """
-    modules = {model.get_submodule(layer): layer for layer in layers}
-    squashing = {m: p for m, p in modules.items() if before_squashing and squashes(m)}
+    paths = {model.get_submodule(layer): layer for layer in layers}
+    squashing = {m: path for m, path in paths.items() if before_squashing and squashes(m)}
 
-    def note(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-        hear(squashing[module], _as_maps(inputs[0] if inputs else next(iter(named.values()))))
+    def take_input(module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        source = inputs[0] if inputs else next(iter(keywords.values()))
+        receive(squashing[module], _as_maps(source))
 
-    def see(path: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if module in modules and module not in squashing:
-            hear(modules[module], _as_maps(output))
+    def take_output(path: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if module in paths and module not in squashing:
+            receive(paths[module], _as_maps(output))
 
     # Their own hooks, because torch's global ones are not shown what is passed by keyword.
-    handles = [module.register_forward_pre_hook(note, with_kwargs=True) for module in squashing]
+    handles = [
+        module.register_forward_pre_hook(take_input, with_kwargs=True) for module in squashing
+    ]
     try:
-        with watching(model, see):
+        with watching(model, take_output):
             yield
     finally:
         for handle in handles:
@@ -96,26 +122,34 @@ def _as_maps(value: Tensor) -> Tensor:
 
 
 def squashes(module: nn.Module) -> bool:
-    """Whether `module` is a squashing function, by its class or by its own word."""
+    """Whether `module` is a squashing function, by its class or its attribute `squashes`."""
     return isinstance(module, _SQUASHING) or getattr(module, "squashes", False)
 
 
 def capture(
-    model: nn.Module, images: Float[Tensor, "n c h w"], layers: Iterable[str]
+    model: Model, images: Pictures, layers: Iterable[str]
 ) -> dict[str, Float[Tensor, "n channels y x"]]:
-    """The outputs of `layers` for a batch of normalised `images`, in evaluation mode.
+    """The outputs of some layers for one batch of images, in evaluation mode.
 
-    Outputs of fully connected layers have height and width 1. The model is left as it was found.
-    Raises `LayerError` for a layer that the model lacks or calls twice.
+    The model is left as it was found.
+
+    Args:
+        model: A `Network`, or a bare module.
+        images: One batch, (n, channels, height, width): bytes for a network that knows how they
+            are normalised, or normalised inputs.
+        layers: Module paths.
+
+    Returns:
+        The maps of each layer, (n, channels, rows, columns), on the model's device; those of fully
+        connected layers have one row and one column.
+
+    Raises:
+        LayerError: The model lacks a layer, or calls it twice.
     """
-    layers = tuple(layers)
-    only_calls(model, layers, images.shape[1:])
-    with evaluating(model), torch.no_grad(), recording(model, layers) as record:
-        run_until(model, as_input(model, images), record.is_full)
+    traced, layers = as_traced(model), tuple(layers)
+    inputs = traced.inputs(images)[:]
+    only_calls(traced, layers, inputs.shape[1:])
+    module = traced.model
+    with evaluating(module), torch.no_grad(), recording(module, layers) as record:
+        run_until(module, as_input(module, inputs), record.is_full)
     return record.maps
-
-
-def as_input(model: nn.Module, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-    """A copy of `images` of the model's device and precision: a model may work in place on it."""
-    like = next((p for p in model.parameters() if p.is_floating_point()), images)
-    return images.to(like.device, like.dtype, copy=True)

@@ -4,35 +4,48 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from internals.activations.record import capture
-from internals.data.image_set import Images
+from internals.anatomy.hooks import batches
+from internals.anatomy.trace import Model, Pictures, as_traced
 from internals.errors import LayerError
-
-_BATCH = 32  # images a pass: the maps of an early layer of VGG-16 take 13 MB an image
 
 
 def gram_matrices(
-    model: nn.Module, images: Images, layers: Iterable[str]
+    model: Model, images: Pictures, layers: Iterable[str]
 ) -> dict[str, Float[Tensor, "n n"]]:
-    """For each of `layers` the inner products of what it says of any two of the n `images`.
+    """For each layer the inner products of what it puts out for any two of the images.
 
-    In float64, of the layer's whole output, every channel and place a feature. All that
-    `centred_alignment` needs, so that layers of networks with other input sizes can be compared.
-    Raises `LayerError` for a layer that the model lacks or calls twice.
+    They are all that `centred_alignment` needs, so that layers of networks with other input sizes
+    can be compared.
+
+    Args:
+        model: A `Network`, or a bare module.
+        images: As `strongest` takes them.
+        layers: Module paths.
+
+    Returns:
+        An (n, n) matrix a layer, in float64, of its whole output: every channel at every position
+        is a feature, less its mean over the images.
+
+    Raises:
+        LayerError: The model lacks a layer, or calls it twice.
     """
-    found = {}
+    traced = as_traced(model)
+    inputs = traced.inputs(images)
+    height, width = inputs[:1].shape[2:]
+    grams = {}
     for layer in layers:  # one at a time: the outputs of all images are needed together
         parts = []
-        for start in range(0, len(images), _BATCH):
-            maps = capture(model, images[start : start + _BATCH], [layer])[layer]
+        for batch in batches(len(inputs), height, width):
+            maps = capture(traced, inputs[batch], [layer])[layer]
             parts.append(maps.flatten(1).float().cpu())
         features = torch.cat(parts)
         # Inner products about the mean of each feature lose fewer digits.
         features -= features.mean(dim=0)
-        found[layer] = (features @ features.T).double()
-    return found
+        grams[layer] = (features @ features.T).double()
+    return grams
 
 
 def centred_alignment(
@@ -40,11 +53,16 @@ def centred_alignment(
 ) -> Float[Tensor, "layers layers"]:
     """Linear centred kernel alignment (CKA) of every pair of layers, by their `gram_matrices`.
 
-    1 for representations that agree up to a rotation and a scale, about 0 for unrelated ones; it
+    1 for representations that agree up to a rotation and a scale, about 0 for unrelated ones. It
     can come out a little below 0, since the estimate is without bias: the plain one grows to 1 with
-    the number of features alone. Raises `LayerError` for fewer than four images, or for a layer
-    that says the same of all. (Kornblith et al., 2019, section 3; the estimate is that of Song et
-    al., 2012, eq. 5, used so by Nguyen et al., 2021, eq. 3.)
+    the number of features alone. (Kornblith et al., 2019, section 3; the estimate is that of Song
+    et al., 2012, eq. 5, used so by Nguyen et al., 2021, eq. 3.)
+
+    Args:
+        grams: One matrix a layer, all of the same images in the same order.
+
+    Raises:
+        LayerError: There are fewer than four images, or a layer puts out the same for all.
     """
     if len(grams[0]) < 4:
         raise LayerError(f"{len(grams[0])} images are too few to compare layers by; take 4 or more")

@@ -1,61 +1,41 @@
-"""Whether what drives a channel is of one class."""
+"""The images that drive each channel of a layer hardest, and where in them.
 
-import copy
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+One pass over all images serves all layers. Of every channel the best k are kept, one position an
+image, ranked before a squashing function has made ties of them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from threading import Lock
-from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from internals.activations.record import Unit, as_input, listening
-from internals.anatomy.hooks import run_until
-from internals.anatomy.trace import only_calls
+from internals.activations.record import Unit, check_channel, listening, parse_channel
+from internals.anatomy.hooks import Devices, as_input, batch_size, in_parallel, replicas, run_until
+from internals.anatomy.trace import Model, Pictures, as_traced, only_calls
 from internals.data.image_set import Images
 from internals.errors import DataError, LayerError
 from internals.models.evaluation import evaluating
 from internals.progress import Progress
 
-Devices = Sequence[str | torch.device]
-Worker = TypeVar("Worker")
-Share = TypeVar("Share")
-Result = TypeVar("Result")
-
-
-def replicas(model: nn.Module, devices: Devices | None) -> list[nn.Module]:
-    """A copy of `model` on each of `devices`, or `model` itself where none are named.
-
-    A device may be named twice; `model` is not changed.
-    """
-    if not devices:
-        return [model]
-    # What is made in inference mode could never be differentiated.
-    with torch.inference_mode(False):
-        return [copy.deepcopy(model).to(device) for device in devices]
-
-
-def in_parallel(
-    workers: Sequence[Worker], shares: Sequence[Share], work: Callable[[Worker, Share], Result]
-) -> list[Result]:
-    """`work(worker, share)` for every worker and its share, at the same time, results in order.
-
-    What the first of them raises is raised, when all have ended.
-    """
-    if len(workers) == 1:
-        return [work(workers[0], shares[0])]
-    with ThreadPoolExecutor(len(workers)) as pool:
-        return list(pool.map(work, workers, shares))
-
 
 @dataclass(frozen=True)
 class Strongest:
-    """The k images that drive each channel of `layer` hardest, one position an image.
+    """The k images that drive each channel of a layer hardest, the strongest first.
 
-    `image` (its number in the set), `row`, `column` and `value` are of shape (channels, k) and
-    on the CPU, the strongest first; equal values are in the order of their images.
+    Equal values are in the order of their images. All tensors are on the CPU. An index takes some
+    of the channels (`top[3]`, `top[:6]`, `top[[0, 7]]`), and `head` the first of the images.
+
+    Args:
+        layer: The module path.
+        image: The images' numbers in the set.
+        row: Where in the image's map the channel is strongest.
+        column: Likewise.
+        value: What it reaches there.
+        channels: The number of each row's channel; by default all from 0 on.
+        pictures: What was mined; image numbers count within it.
     """
 
     layer: str
@@ -63,22 +43,71 @@ class Strongest:
     row: Int64[Tensor, "channels k"]
     column: Int64[Tensor, "channels k"]
     value: Float[Tensor, "channels k"]
+    channels: tuple[int, ...] = ()
+    pictures: Pictures | None = field(default=None, repr=False, compare=False)
 
-    @property
-    def channels(self) -> int:
-        """How many channels the layer has."""
-        return len(self.image)
+    def __post_init__(self) -> None:
+        if not self.channels:
+            object.__setattr__(self, "channels", tuple(range(len(self.image))))
 
-    def units(self, channel: int) -> list[Unit]:
-        """The strongest units of `channel`; raises `LayerError` when it is out of range."""
-        if not 0 <= channel < self.channels:
+    def __len__(self) -> int:
+        return len(self.channels)
+
+    def __iter__(self) -> "Iterator[Strongest]":
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int | slice | Sequence[int]) -> "Strongest":
+        rows = list(range(len(self))[index]) if isinstance(index, slice) else index
+        rows = [rows] if isinstance(rows, int) else list(rows)
+        if not all(0 <= row < len(self) for row in rows):
             raise LayerError(
-                f"layer {self.layer!r} has no channel {channel}; "
-                f"its channels are 0 to {self.channels - 1}"
+                f"layer {self.layer!r} has no channel {index} here; "
+                f"there are {len(self)}, from 0 to {len(self) - 1}"
             )
+        return replace(
+            self,
+            image=self.image[rows],
+            row=self.row[rows],
+            column=self.column[rows],
+            value=self.value[rows],
+            channels=tuple(self.channels[row] for row in rows),
+        )
+
+    def head(self, count: int) -> "Strongest":
+        """The strongest `count` images of each channel."""
+        return replace(
+            self,
+            image=self.image[:, :count],
+            row=self.row[:, :count],
+            column=self.column[:, :count],
+            value=self.value[:, :count],
+        )
+
+    def units(self, channel: int | None = None) -> list[Unit]:
+        """The strongest units of a channel, or of all channels one after the other.
+
+        Args:
+            channel: Its number in the layer.
+
+        Raises:
+            LayerError: The layer has no such channel, or it is not among these.
+        """
+        if channel is None:
+            return [unit for number in self.channels for unit in self.units(number)]
+        if channel not in self.channels:
+            numbers = self.channels
+            listed = (
+                f"{numbers[0]} to {numbers[-1]}"
+                if numbers == tuple(range(numbers[0], numbers[-1] + 1))
+                else ", ".join(map(str, numbers))
+            )
+            raise LayerError(
+                f"layer {self.layer!r} has no channel {channel}; its channels are {listed}"
+            )
+        index = self.channels.index(channel)
         return [
             Unit(self.layer, channel, int(row), int(column))
-            for row, column in zip(self.row[channel], self.column[channel], strict=True)
+            for row, column in zip(self.row[index], self.column[index], strict=True)
         ]
 
 
@@ -96,51 +125,114 @@ def merged(tables: Sequence[Strongest], k: int) -> Strongest:
     return Strongest(tables[0].layer, image, row, column, value.gather(1, order))
 
 
-_PIXELS = 2**20  # in a batch: its activations then stay within a few hundred megabytes
-_BATCH = 256
-
-
 def strongest(
-    model: nn.Module,
-    images: Images,
+    model: Model,
+    images: Pictures,
     layers: Iterable[str],
     k: int = 9,
     *,
     batch: int | None = None,
     devices: Devices | None = None,
 ) -> dict[str, Strongest]:
-    """For every channel of `layers`, the `k` of `images` that it answers hardest, and where.
+    """For every channel of some layers, the images that it answers hardest, and where.
 
     One position an image, so that no image fills a row; border positions take part; equal values
     are ordered by image. A squashing layer (tanh, sigmoid) is ranked by its input, because
-    hundreds of its outputs tie exactly at the ceiling. Fewer than `k` images give that many. One
-    `batch` of images is in memory at a time, by default one that suits their size. With `devices`
-    the images are shared out over copies of the model on each, to the same result; by default it
-    works where it is. The model is left as it was found. Raises `LayerError` for unknown layers
-    and values that are not numbers, and `DataError` for an empty set or k < 1.
+    hundreds of its outputs tie exactly at the ceiling. The model is left as it was found.
+
+    Args:
+        model: A `Network`, or a bare module.
+        images: An `ImageSet`, a `PictureFolder` or bytes for a network that knows how they are
+            normalised; normalised inputs, a tensor (n, channels, height, width) or `Normalized`,
+            for any.
+        layers: Module paths.
+        k: Images a channel; where there are fewer, all.
+        batch: Images in memory at a time; by default as many as suits their size.
+        devices: The images are shared out over a copy of the model on each, to the same result;
+            by default the model works where it is.
+
+    Returns:
+        A `Strongest` for each layer, which remembers `images`.
+
+    Raises:
+        LayerError: A layer that the model lacks or calls twice, or that puts out NaN.
+        DataError: There are no images, k < 1, or they are bytes and no normalisation is known.
     """
-    if len(images) == 0 or k < 1:
-        raise DataError(f"cannot choose the strongest {k} of {len(images)} images; need 1 or more")
+    traced = as_traced(model)
+    inputs = traced.inputs(images)
+    if len(inputs) == 0 or k < 1:
+        raise DataError(f"cannot choose the strongest {k} of {len(inputs)} images; need 1 or more")
     layers = tuple(dict.fromkeys(layers))
-    _, channels, height, width = images[:1].shape
-    only_calls(model, layers, (channels, height, width))
-    batch = batch or max(1, min(_BATCH, _PIXELS // (height * width)))
-    starts = range(0, len(images), batch)
+    _, channels, height, width = inputs[:1].shape
+    only_calls(traced, layers, (channels, height, width))
+    starts = range(0, len(inputs), batch or batch_size(height, width))
     # Whole batches and as many as there are: the same numbers to the last bit as on one device.
     each = -(-len(starts) // min(len(devices or [0]), len(starts)))
     shares = [starts[first : first + each] for first in range(0, len(starts), each)]
-    with Progress("strongest", len(images), "image", quiet=10) as bar:
+    with Progress("strongest", len(inputs), "image", quiet=10) as bar:
         lock = Lock()
 
-        def mine(copy: nn.Module, share: range) -> dict[str, Strongest]:
-            return _mine(copy, images, layers, k, share, told)
-
-        def told(count: int) -> None:
+        def advance(count: int) -> None:
             with lock:
                 bar.advance(count)
 
-        found = in_parallel(replicas(model, (devices or [])[: len(shares)]), shares, mine)
-    return {layer: merged([tables[layer] for tables in found], k) for layer in layers}
+        def mine_share(copy: nn.Module, share: range) -> dict[str, Strongest]:
+            return _mine(copy, inputs, layers, k, share, advance)
+
+        models = replicas(traced.model, (devices or [])[: len(shares)])
+        tables = in_parallel(models, shares, mine_share)
+    return {
+        layer: replace(merged([part[layer] for part in tables], k), pictures=images)
+        for layer in layers
+    }
+
+
+def best_units(
+    model: Model, images: Pictures, channels: Sequence[str], image_index: Sequence[int]
+) -> list[Unit]:
+    """For each image named, the strongest unit of the channel that goes with it.
+
+    Args:
+        model: A `Network`, or a bare module.
+        images: As for `strongest`.
+        channels: One for each unit, written "conv5:7".
+        image_index: The image that each unit is on.
+
+    Raises:
+        LayerError: What is written names no channel of the model.
+    """
+    traced = as_traced(model)
+    inputs = traced.inputs(images)
+    names = [parse_channel(text) for text in channels]
+    layers = tuple(dict.fromkeys(layer for layer, _ in names))
+    calls = only_calls(traced, layers, inputs[:1].shape[1:])
+    for layer, channel in names:
+        check_channel(layer, channel, calls[layer].shape[1])
+    places: dict[int, list[int]] = {}
+    for place, number in enumerate(image_index):
+        places.setdefault(number, []).append(place)
+    module, units = traced.model, dict[int, Unit]()
+    maps: dict[str, Tensor] = {}
+
+    def receive(layer: str, values: Tensor) -> None:
+        maps[layer] = values.clone()
+
+    with (
+        evaluating(module),
+        torch.inference_mode(),
+        listening(module, layers, receive, before_squashing=True),
+    ):
+        for number, wanted in places.items():
+            maps.clear()
+            image = as_input(module, inputs[number : number + 1])
+            run_until(module, image, lambda: len(maps) == len(layers))
+            for place in wanted:
+                layer, channel = names[place]
+                values = maps[layer][0, channel]
+                # The first of equal positions wins: argmax promises that, max does not.
+                row, column = divmod(int(values.flatten().argmax()), values.shape[1])
+                units[place] = Unit(layer, channel, row, column)
+    return [units[place] for place in range(len(names))]
 
 
 def _mine(
@@ -149,81 +241,84 @@ def _mine(
     layers: tuple[str, ...],
     k: int,
     starts: range,
-    told: Callable[[int], None],
+    advance: Callable[[int], None],
 ) -> dict[str, Strongest]:
     """The strongest of the batches of images that begin at `starts`."""
-    leaders = {layer: _Leaders(layer, k) for layer in layers}
-    first, heard = 0, set()
+    tables = {layer: _TopK(layer, k) for layer in layers}
+    first, finished = 0, set()
 
-    def hear(layer: str, maps: Tensor) -> None:
-        leaders[layer].add(maps, first)
-        heard.add(layer)
+    def receive(layer: str, maps: Tensor) -> None:
+        tables[layer].add(maps, first)
+        finished.add(layer)
 
     with (
         evaluating(model),
         torch.inference_mode(),
-        listening(model, layers, hear, before_squashing=True),
+        listening(model, layers, receive, before_squashing=True),
     ):
         for first in starts:
-            heard.clear()
-            part = as_input(model, images[first : first + starts.step])
-            run_until(model, part, lambda: len(heard) == len(layers))
-            told(len(part))
-    return {layer: leaders[layer].result() for layer in layers}
+            finished.clear()
+            batch = as_input(model, images[first : first + starts.step])
+            run_until(model, batch, lambda: len(finished) == len(layers))
+            advance(len(batch))
+    return {layer: tables[layer].result() for layer in layers}
 
 
-class _Leaders:
+class _TopK:
     """The best k so far of every channel of one layer, on the model's device."""
 
     def __init__(self, layer: str, k: int) -> None:
         self.layer, self.k = layer, k
-        self.columns = 0
+        self.map_width = 0
         self.value: Float[Tensor, "channels k"] | None = None
         self.image: Int64[Tensor, "channels k"]
-        self.place: Int64[Tensor, "channels k"]
+        self.position: Int64[Tensor, "channels k"]
 
     def add(self, maps: Float[Tensor, "n channels y x"], first: int) -> None:
         """Take in the maps of images number `first` and on; they may change afterwards."""
-        self.columns = maps.shape[3]
+        self.map_width = maps.shape[3]
         value = maps.amax(dim=(2, 3)).T
         if bool(value.isnan().any()):
             number = first + int(value.isnan().any(dim=0).nonzero()[0])
             raise LayerError(f"layer {self.layer!r} answers image {number} with NaN")
         image = torch.arange(first, first + len(maps), device=maps.device).expand_as(value)
-        place = torch.zeros_like(image)
+        position = torch.zeros_like(image)
         if self.value is not None:
             value = torch.cat([self.value, value], dim=1)
             image = torch.cat([self.image, image], dim=1)
-            place = torch.cat([self.place, place], dim=1)
+            position = torch.cat([self.position, position], dim=1)
         # Images come in order, so a stable sort breaks ties by image.
         order = value.sort(dim=1, descending=True, stable=True).indices[:, : self.k]
         self.value, self.image = value.gather(1, order), image.gather(1, order)
-        self.place = place.gather(1, order)
-        self._find_places(maps, first)
+        self.position = position.gather(1, order)
+        self._locate(maps, first)
 
-    def _find_places(self, maps: Float[Tensor, "n channels y x"], first: int) -> None:
+    def _locate(self, maps: Float[Tensor, "n channels y x"], first: int) -> None:
         """Where the newcomers are strongest: few, once the first images have been seen."""
         channel, rank = (self.image >= first).nonzero(as_tuple=True)
         chosen = maps[self.image[channel, rank] - first, channel].flatten(1)
         # The first of equal positions wins: argmax promises that, max does not.
-        self.place[channel, rank] = chosen.argmax(dim=1)
+        self.position[channel, rank] = chosen.argmax(dim=1)
 
     def result(self) -> Strongest:
         assert self.value is not None
         return Strongest(
             layer=self.layer,
             image=self.image.cpu(),
-            row=(self.place // self.columns).cpu(),
-            column=(self.place % self.columns).cpu(),
+            row=(self.position // self.map_width).cpu(),
+            column=(self.position % self.map_width).cpu(),
             value=self.value.cpu(),
         )
 
 
 def class_purity(images: Int64[Tensor, "rows k"], labels: Int64[Tensor, " n"]) -> float:
-    """The share of the commonest class among the k image numbers of a row, the mean over all rows.
+    """The share of the commonest class among the images of a row, the mean over all rows.
 
-    `images` may be `Strongest.image`, a row a channel; `labels` are those of all n images. 1 where
-    every row holds one class only, and what chance gives is that of rows drawn blindly.
+    1 where every row holds one class only; what chance gives is that of rows drawn blindly.
+
+    Args:
+        images: Image numbers, such as `Strongest.image`, a row a channel.
+        labels: Those of all images.
     """
     counts = torch.nn.functional.one_hot(labels[images]).sum(dim=1)
     return counts.amax(dim=1).double().mean().item() / images.shape[1]

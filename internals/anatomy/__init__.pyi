@@ -1,6 +1,11 @@
+from .fields import Axis as Axis
 from .fields import ReceptiveField as ReceptiveField
+from .fields import clip as clip
 from .summary import LayerSummary as LayerSummary
 from .summary import connections as connections
 from .summary import latency as latency
 from .summary import summarize as summarize
+from .trace import TracedModule as TracedModule
+from .trace import as_traced as as_traced
 from .trace import receptive_field as receptive_field
+from .trace import trace as trace

@@ -1,7 +1,8 @@
-"""How each of torch's operations changes the receptive field of what it is given.
+"""Receptive fields, and how each of torch's operations changes them.
 
-An operation is known by its name ("add", "add_" and "__add__" are one). What is not known here
-yields `Unclear`, which is an error only for the layers that depend on it.
+Along each axis a field is three numbers, size, stride and start, and every operation maps them to
+three others. An operation is known by its name ("add", "add_" and "__add__" are one). What is not
+known here yields `Unclear`, which is an error only for the layers that depend on it.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,9 +33,13 @@ Box = tuple[int, int, int, int]
 class ReceptiveField:
     """The field of unit (row, column) of a layer: `size` pixels from `start` + row x `stride`.
 
-    All three are in pixels of the input, one int where rows and columns agree and (rows, columns)
-    where not; `start` is negative where padding is seen. A stride of 0 means that the layer has one
-    position. Araujo, Norris and Sim, Distill 2019: r_0, S_0 and u_0.
+    Araujo, Norris and Sim, Distill 2019: r_0, S_0 and u_0.
+
+    Args:
+        size: In pixels of the input, as all three: one int where rows and columns agree, and
+            (rows, columns) where not.
+        stride: From one unit to the next; 0 means that the layer has one position.
+        start: Negative where padding is seen.
     """
 
     size: Pair
@@ -63,7 +68,13 @@ class ReceptiveField:
 
 
 def clip(box: Box, height: int, width: int) -> Box:
-    """The part of `box` that lies on an image of `height` x `width` pixels; it may be empty."""
+    """The part of a box that lies on an image; it may be empty.
+
+    Args:
+        box: (top, left, bottom, right), bottom and right excluded.
+        height: Of the image in pixels.
+        width: Likewise.
+    """
     top, left, bottom, right = box
     top, left = min(max(top, 0), height), min(max(left, 0), width)
     return top, left, max(min(bottom, height), top), max(min(right, width), left)
@@ -77,8 +88,12 @@ def _both(value: Pair) -> tuple[int, int]:
 class Axis:
     """The field along one axis: position i sees [start + i stride, start + i stride + size).
 
-    It is `local` while a position depends on nothing but those pixels: not on how large the image
-    is, and not on where in it they lie, but for the padding at its borders.
+    Args:
+        size: In pixels of the input, as all three.
+        stride: From one position to the next; 0 where there is one position only.
+        start: Negative where padding is seen.
+        local: Whether a position depends on nothing but those pixels: not on how large the image
+            is, and not on where in it they lie, but for the padding at its borders.
     """
 
     size: int
@@ -245,9 +260,9 @@ def _slide(field, kernel, strides, paddings, dilations) -> Field:
 
 def _adaptive_pool(name, sources, args, kwargs) -> Known:
     tensor, field = sources[0]
-    wanted = two(argument(args, kwargs, 1, "output_size", None))
+    sizes = two(argument(args, kwargs, 1, "output_size", None))
     axes = []
-    for axis, length, out in zip(field, tensor.shape[-2:], wanted, strict=True):
+    for axis, length, out in zip(field, tensor.shape[-2:], sizes, strict=True):
         out = length if out is None else out
         if out == 1:
             axes.append(axis.collapse(length))

@@ -1,4 +1,4 @@
-"""How long a network takes for one image."""
+"""A network as a table: what each layer puts out, holds, multiplies and sees, and its time."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -10,15 +10,21 @@ import torch
 from torch import nn
 
 from internals.anatomy.fields import Field, ReceptiveField
-from internals.anatomy.trace import trace
+from internals.anatomy.trace import Model, as_traced
 from internals.models.evaluation import evaluating
 
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """One leaf layer: output shape (c, h, w), its own parameters, products for one image.
+    """One leaf layer.
 
-    `field` is None where no receptive field can be stated.
+    Args:
+        name: Its module path.
+        kind: Its class.
+        shape: Of its output for one image, (channels, height, width) or (channels,).
+        parameters: Its own trained parameters.
+        multiply_adds: Products of a weight with an input, for one image.
+        field: The receptive fields of its units; None where none can be stated.
     """
 
     name: str
@@ -29,28 +35,31 @@ class LayerSummary:
     field: ReceptiveField | None
 
 
-def summarize(model: nn.Module, input_shape: Iterable[int]) -> list[LayerSummary]:
-    """The leaf layers of `model` in call order, for one image of `input_shape` (c, h, w).
+def summarize(model: Model, input_shape: Iterable[int] | None = None) -> list[LayerSummary]:
+    """The leaf layers of a network in call order, for one image.
 
     A multiply-add is one product of a weight with an input; biases, pooling, normalisation and
-    non-linearities have none, as in the papers' tables. Parameters count those that are trained.
-    Raises `AnatomyError` when the model cannot take the shape.
+    non-linearities have none, as in the papers' tables.
+
+    Args:
+        model: A `Network`, or a bare module.
+        input_shape: (channels, height, width); by default the network's own.
+
+    Raises:
+        AnatomyError: The model cannot take the shape.
     """
-    rows = []
-    for name, call in trace(model, input_shape).items():
-        if next(call.module.children(), None) is not None:
-            continue
-        rows.append(
-            LayerSummary(
-                name,
-                call.module._get_name(),
-                tuple(call.shape[1:]),
-                sum(p.numel() for p in call.module.parameters() if p.requires_grad),
-                sum(multiply_adds(call.module, shape) for shape in call.shapes),
-                call.field.public() if isinstance(call.field, Field) else None,
-            )
+    return [
+        LayerSummary(
+            name,
+            call.module._get_name(),
+            tuple(call.shape[1:]),
+            sum(p.numel() for p in call.module.parameters() if p.requires_grad),
+            sum(multiply_adds(call.module, shape) for shape in call.shapes),
+            call.field.public() if isinstance(call.field, Field) else None,
         )
-    return rows
+        for name, call in as_traced(model).trace(input_shape).items()
+        if next(call.module.children(), None) is None
+    ]
 
 
 def multiply_adds(module: nn.Module, output: torch.Size) -> int:
@@ -76,15 +85,19 @@ def _read_positions(module: Any, output: torch.Size) -> int:
     return prod((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in geometry)
 
 
-def connections(model: nn.Module, input_shape: Iterable[int]) -> dict[str, int]:
+def connections(model: Model, input_shape: Iterable[int] | None = None) -> dict[str, int]:
     """Inputs that each unit reads, its bias among them, summed over the units of each layer.
 
-    `input_shape` is (c, h, w). A weighted sum has one connection for each product and one for the
-    bias; an average over a window has one for each input and one for the bias it is trained with.
-    Layers without any are left out (section II-B counts 340,908 in LeNet-5).
+    A weighted sum has one connection for each product and one for the bias; an average over a
+    window has one for each input and one for the bias it is trained with. Layers without any are
+    left out (LeCun et al., 1998, section II-B, counts 340,908 in LeNet-5).
+
+    Args:
+        model: A `Network`, or a bare module.
+        input_shape: (channels, height, width); by default the network's own.
     """
     counted = {}
-    for name, call in trace(model, input_shape).items():
+    for name, call in as_traced(model).trace(input_shape).items():
         if next(call.module.children(), None) is not None:
             continue
         units = sum(shape[1:].numel() for shape in call.shapes)
@@ -105,20 +118,27 @@ def _window(module: nn.Module) -> int:
     return rows * columns
 
 
-def latency(model: nn.Module, input_shape: Sequence[int], repeats: int = 15) -> float:
-    """Seconds of one forward pass for one image of `input_shape` (c, h, w): the median.
+def latency(model: Model, input_shape: Sequence[int] | None = None, repeats: int = 15) -> float:
+    """The median time of a forward pass for one image, in seconds.
 
     Measured on the model's own device with torch's present number of threads, after three passes
     that do not count.
+
+    Args:
+        model: A `Network`, or a bare module.
+        input_shape: (channels, height, width); by default the network's own.
+        repeats: How many passes are measured.
     """
-    like = next(model.parameters())
-    image = torch.zeros(1, *input_shape, device=like.device, dtype=like.dtype)
+    traced = as_traced(model)
+    module, shape = traced.model, traced.shape(input_shape)
+    like = next(module.parameters())
+    image = torch.zeros(1, *shape, device=like.device, dtype=like.dtype)
     times = []
-    with evaluating(model), torch.inference_mode():
+    with evaluating(module), torch.inference_mode():
         for _ in range(3 + repeats):
             _wait(image)
             began = time.perf_counter()
-            model(image)
+            module(image)
             _wait(image)
             times.append(time.perf_counter() - began)
     return sorted(times[3:])[repeats // 2]

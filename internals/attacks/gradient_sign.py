@@ -1,4 +1,9 @@
-"""Steps along the sign of a loss's gradient, in pixels from 0 to 1 whatever the network reads."""
+"""Steps along the sign of a loss's gradient, in pixels from 0 to 1 whatever the network reads.
+
+The fast gradient sign method takes one step, projected gradient descent many. Both take the module,
+its normalisation and its loss apart, as a training loop has them; `SignedSteps` in
+`internals.attacks.robustness` applies them to a `Network`.
+"""
 
 from collections.abc import Callable
 
@@ -13,7 +18,7 @@ from internals.models.evaluation import evaluating
 # (outputs, labels) -> their mean loss, as the losses that networks are trained with.
 MeanLoss = Callable[[Tensor, Tensor], Tensor]
 
-_FARTHER = 2.5  # the way that all steps together can go, in radii: from any start to any place
+_REACH = 2.5  # the length of all steps together, in radii: enough to cross the ball from any start
 
 
 def fgsm(
@@ -26,19 +31,32 @@ def fgsm(
     loss: MeanLoss,
     targets: Int64[Tensor, " n"] | None = None,
 ) -> Float[Tensor, "n channels height width"]:
-    """`pixels` after one step of `epsilon` up the loss (Goodfellow et al. 2015, section 4).
+    """Attack `pixels` with the fast gradient sign method: one step of `epsilon` up the loss.
 
-    x + epsilon sign(grad_x J(x, label)), cut to [0, 1]; towards `targets`, where they are given,
-    x - epsilon sign(grad_x J(x, target)). `pixels` and `epsilon` are in [0, 1], black to white;
-    `normalization` makes of pixels what the network reads, inside the gradient. A pixel whose
-    gradient is exactly 0 stays. The network works in evaluation mode and is left as it was found.
-    Raises `AttackError` for bytes, and for pixels or an epsilon outside [0, 1].
+    x + epsilon sign(grad_x J(x, label)), cut to [0, 1], or towards `targets`
+    x - epsilon sign(grad_x J(x, target)) (Goodfellow et al. 2015, section 4). A pixel whose
+    gradient is exactly 0 stays as it is.
+
+    Args:
+        model: Works in evaluation mode and is left as it was found.
+        pixels: Images (n, channels, height, width) in [0, 1], black to white.
+        labels: The right classes, (n,).
+        epsilon: How far each pixel moves, in [0, 1].
+        normalization: From pixels to the network's input; the gradient goes through it.
+        loss: The mean loss of outputs and labels.
+        targets: The classes to be reached, (n,); without them the attack is untargeted.
+
+    Returns:
+        Adversarial pixels, of the shape of `pixels` and in [0, 1].
+
+    Raises:
+        AttackError: The pixels are bytes, or they or `epsilon` lie outside [0, 1].
     """
     _check(pixels, epsilon)
-    answers, way = _aim(pixels, labels, targets)
+    classes, direction = _objective(pixels, labels, targets)
     with evaluating(model):
-        gradient = input_gradient(model, pixels, answers, normalization=normalization, loss=loss)
-    return _projected(pixels + way * epsilon * gradient.sign(), pixels, epsilon)
+        gradient = input_gradient(model, pixels, classes, normalization=normalization, loss=loss)
+    return _project(pixels + direction * epsilon * gradient.sign(), pixels, epsilon)
 
 
 def pgd(
@@ -55,27 +73,47 @@ def pgd(
     generator: torch.Generator | None = None,
     start: Float[Tensor, "n channels height width"] | None = None,
 ) -> Float[Tensor, "n channels height width"]:
-    """`steps` signed steps of `step` each, projected on the ball (Madry et al. 2018, section 2.1).
+    """Attack `pixels` with projected gradient descent: many signed steps within the ball.
 
-    After each step every pixel is brought back to within `epsilon` of where it was and to [0, 1].
-    The first step is taken from `pixels`, from a place drawn uniformly from the ball by
-    `generator`, or from `pixels + start`; without a random start this is the basic iterative
-    method (Kurakin et al. 2017). `step` is 2.5 epsilon / steps unless given. All else is as in
-    `fgsm`; `AttackError` also for less than one step or one that is not above 0.
+    After each step every pixel is brought back to within `epsilon` of where it was and to [0, 1]
+    (Madry et al. 2018, section 2.1). Without a random start this is the basic iterative method
+    (Kurakin et al. 2017).
+
+    Args:
+        model: Works in evaluation mode and is left as it was found.
+        pixels: Images (n, channels, height, width) in [0, 1], black to white.
+        labels: The right classes, (n,).
+        epsilon: The radius of the ball, in [0, 1].
+        steps: How many steps are taken.
+        step: The length of each; by default 2.5 epsilon / steps.
+        normalization: From pixels to the network's input; the gradient goes through it.
+        loss: The mean loss of outputs and labels.
+        targets: The classes to be reached, (n,); without them the attack is untargeted.
+        generator: Draws the first place uniformly from the ball; without it the first step is
+            taken from `pixels + start`.
+        start: An offset of the shape of `pixels`; by default 0.
+
+    Returns:
+        Adversarial pixels, of the shape of `pixels` and in [0, 1].
+
+    Raises:
+        AttackError: As for `fgsm`, and for fewer than one step or steps not above 0.
     """
     _check(pixels, epsilon)
-    step = _FARTHER * epsilon / max(1, steps) if step is None else step
+    step = _REACH * epsilon / max(1, steps) if step is None else step
     if steps < 1 or step < 0 or (step == 0 and epsilon > 0):
         raise AttackError(f"steps={steps} of step={step:g} go nowhere; give at least 1 above 0")
-    answers, way = _aim(pixels, labels, targets)
+    classes, direction = _objective(pixels, labels, targets)
     if generator is not None:
         start = random_start(pixels.shape, epsilon, generator).to(pixels)
-    found = pixels if start is None else _projected(pixels + start, pixels, epsilon)
+    perturbed = pixels if start is None else _project(pixels + start, pixels, epsilon)
     with evaluating(model):
         for _ in range(steps):
-            gradient = input_gradient(model, found, answers, normalization=normalization, loss=loss)
-            found = _projected(found + way * step * gradient.sign(), pixels, epsilon)
-    return found
+            gradient = input_gradient(
+                model, perturbed, classes, normalization=normalization, loss=loss
+            )
+            perturbed = _project(perturbed + direction * step * gradient.sign(), pixels, epsilon)
+    return perturbed
 
 
 def input_gradient(
@@ -86,9 +124,19 @@ def input_gradient(
     normalization: InputMap,
     loss: MeanLoss,
 ) -> Float[Tensor, "n channels height width"]:
-    """The gradient of the mean loss by each of `pixels` (0 to 1), in the mode the model is in.
+    """The gradient of the mean loss by each pixel, in the mode that the model is in.
 
     No gradient of a parameter is computed, and none that is there is touched.
+
+    Args:
+        model: The network.
+        pixels: Images (n, channels, height, width) in [0, 1].
+        labels: The classes whose loss is meant, (n,).
+        normalization: From pixels to the network's input.
+        loss: The mean loss of outputs and labels.
+
+    Returns:
+        The gradient, of the shape of `pixels`.
     """
     with torch.enable_grad():
         leaf = pixels.detach().clone().requires_grad_(True)
@@ -100,22 +148,30 @@ def input_gradient(
 def random_start(
     shape: torch.Size, epsilon: float, generator: torch.Generator
 ) -> Float[Tensor, "n channels height width"]:
-    """A place for each image drawn uniformly from the ball of radius `epsilon` about 0.
+    """An offset for each image drawn uniformly from the ball of radius `epsilon` about 0.
 
-    Drawn on the generator's device, so that a CPU generator gives the same on every machine.
+    Args:
+        shape: (n, channels, height, width).
+        epsilon: The radius.
+        generator: On whose device the offsets are drawn: a CPU generator gives the same numbers on
+            every machine.
+
+    Returns:
+        Offsets of `shape`, each within [-epsilon, epsilon].
     """
-    drawn = torch.rand(shape, generator=generator, device=generator.device)
-    return (2 * drawn - 1) * epsilon
+    uniform = torch.rand(shape, generator=generator, device=generator.device)
+    return (2 * uniform - 1) * epsilon
 
 
-def _aim(pixels: Tensor, labels: Tensor, targets: Tensor | None) -> tuple[Tensor, int]:
-    """The answers whose loss is followed, and whether up (1) or down (-1)."""
-    aimed, way = (labels, 1) if targets is None else (targets, -1)
-    return aimed.to(pixels.device), way
+def _objective(pixels: Tensor, labels: Tensor, targets: Tensor | None) -> tuple[Tensor, int]:
+    """The classes whose loss is followed, and whether up (1) or down (-1)."""
+    classes, direction = (labels, 1) if targets is None else (targets, -1)
+    return classes.to(pixels.device), direction
 
 
-def _projected(found: Tensor, pixels: Tensor, epsilon: float) -> Tensor:
-    return torch.clamp(found, (pixels - epsilon).clamp_min(0), (pixels + epsilon).clamp_max(1))
+def _project(perturbed: Tensor, pixels: Tensor, epsilon: float) -> Tensor:
+    """The nearest pixels in [0, 1] that lie within `epsilon` of `pixels`."""
+    return torch.clamp(perturbed, (pixels - epsilon).clamp_min(0), (pixels + epsilon).clamp_max(1))
 
 
 def _check(pixels: Tensor, epsilon: float) -> None:

@@ -1,255 +1,365 @@
-"""Attacks by name: how many steps, on whose gradient, and what they are after."""
+"""Attacks on a `Network`, and how much of its accuracy is left under them.
+
+An attack is a function from a network, pixels, labels and the radius epsilon to adversarial pixels.
+`SignedSteps` makes one of the signed gradient steps of `internals.attacks.gradient_sign`, of its
+number of steps, its objective and the network whose gradient is followed; `RandomSigns` is the
+control that follows no gradient. `perturb` applies an attack to a whole set of images, and
+`correct_under_attack` and `targeted_success` count what it does to the answers.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
+from internals.anatomy.trace import Model, TracedModule, as_traced
 from internals.attacks.gradient_sign import MeanLoss, fgsm, pgd
 from internals.data.image_set import ImageSet
 from internals.data.normalization import InputMap
 from internals.errors import AttackError
 from internals.models.evaluation import evaluating
 
+# (network, pixels in [0, 1], labels, epsilon) -> pixels in [0, 1]; a targeted attack is given the
+# classes to be reached in the place of the labels.
+Attack = Callable[[TracedModule, Tensor, Tensor, float], Tensor]
 
-def margin(scores: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> Float[Tensor, ""]:
+Objective = Literal["loss", "margin", "target", "runner-up"]
+
+_BATCH = 250  # images whose feature maps stay in a processor's cache
+
+
+def margin_loss(
+    scores: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]
+) -> Float[Tensor, ""]:
     """The mean of (best wrong score - right score), which is above 0 for a mistake.
 
     With logits this is f6 of Carlini and Wagner (2017), without its floor. Its gradient stays as
     large when the network is sure, where that of a cross-entropy vanishes.
+
+    Args:
+        scores: The larger the likelier, (n, classes).
+        labels: The right classes, (n,).
     """
     right = scores.gather(1, labels.unsqueeze(1)).squeeze(1)
-    return (_wrong(scores, labels).amax(dim=1) - right).mean()
+    return (_wrong_scores(scores, labels).amax(dim=1) - right).mean()
 
 
 def runner_up(
     scores: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]
 ) -> Int64[Tensor, " n"]:
-    """The wrong class with the best score, for each image."""
-    return _wrong(scores, labels).argmax(dim=1)
+    """The wrong class with the best score, for each image.
+
+    Args:
+        scores: The larger the likelier, (n, classes).
+        labels: The right classes, (n,).
+    """
+    return _wrong_scores(scores, labels).argmax(dim=1)
 
 
-def _wrong(scores: Tensor, labels: Tensor) -> Tensor:
+def _wrong_scores(scores: Tensor, labels: Tensor) -> Tensor:
     return scores.scatter(1, labels.unsqueeze(1), -torch.inf)
 
 
-_BATCH = 250  # images: whose feature maps stay in a processor's cache
+@dataclass(frozen=True)
+class SignedSteps:
+    """Signed gradient steps within the ball, as an attack: one is `fgsm`, more are `pgd`.
 
+    Args:
+        steps: How many. Two or more set out from a random place in the ball.
+        objective: What the steps follow. "loss": up the loss of the right class, as the network was
+            trained with. "margin": up the margin by which the best wrong score leads. "target":
+            down the loss of the class that is given in the place of the label. "runner-up": down
+            the loss of the wrong class that scores best on the clean image, so that its posterior
+            becomes large.
+        seed: Draws the random places, the same for equal batches.
+        surrogate: The network whose gradient is followed, where that is not the attacked network's:
+            the attack is then transferred.
 
-@runtime_checkable
-class Victim(Protocol):
-    """What is attacked: a network, what it reads, and how its outputs are read. A `Run` is one."""
+    Raises:
+        AttackError: There are no steps, or no such objective.
+    """
 
-    @property
-    def model(self) -> nn.Module:
-        """The network."""
+    steps: int = 1
+    objective: Objective = "loss"
+    seed: int = 0
+    surrogate: Model | None = None
 
-    @property
-    def normalization(self) -> InputMap:
-        """The map from pixels to its input."""
+    def __post_init__(self) -> None:
+        objectives = get_args(Objective)
+        if self.objective not in objectives or self.steps < 1:
+            raise AttackError(
+                f"steps={self.steps} and objective={self.objective!r} make no attack; "
+                f"give at least 1 step and one of {', '.join(objectives)}"
+            )
 
-    @property
-    def loss(self) -> Any:
-        """(outputs, labels) -> mean loss, with `scores` and `probabilities` of outputs."""
+    def __call__(
+        self,
+        model: Model,
+        pixels: Float[Tensor, "n channels height width"],
+        labels: Int64[Tensor, " n"],
+        epsilon: float,
+    ) -> Float[Tensor, "n channels height width"]:
+        """Attack one batch.
 
+        Args:
+            model: The `Network` that is attacked.
+            pixels: Images (n, channels, height, width) in [0, 1].
+            labels: The right classes, or those to be reached, (n,).
+            epsilon: The radius of the ball, in [0, 1].
 
-# (victim, pixels in [0, 1], labels, epsilon) -> pixels in [0, 1]; for targeted success, the
-# classes to be reached stand in the place of the labels.
-Attack = Callable[[Victim, Tensor, Tensor, float], Tensor]
+        Returns:
+            Adversarial pixels, of the shape of `pixels` and in [0, 1].
+
+        Raises:
+            AttackError: The network whose gradient is followed has no normalisation or no loss, or
+                as for `pgd`.
+        """
+        network = as_traced(model if self.surrogate is None else self.surrogate)
+        normalization = _normalization(network)
+        loss = _margin_loss(network) if self.objective == "margin" else _loss(network)
+        targets = labels if self.objective == "target" else None
+        if self.objective == "runner-up":
+            targets = runner_up(_scores(network, forward(network, pixels)), labels)
+        if self.steps == 1:
+            return fgsm(
+                network.model, pixels, labels, epsilon, normalization=normalization, loss=loss,
+                targets=targets,
+            )  # fmt: skip
+        return pgd(
+            network.model, pixels, labels, epsilon, steps=self.steps, normalization=normalization,
+            loss=loss, targets=targets, generator=torch.Generator().manual_seed(self.seed),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a network says of n images: `predicted` (n,) and `confidence` (n,), its posterior."""
+class RandomSigns:
+    """The control of a signed step: every pixel goes up or down by epsilon at random.
+
+    Args:
+        seed: Draws the signs, the same for equal batches.
+    """
+
+    seed: int = 0
+
+    def __call__(
+        self,
+        model: Model,
+        pixels: Float[Tensor, "n channels height width"],
+        labels: Int64[Tensor, " n"],
+        epsilon: float,
+    ) -> Float[Tensor, "n channels height width"]:
+        """Perturb one batch; neither `model` nor `labels` have a say in it.
+
+        Args:
+            model: The network.
+            pixels: Images (n, channels, height, width) in [0, 1].
+            labels: Their classes, (n,).
+            epsilon: How far each pixel moves, in [0, 1].
+
+        Returns:
+            Perturbed pixels, of the shape of `pixels` and in [0, 1].
+        """
+        generator = torch.Generator().manual_seed(self.seed)
+        up = torch.rand(pixels.shape, generator=generator).to(pixels) < 0.5
+        return torch.where(up, pixels + epsilon, pixels - epsilon).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a network takes n images for.
+
+    Args:
+        predicted: The class with the largest score, (n,).
+        confidence: The posterior of that class, (n,).
+    """
 
     predicted: np.ndarray
     confidence: np.ndarray
 
 
-def attacked(
-    victim: Victim, images: ImageSet, epsilon: float, attack: Attack
-) -> Float[Tensor, "n channels height width"]:
-    """Every one of `images` after `attack`, as pixels in [0, 1] in the processor's memory."""
-    device = _device(victim)
-    found = [
-        attack(victim, pixels.to(device), labels.to(device), epsilon).cpu()
-        for pixels, labels in _batches(images)
-    ]
-    return torch.cat(found)
-
-
-def outputs(
-    victim: Victim, pixels: Float[Tensor, "n channels height width"]
+def forward(
+    model: Model, pixels: Float[Tensor, "n channels height width"]
 ) -> Float[Tensor, "n classes"]:
-    """What the network's last layer makes of `pixels` in [0, 1], in evaluation mode."""
-    found = []
-    with evaluating(victim.model), torch.no_grad():
-        for part in pixels.split(_BATCH):
-            read = victim.normalization.apply(255 * part.to(_device(victim)))
-            found.append(victim.model(read).to(pixels.device))
-    return torch.cat(found)
+    """The outputs of a network for pixels in [0, 1], in evaluation mode and without gradients.
+
+    Args:
+        model: A `Network`, whose normalisation is applied.
+        pixels: Images (n, channels, height, width) in [0, 1].
+
+    Returns:
+        Outputs (n, classes) of the last layer, on the device of `pixels`.
+
+    Raises:
+        AttackError: The network has no normalisation.
+    """
+    network = as_traced(model)
+    normalization = _normalization(network)
+    outputs = []
+    with evaluating(network.model), torch.no_grad():
+        for batch in pixels.split(_BATCH):
+            inputs = normalization.apply(255 * batch.to(network.device))
+            outputs.append(network.model(inputs).to(pixels.device))
+    return torch.cat(outputs)
 
 
-def answers(victim: Victim, pixels: Float[Tensor, "n channels height width"]) -> Answers:
-    """What the network says of `pixels` in [0, 1]."""
-    found = outputs(victim, pixels)
-    best = victim.loss.scores(found).argmax(dim=1, keepdim=True)
-    confidence = victim.loss.probabilities(found).gather(1, best)
-    return Answers(best[:, 0].cpu().numpy(), confidence[:, 0].cpu().numpy())
+def predict(model: Model, pixels: Float[Tensor, "n channels height width"]) -> Predictions:
+    """The answers of a network for pixels in [0, 1], and how sure it is of them.
+
+    Args:
+        model: A `Network` with a normalisation and a loss.
+        pixels: Images (n, channels, height, width) in [0, 1].
+
+    Raises:
+        AttackError: The network has no normalisation, or no loss to give posteriors.
+    """
+    network = as_traced(model)
+    loss, outputs = _loss(network), forward(network, pixels)
+    predicted = _scores(network, outputs).argmax(dim=1, keepdim=True)
+    confidence = loss.probabilities(outputs).gather(1, predicted)
+    return Predictions(predicted[:, 0].cpu().numpy(), confidence[:, 0].cpu().numpy())
 
 
-def withstands(
-    victim: Victim,
+def perturb(
+    model: Model, images: ImageSet, epsilon: float, attack: Attack
+) -> Float[Tensor, "n channels height width"]:
+    """Attack a whole set of images.
+
+    Args:
+        model: The `Network` that is attacked.
+        images: The images, with the labels that `attack` is given.
+        epsilon: The radius of the ball, in [0, 1].
+        attack: How.
+
+    Returns:
+        Adversarial pixels (n, channels, height, width) in [0, 1], on the CPU.
+
+    Raises:
+        AttackError: As `attack` does.
+    """
+    network = as_traced(model)
+    return torch.cat(
+        [
+            attack(network, pixels.to(network.device), labels.to(network.device), epsilon).cpu()
+            for pixels, labels in _batches(images)
+        ]
+    )
+
+
+def correct_under_attack(
+    model: Model,
     images: ImageSet,
     epsilons: Sequence[float],
     attacks: Sequence[Attack],
     *,
     nested: bool = False,
 ) -> Bool[np.ndarray, "epsilons n"]:
-    """Whether each image is still read rightly after every one of `attacks`, for each epsilon.
+    """Whether each image is still classified correctly after every one of some attacks.
 
-    The mean over images is the accuracy under attack. With `nested` an image that is fooled at one
-    epsilon counts as fooled at every larger one and is not attacked again: what fooled it lies in
-    the larger ball too. So the accuracy can only fall, which `epsilons` must rise for. Without
-    `nested` each epsilon stands for itself. Raises `AttackError` when nested epsilons fall.
+    Args:
+        model: The `Network` that is attacked.
+        images: The images.
+        epsilons: The radii of the balls, in [0, 1].
+        attacks: An image counts as correct if none of them succeeds.
+        nested: Whether an image that is fooled at one epsilon counts as fooled at every later one
+            and is not attacked again: what fooled it lies in the larger ball too. Otherwise each
+            epsilon stands for itself.
+
+    Returns:
+        A row an epsilon, a column an image. The mean over images is the robust accuracy.
+
+    Raises:
+        AttackError: Nested epsilons fall, the network has no normalisation, or as an attack does.
     """
-    if nested and any(one > two for one, two in pairwise(epsilons)):
-        raise AttackError(f"epsilons={list(epsilons)} must rise where they are nested")
-    right = np.zeros((len(epsilons), len(images)), dtype=bool)
-    standing = np.ones(len(images), dtype=bool)
+    if nested and any(first > second for first, second in pairwise(epsilons)):
+        raise AttackError(f"epsilons={list(epsilons)} must rise where they are nested; sort them")
+    network = as_traced(model)
+    table = np.zeros((len(epsilons), len(images)), dtype=bool)
+    correct = np.ones(len(images), dtype=bool)
     for row, epsilon in enumerate(epsilons):
-        standing = standing.copy() if nested else np.ones(len(images), dtype=bool)
+        if not nested:
+            correct[:] = True
         for attack in attacks:
-            left = np.flatnonzero(standing)
-            if not len(left):
+            remaining = np.flatnonzero(correct)
+            if not len(remaining):
                 break
-            part = images.subset(torch.from_numpy(left))
-            said = answers(victim, attacked(victim, part, epsilon, attack)).predicted
-            standing[left] = said == part.labels.numpy()
-        right[row] = standing
-    return right
+            subset = images.subset(torch.from_numpy(remaining))
+            predicted = _predicted(network, perturb(network, subset, epsilon, attack))
+            correct[remaining] = predicted == subset.labels.numpy()
+        table[row] = correct
+    return table
 
 
 def targeted_success(
-    victim: Victim, images: ImageSet, epsilon: float, attack: Attack
+    model: Model, images: ImageSet, epsilon: float, attack: Attack
 ) -> Float[np.ndarray, "classes classes"]:
-    """The share of the images of each class (row) that `attack` gets read as each other (column).
+    """The success rate of a targeted attack, for each pair of a true and a target class.
 
-    `attack` is given the class to be reached where others are given the right one. The diagonal,
-    where there is nothing to reach, is NaN, and so is the row of a class without images.
+    Args:
+        model: The `Network` that is attacked.
+        images: The images.
+        epsilon: The radius of the ball, in [0, 1].
+        attack: Is given the target in the place of the label, as `SignedSteps(objective="target")`
+            expects it.
+
+    Returns:
+        The share of the images of each class (row) that are classified as each target (column).
+        The diagonal, where there is nothing to reach, is NaN, and so is the row of a class without
+        images.
+
+    Raises:
+        AttackError: The network has no normalisation, or as `attack` does.
     """
+    network = as_traced(model)
     classes = len(images.class_names)
-    shares = np.full((classes, classes), np.nan)
+    rates = np.full((classes, classes), np.nan)
     for target in range(classes):
         others = images.subset((images.labels != target).nonzero().flatten())
-        aimed = ImageSet(
-            others.images, torch.full_like(others.labels, target), others.class_names,
-            others.name, others.fingerprint,
-        )  # fmt: skip
-        reached = answers(victim, attacked(victim, aimed, epsilon, attack)).predicted == target
-        for true in others.labels.unique().tolist():
-            shares[true, target] = reached[others.labels.numpy() == true].mean()
-    return shares
+        targets = replace(others, labels=torch.full_like(others.labels, target))
+        success = _predicted(network, perturb(network, targets, epsilon, attack)) == target
+        for label in others.labels.unique().tolist():
+            rates[label, target] = success[others.labels.numpy() == label].mean()
+    return rates
 
 
 def _batches(images: ImageSet) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pixels in [0, 1] and labels."""
     for start in range(0, len(images), _BATCH):
         part = slice(start, start + _BATCH)
         yield images.images[part].float() / 255, images.labels[part]
 
 
-def _device(victim: Victim) -> torch.device:
-    return next(victim.model.parameters()).device
+def _predicted(network: TracedModule, pixels: Tensor) -> np.ndarray:
+    """The class with the largest score, for each of `pixels`."""
+    best: np.ndarray = _scores(network, forward(network, pixels)).argmax(dim=1).cpu().numpy()
+    return best
 
 
-AIMS = ("loss", "margin", "target", "acceptance")
+def _scores(network: TracedModule, outputs: Tensor) -> Tensor:
+    return outputs if network.score is None else network.score(outputs)
 
 
-@dataclass(frozen=True)
-class SignedSteps:
-    """So many signed steps in the ball: an `Attack`. One is `fgsm`, more are `pgd`.
-
-    `aim` is what the steps are after: "loss", a large loss of the right class, as the network was
-    trained with; "margin", a wrong class with a better score than the right one; "target", a small
-    loss of the class that is given in the place of the label; "acceptance", a small loss, and so a
-    large posterior, of the wrong class that scores best to begin with. Many steps set out from a
-    random place drawn by `seed`, the same for equal batches. `guide` is the network whose gradient
-    is followed, where that is not the victim's: the attack is then transferred.
-    """
-
-    count: int = 1
-    aim: Literal["loss", "margin", "target", "acceptance"] = "loss"
-    seed: int = 0
-    guide: Victim | None = None
-
-    def __post_init__(self) -> None:
-        if self.aim not in AIMS or self.count < 1:
-            raise AttackError(
-                f"count={self.count} and aim={self.aim!r} make no attack; give at least 1 step "
-                f"and one of {', '.join(AIMS)}"
-            )
-
-    def __call__(
-        self,
-        victim: Victim,
-        pixels: Float[Tensor, "n channels height width"],
-        labels: Int64[Tensor, " n"],
-        epsilon: float,
-    ) -> Float[Tensor, "n channels height width"]:
-        """`pixels` in [0, 1] after the steps."""
-        guide = self.guide or victim
-        targets = labels if self.aim == "target" else None
-        if self.aim == "acceptance":
-            targets = best_wrong(guide, pixels, labels)
-        loss = _margin(guide) if self.aim == "margin" else guide.loss
-        reads = guide.normalization
-        if self.count == 1:
-            return fgsm(
-                guide.model,
-                pixels,
-                labels,
-                epsilon,
-                normalization=reads,
-                loss=loss,
-                targets=targets,
-            )
-        return pgd(
-            guide.model, pixels, labels, epsilon, steps=self.count, normalization=reads, loss=loss,
-            targets=targets, generator=torch.Generator().manual_seed(self.seed),
-        )  # fmt: skip
+def _margin_loss(network: TracedModule) -> MeanLoss:
+    return lambda outputs, labels: margin_loss(_scores(network, outputs), labels)
 
 
-@dataclass(frozen=True)
-class CoinToss:
-    """No attack but its control: every pixel goes up or down by epsilon at random."""
-
-    seed: int = 0
-
-    def __call__(
-        self,
-        victim: Victim,
-        pixels: Float[Tensor, "n channels height width"],
-        labels: Int64[Tensor, " n"],
-        epsilon: float,
-    ) -> Float[Tensor, "n channels height width"]:
-        """`pixels` in [0, 1] after the toss, which is the same for equal batches."""
-        generator = torch.Generator().manual_seed(self.seed)
-        up = torch.rand(pixels.shape, generator=generator).to(pixels) < 0.5
-        return torch.where(up, pixels + epsilon, pixels - epsilon).clamp(0, 1)
+def _normalization(network: TracedModule) -> InputMap:
+    if network.normalization is None:
+        raise AttackError(
+            f"how {type(network.model).__name__} is fed pixels from 0 to 1 is not known; "
+            "attack Network(model, normalization=...)"
+        )
+    return network.normalization
 
 
-def best_wrong(
-    victim: Victim, pixels: Float[Tensor, "n channels height width"], labels: Int64[Tensor, " n"]
-) -> Int64[Tensor, " n"]:
-    """The wrong class that the network finds likeliest for each of `pixels`."""
-    return runner_up(victim.loss.scores(outputs(victim, pixels)), labels)
-
-
-def _margin(victim: Victim) -> MeanLoss:
-    scores: Callable[[Tensor], Tensor] = victim.loss.scores
-    return lambda outputs, labels: margin(scores(outputs), labels)
+def _loss(network: TracedModule) -> Any:
+    if network.loss is None:
+        raise AttackError(
+            f"the loss of {type(network.model).__name__} is not known; "
+            "attack Network(model, normalization=..., loss=CrossEntropy())"
+        )
+    return network.loss

@@ -1,9 +1,11 @@
-"""The book's sub-commands: execute, build, status."""
+"""The book's sub-commands: execute, build, status. They need the extra `book`."""
 
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,7 +13,7 @@ import typer
 
 from internals.book.layout import PUBLISHED, Layout
 from internals.environment import ROOT
-from internals.errors import ChapterError
+from internals.errors import ChapterError, InternalsError
 
 Profile = Literal["smoke", "quick", "full"]
 DataMode = Literal["auto", "real", "embedded"]
@@ -36,7 +38,23 @@ JobsOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the book's sub-commands to `app`."""
     for command in (execute, build, status):
-        app.command()(command)
+        app.command()(_needs_book_extra(command))
+
+
+def _needs_book_extra(command: Callable[..., None]) -> Callable[..., None]:
+    """`command`, with one line for whoever installed the package without the book's tools."""
+
+    @wraps(command)
+    def run(*args: object, **options: object) -> None:
+        try:
+            command(*args, **options)
+        except ModuleNotFoundError as error:
+            raise InternalsError(
+                f"`internals {command.__name__}` needs {error.name}, which is not installed; "
+                "pip install 'cnn-internals[book]'"
+            ) from error
+
+    return run
 
 
 def execute(
@@ -49,7 +67,7 @@ def execute(
     force: Annotated[bool, typer.Option("--force", help="Execute even what is fresh.")] = False,
     publish: Annotated[
         bool,
-        typer.Option("--publish", help="Keep the run in the published edition at any profile."),
+        typer.Option("--publish", help="Store the run in the published edition at any profile."),
     ] = False,
     timeout: Annotated[
         int | None, typer.Option(min=1, help="Seconds a cell may take; no limit if left out.")
@@ -59,19 +77,19 @@ def execute(
         bool, typer.Option("--keys", help="Only print chapters and keys, as JSON.")
     ] = False,
 ) -> None:
-    """Execute the chapters whose results are missing, and keep what they show."""
+    """Execute the chapters whose results are missing, and store what they show."""
     from internals.book.execution import execute as execute_chapters
-    from internals.book.execution import key_matrix, most_at_once
-    from internals.book.keys import Settings
+    from internals.book.execution import key_matrix, most_parallel
+    from internals.book.keys import ExecutionSettings
 
     layout = Layout.here()
     scripts = layout.find(chapters or [])
-    settings = Settings(profile, data, seed)
+    settings = ExecutionSettings(profile, data, seed)
     if keys:
         typer.echo(json.dumps(key_matrix(scripts, settings)))
         return
-    # At full a chapter may want a whole GPU, and what it says of time should not depend on others.
-    jobs = jobs or (1 if profile == PUBLISHED or publish else most_at_once())
+    # At full a chapter may need a whole GPU, and the times it reports must not depend on others.
+    jobs = jobs or (1 if profile == PUBLISHED or publish else most_parallel())
     outcomes = execute_chapters(
         scripts, settings, layout, force=force, publish=publish, timeout=timeout, jobs=jobs
     )
@@ -87,7 +105,9 @@ def build(
     ] = "full",
     strict: Annotated[bool, typer.Option("--strict", help="Fail on any warning.")] = False,
 ) -> None:
-    """Build the site from results that are kept; nothing is executed."""
+    """Build the site from stored results; nothing is executed."""
+    import mkdocs  # noqa: F401 (the process below could not say that it is missing)
+
     layout = Layout.here()
     site = layout.site(profile)
     command = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(site)]
@@ -95,20 +115,20 @@ def build(
     command += ["--strict"] if strict else []
     quiet = {"NO_MKDOCS_2_WARNING": "1", "DISABLE_MKDOCS_2_WARNING": "true"}
     environment = {**os.environ, **quiet, "INTERNALS_EDITION": profile}
-    made = subprocess.run(
+    process = subprocess.run(
         command, cwd=layout.root, env=environment, check=False, text=True, stderr=subprocess.PIPE
     )
-    for line in made.stderr.splitlines():
+    for line in process.stderr.splitlines():
         if not line.startswith("INFO") or "internals execute" in line:
             typer.echo(line, err=True)
-    if made.returncode:
+    if process.returncode:
         raise ChapterError("the site was not built; mkdocs says why above")
     typer.echo(f"The site is in {_short(site)}; look at it with")
     typer.echo(f"  python -m http.server --bind 127.0.0.1 --directory {_short(site)}")
 
 
 def status(profile: ProfileOption = "quick") -> None:
-    """Say of each chapter whether its results are fresh, stale or missing."""
+    """Print whether the results of each chapter are fresh, stale or missing."""
     from internals.book.pages import run_summary
     from internals.book.script import read_script
     from internals.book.stored import latest

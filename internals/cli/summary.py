@@ -1,20 +1,11 @@
 """`internals summary`: a network as a table."""
 
 from collections.abc import Iterable
-from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from internals.cli.network import (
-    NetworkArgument,
-    Shape,
-    WeightsOption,
-    foreign,
-    input_shape,
-    tell_which,
-)
+from internals.cli.network import NetworkArgument, WeightsOption, open_network
 from internals.errors import DataError
 from internals.figures.table import TIMES
 
@@ -43,36 +34,25 @@ def summary(
     weights: WeightsOption = None,
 ) -> None:
     """Show a network's layers: shapes, parameters, multiply-adds and receptive fields."""
-    from internals.anatomy.summary import summarize
     from internals.figures.table import Table
+    from internals.network import as_model_error
 
-    model = _skeleton(network, weights)
-    tell_which(network, weights)
-    shape = _shape(size) if size else input_shape(network, model, weights=weights)
-    with foreign(network, shape):
-        layers = summarize(model, shape)
+    shape = _shape(size) if size else None
+    # A table of sizes needs no numbers in the network.
+    opened = open_network(network, weights, input_shape=shape, device="meta")
+    with as_model_error(network, opened.shape()):
+        layers = opened.summary()
     products = sum(layer.multiply_adds for layer in layers)
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    trained = sum(p.numel() for p in opened.model.parameters() if p.requires_grad)
     total = ("total", "", "", trained, products, "", "", "")
-    title = f"{network}, one image of {_times(shape)}; field, stride and start in pixels"
+    title = f"{network}, one image of {_times(opened.shape())}; field, stride and start in pixels"
     print(title)
     print(Table.of(_HEADER, [*map(_row, layers), total], title).text())
-    for note in _notes(model, trained - sum(layer.parameters for layer in layers)):
+    for note in _notes(opened.model, trained - sum(layer.parameters for layer in layers)):
         print(note)
 
 
-def _skeleton(network: str, weights: Path | None) -> "nn.Module":
-    """The network; torchvision's without numbers in it, which a table of sizes does not need."""
-    import torch
-
-    from internals.models.lookup import find_origin, resolve_model
-
-    bare = weights is None and find_origin(network) == "torchvision"
-    with torch.device("meta") if bare else nullcontext():
-        return resolve_model(network, weights)
-
-
-def _shape(words: str) -> Shape:
+def _shape(words: str) -> tuple[int, int, int]:
     """(c, h, w) from "3,224,224"; raises `DataError` for anything else."""
     parts = words.split(",")
     if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) for part in parts):
@@ -83,14 +63,14 @@ def _shape(words: str) -> Shape:
 
 def _row(layer: "LayerSummary") -> tuple[object, ...]:
     field = layer.field
-    seen = (field.size, field.stride, field.start) if field else (None, None, None)
+    pixels = (field.size, field.stride, field.start) if field else (None, None, None)
     return (
         layer.name,
         layer.kind,
         _times(layer.shape),
         layer.parameters,
         layer.multiply_adds,
-        *map(_pair, seen),
+        *map(_pair, pixels),
     )
 
 

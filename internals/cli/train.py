@@ -15,7 +15,7 @@ from internals.progress import clock
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from internals.training.optim import Optimizer as OptimizerChoice
+    from internals.training.optim import OptimizerChoice
     from internals.training.recipe import Recipe
 
 Scheme = Literal["fan-in", "xavier", "kaiming", "orthogonal", "normal"]
@@ -164,7 +164,9 @@ class RecipeOptions:
             return replace(before, lr=self.lr or before.lr)
         alike = {kind, type(before)} == {optim.Adam, optim.AdamW}
         lr = self.lr or (before.lr if alike else _RATES[str(self.optimizer)])
-        return kind(lr, before.weight_decay, before.decay_depthwise)
+        if isinstance(before, optim.DecayingOptimizer):
+            return kind(lr, before.weight_decay, before.decay_depthwise)
+        return kind(lr)
 
 
 def check_val_split(share: float | None) -> None:
@@ -218,6 +220,10 @@ def train(
     # A wrong name or option is refused before any process is started.
     recipe = options.apply(find_recipe(network, profile))
     if adopt:
+        if out is not None or count != 1:
+            raise typer.BadParameter(
+                "it goes with neither --out nor --devices", param_hint="--adopt"
+            )
         _adopt(recipe, data, seed, val_split)
         return
     on_devices(count, train_here, network, recipe, data, seed, val_split, out)

@@ -1,4 +1,8 @@
-"""Digits that were written a little elsewhere on the paper, or at a slant."""
+"""Random changes of training images: windows, mirroring and colours of photographs, slanted digits.
+
+Random numbers are drawn first, for a whole batch and on the CPU, and only then applied: the same
+generator state gives the same images on any device, and a batch can be made in parts.
+"""
 
 from dataclasses import dataclass
 from math import log, pi, sqrt
@@ -14,13 +18,18 @@ from internals.errors import DataError
 # Luma of ITU-R BT.601. Its weights sum to 1, so that grey keeps its value.
 _LUMA = (0.299, 0.587, 0.114)
 
+_TRIES = 10  # windows drawn before the whole image is taken, as torchvision does
+
 
 @dataclass(frozen=True)
 class ColourJitter:
     """How far brightness, contrast, saturation and hue of an image may be changed at random.
 
-    Factors of the first three are uniform in [1 - strength, 1 + strength]; the hue turns by a
-    share of the full circle uniform in [-hue, hue].
+    Args:
+        brightness: The factor is uniform in [1 - brightness, 1 + brightness].
+        contrast: Likewise.
+        saturation: Likewise.
+        hue: The hue turns by a share of the full circle uniform in [-hue, hue].
     """
 
     brightness: float = 0.0
@@ -40,19 +49,23 @@ def recolour(
     factors: Float[Tensor, "images 4"],
     matrices: Float[Tensor, "images 3 3"],
 ) -> Float[Tensor, "images 3 height width"]:
-    """Each image (unit: 0..255) with its own brightness, contrast, saturation and hue.
+    """Each image with its own brightness, contrast, saturation and hue.
 
-    `matrices` are those of `colour_matrices(factors)`, made beforehand for a whole batch.
     Brightness scales the pixels, contrast mixes them with the image's mean grey, saturation with
     their own grey, in that order. Hue turns the colours about the axis of greys, red to yellow to
     green: at each third of the circle what HSV does, in between linear, where HSV is not. The four
     are one matrix and one grey offset, so that values are cut to 0..255 once, at the end.
+
+    Args:
+        pixels: The images (unit: 0..255).
+        factors: Brightness, contrast, saturation and hue of each image, as `ColourJitter` draws.
+        matrices: `colour_matrices(factors)`, made beforehand for a whole batch.
     """
     # Saturation and hue leave grey as it is, so the offset is that of contrast alone.
     share = (factors[:, 0] * (1 - factors[:, 1])).to(pixels)
     offset = share * (pixels.mean(dim=(2, 3)) @ pixels.new_tensor(_LUMA))
-    found = torch.baddbmm(offset.view(-1, 1, 1), matrices.to(pixels), pixels.flatten(2))
-    return found.clamp_(0, 255).view(pixels.shape)
+    recoloured = torch.baddbmm(offset.view(-1, 1, 1), matrices.to(pixels), pixels.flatten(2))
+    return recoloured.clamp_(0, 255).view(pixels.shape)
 
 
 def colour_matrices(factors: Float[Tensor, "images 4"]) -> Float[Tensor, "images 3 3"]:
@@ -71,9 +84,6 @@ def _turned(turn: Float[Tensor, "images 1 1"]) -> Float[Tensor, "images 3 3"]:
     return cosine * identity + sine * across + (1 - cosine) / 3
 
 
-_TRIES = 10  # windows drawn before the whole image is taken, as torchvision does
-
-
 @dataclass(frozen=True)
 class Shift:
     """A window of the network's input size, at a place of its own in each image."""
@@ -86,10 +96,14 @@ class Shift:
 
 @dataclass(frozen=True)
 class ShorterSide:
-    """Scale jitter: the image is as large as if its shorter side were uniform in `low`..`high`.
+    """Scale jitter: the image is as large as if its shorter side were uniform in a range.
 
-    Unit: pixels for an input of 224 (He et al. 2015, section 3.4). Cutting 224 from an image
-    scaled to S and cutting 224 / S of the image and scaling that to 224 is the same.
+    Cutting 224 from an image scaled to S and cutting 224 / S of the image and scaling that to 224
+    is the same (He et al. 2015, section 3.4).
+
+    Args:
+        low: The smallest shorter side (unit: pixels for an input of 224).
+        high: The largest.
     """
 
     low: int
@@ -104,10 +118,14 @@ class ShorterSide:
 
 @dataclass(frozen=True)
 class AreaAndAspect:
-    """A window of `low`..`high` of the image's area and 3/4..4/3 in width to height.
+    """A window of random area, and of an aspect ratio (width to height) within 3/4..4/3.
 
     Area uniform, aspect ratio log-uniform (Szegedy et al. 2014, section 6, as torchvision reads
     it); a window that does not fit is drawn again, ten times, then the whole image is taken.
+
+    Args:
+        low: The smallest share of the image's area.
+        high: The largest.
     """
 
     low: float
@@ -122,15 +140,23 @@ class AreaAndAspect:
         height = (area / aspect).sqrt().round().long()
         fits = (width > 0) & (width <= side) & (height > 0) & (height <= side)
         first = fits.int().argmax(dim=1, keepdim=True)
-        none = ~fits.any(dim=1)
-        height = height.gather(1, first)[:, 0].masked_fill(none, side)
-        width = width.gather(1, first)[:, 0].masked_fill(none, side)
+        none_fits = ~fits.any(dim=1)
+        height = height.gather(1, first)[:, 0].masked_fill(none_fits, side)
+        width = width.gather(1, first)[:, 0].masked_fill(none_fits, side)
         return _placed(height, width, side, generator)
 
 
 @dataclass(frozen=True)
 class Draw:
-    """All random numbers of one batch, so that it can be made in parts, on any device."""
+    """All random numbers of one batch, so that it can be made in parts, on any device.
+
+    Args:
+        windows: What is cut out of each image.
+        interpolations: How each window is scaled.
+        factors: Brightness, contrast, saturation and hue of each image.
+        matrices: `colour_matrices(factors)`.
+        lighting: How far each image goes along each of the data set's principal colours.
+    """
 
     windows: Windows
     interpolations: tuple[str, ...]
@@ -150,11 +176,14 @@ class Draw:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is random about a training image: its window, flip, interpolation and colours.
+    """What is random about a training image; every one is mirrored with probability 1/2.
 
-    Every image is mirrored with probability 1/2. `interpolations` are drawn with equal
-    probability. `lighting` is the standard deviation of the amounts by which the data set's
-    principal colours are added (Krizhevsky et al. 2012, section 4.1).
+    Args:
+        windows: How the window that is cut out is chosen.
+        interpolations: What it may be scaled by, each with equal probability.
+        jitter: How colours may change; None: they do not.
+        lighting: Standard deviation of the amounts by which the data set's principal colours are
+            added (Krizhevsky et al. 2012, section 4.1).
     """
 
     windows: Shift | ShorterSide | AreaAndAspect
@@ -191,9 +220,9 @@ def _placed(
     generator: torch.Generator,
 ) -> Windows:
     """Windows at places drawn uniformly from all within the square, half of them mirrored."""
-    where = _uniform((2, len(height)), generator)
-    top = (where[0] * (side - height + 1)).long()
-    left = (where[1] * (side - width + 1)).long()
+    position = _uniform((2, len(height)), generator)
+    top = (position[0] * (side - height + 1)).long()
+    left = (position[1] * (side - width + 1)).long()
     flipped = torch.rand(len(height), generator=generator) < 0.5
     return Windows(top, left, height, width, flipped)
 
@@ -206,11 +235,18 @@ def augment_digits(
 ) -> Real[Tensor, "images channels side side"]:
     """Each image turned about its centre, then moved, by random amounts of its own.
 
-    Moved by whole pixels, down and right, each uniform in -`shift`..`shift`; turned by an angle
-    uniform in -`rotation`..`rotation` degrees, bilinear. What comes in from outside is background,
-    0: give bytes, or pixels before they are normalised. Bytes stay bytes. The same state of
-    `generator` (a CPU one) gives the same pictures, whatever the number of threads. Raises
-    `DataError` when an image could be moved by more than half its side, or a limit is below 0.
+    What comes in from outside is background, 0. The same state of `generator` gives the same
+    pictures, whatever the number of threads.
+
+    Args:
+        batch: Bytes, or pixels before they are normalised. Bytes stay bytes.
+        shift: The largest move (unit: whole pixels); down and right are each uniform in
+            -shift..shift.
+        rotation: The largest angle (unit: degrees), uniform in -rotation..rotation; bilinear.
+        generator: A generator on the CPU.
+
+    Raises:
+        DataError: An image could be moved by more than half its side, or a limit is below 0.
     """
     side = batch.shape[-1]
     if not 0 <= shift <= side / 2 or not 0 <= rotation <= 180:
@@ -223,7 +259,7 @@ def augment_digits(
     if rotation == 0:
         return _moved(batch, shift, down.to(batch.device), right.to(batch.device))
     angle = torch.deg2rad(rotation * (2 * drawn[2] - 1))
-    grid = _places(angle, down, right, side).to(batch.device)
+    grid = _source_grid(angle, down, right, side).to(batch.device)
     if batch.is_floating_point():
         return _sampled(batch, grid)
     return _sampled(batch.float(), grid).round_().to(batch.dtype)
@@ -231,20 +267,20 @@ def augment_digits(
 
 def _moved(
     batch: Real[Tensor, "images channels side side"],
-    most: int,
+    margin: int,
     down: Int64[Tensor, " images"],
     right: Int64[Tensor, " images"],
 ) -> Real[Tensor, "images channels side side"]:
-    """Every pixel `down` and `right` of where it was, none changed."""
-    framed = functional.pad(batch, (most,) * 4)
-    line = torch.arange(batch.shape[-1], device=batch.device) + most
+    """Every pixel moved by `down` and `right`, none changed."""
+    framed = functional.pad(batch, (margin,) * 4)
+    line = torch.arange(batch.shape[-1], device=batch.device) + margin
     rows, columns = line - down[:, None], line - right[:, None]
     number = torch.arange(len(batch), device=batch.device)[:, None, None]
     cut = framed.permute(0, 2, 3, 1)[number, rows[:, :, None], columns[:, None]]
     return cut.permute(0, 3, 1, 2).contiguous()
 
 
-def _places(
+def _source_grid(
     angle: Float[Tensor, " images"],
     down: Int64[Tensor, " images"],
     right: Int64[Tensor, " images"],

@@ -18,16 +18,22 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVI
 
 
 def decode_all(files: Sequence[Path], pixels: np.ndarray, bar: Progress) -> dict[int, Exception]:
-    """Fill `pixels` (n, c, h, w) from `files`; the numbers of those that failed, and why.
+    """Decode files in several threads, as Pillow lets others run while it decodes and scales.
 
-    Threads, as Pillow lets others run while it decodes and scales; what `bar` counts is pictures.
+    Args:
+        files: The files to decode.
+        pixels: Where the pictures go, (n, c, h, w).
+        bar: Advanced by one for each file.
+
+    Returns:
+        The numbers of the files that failed, each with its error.
     """
-    Image.init()  # here and once, not in several threads at a time
+    Image.init()  # once and here, not in several threads at a time
 
     def attempt(number: int) -> Exception | None:
         try:
             pixels[number] = decode(files[number], *pixels.shape[1:3])
-        except Exception as error:  # whatever a decoder trips over: it is said, and it is one file
+        except Exception as error:  # whatever a decoder trips over concerns this file alone
             return error
         return None
 
@@ -43,13 +49,20 @@ def decode_all(files: Sequence[Path], pixels: np.ndarray, bar: Progress) -> dict
 
 
 def decode(file: Path, channels: int, size: int) -> np.ndarray:
-    """One picture as (channels, size, size) bytes: its centre, the shorter side scaled to `size`.
+    """One picture: its centre, the shorter side scaled to `size`, bicubic with antialiasing.
 
-    Scaled bicubically with antialiasing. EXIF orientation is followed, transparency lies on white,
-    the first frame stands for all; colours become RGB, or a luminance for one channel.
+    EXIF orientation is followed, transparency lies on white, the first frame stands for all.
+
+    Args:
+        file: The picture.
+        channels: 3 for RGB, 1 for luminance.
+        size: Side of the result (unit: pixels).
+
+    Returns:
+        The pixels, (channels, size, size), 0..255.
     """
     with Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN]) as opened:
-        # A large JPEG can be decoded at a fraction of its size, here no less than twice ours.
+        # A large JPEG can be decoded at a fraction of its size: here at no less than twice `size`.
         opened.draft(None, (2 * size, 2 * size))
         image = ImageOps.exif_transpose(opened)
     if image.mode.startswith("I"):  # 16 bits, which Pillow would clip to 8
@@ -69,7 +82,7 @@ def reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def decoder() -> str:
+def decoder_version() -> str:
     """A name for what turns a file into these pixels: this code and Pillow's version."""
     code = reach(modules=[__name__]).modules[__name__]
     return digest([code, PIL.__version__])

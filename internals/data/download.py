@@ -19,20 +19,20 @@ from internals.files import new_folder
 
 PATIENCE = 10.0  # seconds after which a host that does not answer counts as unreachable
 
-# The copy whose shorter sides are 320 pixels: its address and MD5, as torchvision has them.
-IMAGENETTE = (
-    "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz",
-    "3df6f0d01a2c9592104656642f5e78a3",
-)
-
 # What a network can do to a transfer; other errors of the system are the disk's.
 _NETWORK = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
 
 
 def download(name: str, root: Path) -> None:
-    """Download the data set `name` into the folder `root`, whole or not at all.
+    """Download a data set, whole or not at all.
 
-    Raises `DataError` when no host answers within 10 s or the transfer fails its checksum.
+    Args:
+        name: One of `DATASETS`.
+        root: The folder that it goes into.
+
+    Raises:
+        DataError: No host answers within 10 s, or the transfer fails its checksum.
+        OutputError: The disk is full or the folder cannot be written.
     """
     if name == "mnist":
         _download_mnist(root)
@@ -59,7 +59,7 @@ def _download_mnist(root: Path) -> None:
 def _download_imagenette(root: Path) -> None:
     from torchvision.datasets.utils import download_and_extract_archive
 
-    address, md5 = IMAGENETTE
+    address, md5 = imagenette.ARCHIVE
     _require_answer("Imagenette", [address], "imagenette2/train and val")
     folder = root / "imagenette2-320"
     with new_folder(folder) as draft:
@@ -82,7 +82,7 @@ def _require_answer(name: str, addresses: Sequence[str], files: str) -> None:
 
 @contextlib.contextmanager
 def _transfer(name: str) -> Iterator[None]:
-    """What can go wrong with torchvision's transfer of `name`, as one line."""
+    """Turn whatever goes wrong with torchvision's transfer of `name` into one line."""
     try:
         with _patience(), contextlib.redirect_stdout(io.StringIO()):
             yield
@@ -98,7 +98,7 @@ def answers(address: str) -> bool:
     """Whether the host of `address` answers at all, with whatever status, within ten seconds."""
     answered = threading.Event()
 
-    def ask() -> None:
+    def request_head() -> None:
         request = urllib.request.Request(address, method="HEAD")
         try:
             urllib.request.urlopen(request, timeout=PATIENCE).close()
@@ -110,7 +110,7 @@ def answers(address: str) -> bool:
             answered.set()
 
     # A name server that hangs ignores socket time limits; a thread of its own can be left behind.
-    thread = threading.Thread(target=ask, daemon=True)
+    thread = threading.Thread(target=request_head, daemon=True)
     thread.start()
     thread.join(PATIENCE)
     return answered.is_set()

@@ -21,7 +21,12 @@ SUFFIXES = tuple(
 
 
 class PictureFolder(NamedTuple):
-    """The pictures that could be read, and the file of each, relative to the folder."""
+    """The pictures of a folder.
+
+    Attributes:
+        images: The pictures that could be read.
+        files: The file of each, relative to the folder.
+    """
 
     images: ImageSet
     files: tuple[str, ...]
@@ -30,13 +35,21 @@ class PictureFolder(NamedTuple):
 def read_folder(
     path: Path | str, size: int = 224, *, grey: bool = False, limit: int | None = None
 ) -> PictureFolder:
-    """Read the pictures in the folder `path` and below, sorted by path, as `size` x `size` pixels.
+    """Read the pictures in a folder and below it, sorted by path.
 
     The shorter side is scaled to `size` and the centre cut out; EXIF orientation is followed,
-    transparency lies on white, and the first frame stands for all. Images are RGB, or one channel
-    with `grey`. The folder that a picture lies in names its class. `limit` takes at most so many
-    pictures, evenly spread. Hidden files and files of other kinds are passed over; a picture that
-    cannot be decoded is named on standard error. Raises `DataError` where no picture is left.
+    transparency lies on white, and the first frame stands for all. The folder that a picture lies
+    in names its class. Hidden files and files of other kinds are passed over; a picture that
+    cannot be decoded is named on standard error.
+
+    Args:
+        path: The folder.
+        size: Side of the images (unit: pixels).
+        grey: One channel instead of RGB.
+        limit: At most so many pictures, evenly spread.
+
+    Raises:
+        DataError: A number is below 1, the folder cannot be read, or no picture is left.
     """
     if size < 1 or (limit is not None and limit < 1):
         raise DataError(f"cannot read size={size}, limit={limit}; both must be 1 or more")
@@ -50,13 +63,13 @@ def read_folder(
     names = [file.relative_to(root).as_posix() for file in files]
     for number, error in failures.items():
         print(f"skipped {names[number]}: {reason(error)}", file=sys.stderr)
-    kept = [number for number in range(len(files)) if number not in failures]
-    if not kept:
+    decoded = [number for number in range(len(files)) if number not in failures]
+    if not decoded:
         raise DataError(f"none of the {len(files)} pictures in {root} can be decoded")
-    for place, number in enumerate(kept if failures else ()):
-        pixels[place] = pixels[number]  # they move up in place: a second copy may not fit
-    left = tuple(names[number] for number in kept)
-    return PictureFolder(_labelled(root, left, pixels[: len(kept)]), left)
+    for row, number in enumerate(decoded if failures else ()):
+        pixels[row] = pixels[number]  # they move up in place: a second copy may not fit
+    decoded_names = tuple(names[number] for number in decoded)
+    return PictureFolder(_labelled(root, decoded_names, pixels[: len(decoded)]), decoded_names)
 
 
 def _pictures_below(root: Path) -> list[Path]:
@@ -68,18 +81,18 @@ def _pictures_below(root: Path) -> list[Path]:
     def refuse(error: OSError) -> None:
         raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
 
-    found: list[Path] = []
+    pictures: list[Path] = []
     entered: set[Path] = set()
-    for place, inner, names in os.walk(root, onerror=refuse, followlinks=True):
-        folder = Path(place)
+    for path, folder_names, file_names in os.walk(root, onerror=refuse, followlinks=True):
+        folder = Path(path)
         if folder.resolve() in entered:  # a link that leads back
-            inner.clear()
+            folder_names.clear()
             continue
         entered.add(folder.resolve())
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
-        visible = (folder / name for name in names if not name.startswith("."))
-        found += [file for file in visible if file.suffix.lower() in SUFFIXES]
-    return sorted(found, key=lambda file: file.relative_to(root).as_posix())
+        folder_names[:] = sorted(name for name in folder_names if not name.startswith("."))
+        visible = (folder / name for name in file_names if not name.startswith("."))
+        pictures += [file for file in visible if file.suffix.lower() in SUFFIXES]
+    return sorted(pictures, key=lambda file: file.relative_to(root).as_posix())
 
 
 def _spread(files: list[Path], limit: int | None) -> list[Path]:

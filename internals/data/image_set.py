@@ -11,11 +11,29 @@ from torch.nn import functional
 from internals.errors import DataError
 
 
+@runtime_checkable
+class Images(Protocol):
+    """Normalised images: a float tensor (n, c, h, w), or what gives one when sliced."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: slice, /) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class ImageSet:
-    """Labelled images as they were recorded: `images` uint8 (N, C, H, W), `labels` int64 (N,).
+    """Labelled images as they were recorded.
 
-    `files` are the names of the files that the images come from, where they come from files.
+    Args:
+        images: The pixels, (N, C, H, W), 0..255.
+        labels: The class number of each image, (N,).
+        class_names: The name of each class number.
+        name: What the set is called in messages and captions.
+        fingerprint: Changes whenever the data do.
+        files: The file that each image was read from; empty where they come from none.
+
+    Raises:
+        DataError: The lengths differ, or a label lies outside the classes.
     """
 
     images: UInt8[Tensor, "images channels height width"]
@@ -41,9 +59,14 @@ class ImageSet:
         return len(self.images)
 
     def subset(self, indices: Int64[Tensor, " chosen"], name: str | None = None) -> "ImageSet":
-        """The images at `indices`, in that order; image ids then count within the subset.
+        """Some of the images; image ids then count within the subset.
 
-        Images that follow one another are not copied: both sets then share their memory.
+        Args:
+            indices: The images to take, in the order in which they are wanted.
+            name: What the subset is called; by default as the whole.
+
+        Returns:
+            The subset. It shares its memory with this set where the indices are consecutive.
         """
         rows = _slice_or_indices(indices, len(self))
         return replace(
@@ -54,20 +77,47 @@ class ImageSet:
             files=tuple(self.files[index] for index in indices.tolist()) if self.files else (),
         )
 
+    def head(self, count: int | None = None, name: str | None = None) -> "ImageSet":
+        """The first images, sharing their memory with this set.
+
+        Args:
+            count: How many to take; None, or more than there are: all.
+            name: What they are called; by default as the whole.
+        """
+        return replace(
+            self,
+            images=self.images[:count],
+            labels=self.labels[:count],
+            name=name or self.name,
+            files=self.files[:count],
+        )
+
     def padded(self, margin: int) -> "ImageSet":
-        """The images in a frame of `margin` background (0) pixels on every side."""
+        """The images in a frame of background (0).
+
+        Args:
+            margin: Width of the frame on every side (unit: pixels).
+        """
         return replace(self, images=functional.pad(self.images, (margin,) * 4))
 
     def hold_out(self, count: int, seed: int) -> tuple["ImageSet", "ImageSet"]:
-        """Split into (the rest, `count` held out), class by class in proportion, by `seed`.
+        """Split into two, every class in proportion.
 
-        Raises `DataError` when fewer than `count` + 1 images are there.
+        Args:
+            count: How many images to hold out.
+            seed: Chooses them.
+
+        Returns:
+            The rest, and the images held out.
+
+        Raises:
+            DataError: `count` is not above zero, or leaves no image.
         """
         if not 0 < count < len(self):
             raise DataError(f"cannot hold out {count} of {len(self)} images of {self.name}")
-        held = _stratified(self.labels, count, seed)
+        held_out = _stratified(self.labels, count, seed)
         mask = torch.zeros(len(self), dtype=torch.bool)
-        mask[held] = True
+        mask[held_out] = True
         return self.subset((~mask).nonzero().flatten()), self.subset(mask.nonzero().flatten())
 
 
@@ -93,21 +143,12 @@ def _stratified(
     """Choose `count` indices so that every class gives its share, the largest remainders first."""
     generator = torch.Generator().manual_seed(seed)
     classes, sizes = labels.unique(return_counts=True)
-    exact = sizes.double() * count / len(labels)
-    take = exact.floor().long()
-    missing = count - int(take.sum())
-    take[(exact - take).argsort(descending=True, stable=True)[:missing]] += 1
+    shares = sizes.double() * count / len(labels)
+    quotas = shares.floor().long()
+    missing = count - int(quotas.sum())
+    quotas[(shares - quotas).argsort(descending=True, stable=True)[:missing]] += 1
     chosen = []
-    for label, quota in zip(classes, take, strict=True):
+    for label, quota in zip(classes, quotas, strict=True):
         members = (labels == label).nonzero().flatten()
         chosen.append(members[torch.randperm(len(members), generator=generator)[:quota]])
     return torch.cat(chosen).sort().values
-
-
-@runtime_checkable
-class Images(Protocol):
-    """Normalised images: a float tensor (n, c, h, w), or what gives one when sliced."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: slice, /) -> Tensor: ...

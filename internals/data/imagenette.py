@@ -1,4 +1,7 @@
-"""Imagenette decoded to squares of one size, once for a machine."""
+"""Imagenette: its files in the one order in which all runs take them, and its decoded images.
+
+Images are decoded to squares of one size, once for a machine, and kept (see `store`).
+"""
 
 import hashlib
 import os
@@ -9,29 +12,36 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from internals.data.decode import decode_all, decoder, reason
-from internals.data.image_set import ImageSet
+from internals.data.decode import decode_all, decoder_version, reason
 from internals.data.store import (
-    Block,
-    check_pixels,
+    ImageBlock,
+    RawImages,
+    check_images,
     decoded_files,
     decoded_folders,
-    map_pixels,
-    read_record,
-    write_pixels,
+    read_images,
+    read_or_make_images,
 )
-from internals.errors import DataError, OutputError
+from internals.errors import DataError
 from internals.files import temporary_beside
 from internals.fingerprint import digest
 from internals.progress import Progress
 
+# The copy whose shorter sides are 320 pixels: its address and MD5, as torchvision has them.
+ARCHIVE = (
+    "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz",
+    "3df6f0d01a2c9592104656642f5e78a3",
+)
+
 SPLITS = ("train", "val")
+_SPLIT_NAMES = {"train": "Imagenette train", "val": "Imagenette test"}
+
+BLOCK_BYTES = 1 << 26  # of pixels decoded before they are written: memory is bounded by it
 
 
 class Category(NamedTuple):
-    """A class by its name, and how many images of it were published in either split."""
+    """A class: its name, and how many images of it were published in each split."""
 
     name: str
     train: int
@@ -68,11 +78,11 @@ class Photograph(NamedTuple):
 
 def folder_in(data_folder: Path) -> Path | None:
     """The `imagenette2*` folder in `data_folder` with the largest images, None without any."""
-    found = [path for path in data_folder.glob("imagenette2*") if path.is_dir()]
-    return max(found, key=_largest_first, default=None)
+    folders = [path for path in data_folder.glob("imagenette2*") if path.is_dir()]
+    return max(folders, key=_shorter_side, default=None)
 
 
-def _largest_first(folder: Path) -> tuple[float, str]:
+def _shorter_side(folder: Path) -> tuple[float, str]:
     """`imagenette2` holds the originals, `imagenette2-320` and `-160` have these shorter sides."""
     size = folder.name.removeprefix("imagenette2").removeprefix("-").removesuffix("px")
     if not size:
@@ -81,24 +91,34 @@ def _largest_first(folder: Path) -> tuple[float, str]:
 
 
 def photographs(root: Path, split: str) -> tuple[Photograph, ...]:
-    """The files of `split` ("train" or "val") in the one order in which all runs take them.
+    """The files of a split in the one order in which all runs take them.
 
-    The classes are mixed evenly, so any run of images, above all the first n, holds a fair share
-    of each; within a class the order is that of a hash of the file's name. Raises `DataError` for
-    a class that is missing or empty and for a folder that cannot be read.
+    The classes are mixed evenly, so that any stretch of images, above all the first n, holds a
+    fair share of each; within a class the order is that of a hash of the file's name.
+
+    Args:
+        root: The folder of the data set.
+        split: "train" or "val".
+
+    Raises:
+        DataError: A class is missing or empty, or a folder cannot be read.
     """
-    return _in_order(root, split, _stamps(root, split))
+    return _in_order(root, split, _times_changed(root, split))
 
 
 def fingerprint(root: Path) -> str:
-    """A name for the files below `root`: a hash of their paths and sizes, wherever they lie.
+    """A hash of the files' paths below `root` and of their sizes.
 
-    Raises `DataError` as `photographs` does.
+    Args:
+        root: The folder of the data set.
+
+    Raises:
+        DataError: As `photographs`.
     """
-    everything = [photo for split in SPLITS for photo in photographs(root, split)]
-    lines = sorted(f"{photo.path} {photo.size}" for photo in everything)
-    digest = hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape"))
-    return f"imagenette {len(lines)} files {digest.hexdigest()[:16]}"
+    photos = [photo for split in SPLITS for photo in photographs(root, split)]
+    lines = sorted(f"{photo.path} {photo.size}" for photo in photos)
+    sha256 = hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+    return f"imagenette {len(lines)} files {sha256[:16]}"
 
 
 def differences(root: Path) -> list[str]:
@@ -107,19 +127,19 @@ def differences(root: Path) -> list[str]:
     for split in SPLITS:
         labels = [photo.label for photo in photographs(root, split)]
         for label, (wnid, category) in enumerate(CATEGORIES.items()):
-            found, published = labels.count(label), getattr(category, split)
-            if found != published:
-                where = f"{split}/{wnid} ({category.name})"
-                lines.append(f"{where} has {found:,} images, not the published {published:,}")
+            count, published = labels.count(label), getattr(category, split)
+            if count != published:
+                folder = f"{split}/{wnid} ({category.name})"
+                lines.append(f"{folder} has {count:,} images, not the published {published:,}")
     return lines
 
 
-def _stamps(root: Path, split: str) -> tuple[int, ...]:
+def _times_changed(root: Path, split: str) -> tuple[int, ...]:
     """When the folders of the classes last gained or lost a file."""
-    return tuple(_ask(root / split / wnid).st_mtime_ns for wnid in WNIDS)
+    return tuple(_stat(root / split / wnid).st_mtime_ns for wnid in WNIDS)
 
 
-def _ask(folder: Path) -> os.stat_result:
+def _stat(folder: Path) -> os.stat_result:
     try:
         return folder.stat()
     except FileNotFoundError:
@@ -129,22 +149,22 @@ def _ask(folder: Path) -> os.stat_result:
 
 
 @cache
-def _in_order(root: Path, split: str, stamps: tuple[int, ...]) -> tuple[Photograph, ...]:
-    """`stamps` keeps a long-lived server from telling old news.
+def _in_order(root: Path, split: str, changed: tuple[int, ...]) -> tuple[Photograph, ...]:
+    """`changed` makes a long-lived process look again after files have come or gone.
 
     A file that was changed in place, without a new name, is seen by the next process.
     """
-    places = []
+    positioned = []
     for label, wnid in enumerate(WNIDS):
-        members = _photographs_in(root / split / wnid, f"{split}/{wnid}", label)
-        places += _places(members)
-    return tuple(photo for _, _, photo in sorted(places))
+        photos = _photographs_in(root / split / wnid, f"{split}/{wnid}", label)
+        positioned += _spread_evenly(photos)
+    return tuple(photo for _, _, photo in sorted(positioned))
 
 
-def _places(members: Sequence[Photograph]) -> list[tuple[float, str, Photograph]]:
-    """Each of a class with its place between 0 and 1, the class spread evenly over the whole."""
+def _spread_evenly(photos: Sequence[Photograph]) -> list[tuple[float, str, Photograph]]:
+    """The photographs of a class with positions spread evenly between 0 and 1."""
     # The stem: a packed copy with another suffix keeps the order.
-    ranked = sorted((_hash(Path(photo.path).stem), photo) for photo in members)
+    ranked = sorted((_hash(Path(photo.path).stem), photo) for photo in photos)
     return [((rank + 0.5) / len(ranked), key, photo) for rank, (key, photo) in enumerate(ranked)]
 
 
@@ -152,19 +172,19 @@ def _hash(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _photographs_in(folder: Path, place: str, label: int) -> list[Photograph]:
+def _photographs_in(folder: Path, prefix: str, label: int) -> list[Photograph]:
     try:
         with os.scandir(folder) as entries:
-            found = [
-                Photograph(f"{place}/{entry.name}", label, entry.stat().st_size)
+            photos = [
+                Photograph(f"{prefix}/{entry.name}", label, entry.stat().st_size)
                 for entry in entries
                 if entry.name.lower().endswith(_SUFFIXES) and not entry.name.startswith(".")
             ]
     except OSError as error:
         raise DataError(f"{error.filename or folder} cannot be read: {error.strerror}") from error
-    if not found:
+    if not photos:
         raise DataError(_incomplete(folder, "holds no images"))
-    return found
+    return photos
 
 
 def _incomplete(folder: Path, what: str) -> str:
@@ -175,88 +195,94 @@ def _incomplete(folder: Path, what: str) -> str:
     )
 
 
-_BLOCK = 1 << 26  # bytes of pixels decoded before they are written: memory is bounded by it
-_NAMES = {"train": "Imagenette train", "val": "Imagenette test"}
-
-
-def imagenette(root: Path, identity: str, size: int) -> tuple[ImageSet, ImageSet]:
-    """The published training and validation images in `root`, uint8 (N, 3, `size`, `size`).
+def read_imagenette(root: Path, fingerprint: str, size: int) -> tuple[RawImages, RawImages]:
+    """The published training and validation images, (N, 3, `size`, `size`).
 
     The shorter side is scaled to `size` (bicubic, antialiased) and the centre cut out; grey
     images become RGB. They are decoded once and kept, beside the downloaded data or, where that
     folder cannot be written, below the build folder. A file that cannot be decoded is named on
-    standard error and left out. `identity` is the fingerprint of `root`. Raises `DataError` or
-    `OutputError`.
+    standard error and left out.
+
+    Args:
+        root: The folder of the data set.
+        fingerprint: Of the files in `root`.
+        size: Side of the images (unit: pixels).
+
+    Raises:
+        DataError: A file cannot be read, or no image of a split can be decoded.
+        OutputError: The decoded images cannot be kept.
     """
-    train, test = (_decoded(root, identity, split, size) for split in SPLITS)
+    train, test = (_read_split(root, fingerprint, split, size) for split in SPLITS)
     return train, test
 
 
 def verify_imagenette(root: Path) -> str:
-    """Check `root` against the published numbers of images, and every file by decoding it.
+    """Compare the numbers of images with the published ones, and decode every file.
 
-    Each departure is a line on standard error; any of them is a `DataError`. What was decoded
-    before and kept is checked as well. Returns what was found.
+    Each departure is a line on standard error. Images that were decoded before and kept are
+    checked as well.
+
+    Args:
+        root: The folder of the data set.
+
+    Returns:
+        What was checked, in words.
+
+    Raises:
+        DataError: Something is not as published, or decoded images are damaged.
     """
-    wrong = differences(root)
+    departures = differences(root)
     for split in SPLITS:
         photos = photographs(root, split)
-        for block in _blocks(root, photos, 16, f"verifying {split}"):
-            wrong += [f"{path}: {why}" for path, why in block.skipped.items()]
-    for line in wrong:
+        for block in _decoded_blocks(root, photos, 16, f"verifying {split}"):
+            departures += [f"{path}: {why}" for path, why in block.skipped.items()]
+    for line in departures:
         print(line, file=sys.stderr)
-    if wrong:
-        raise DataError(f"{root} is not as published in {len(wrong)} places, named above")
-    kept = decoded_files("imagenette")
-    for path in kept:
-        check_pixels(path)
+    if departures:
+        raise DataError(f"{root} is not as published in {len(departures)} places, named above")
+    files = decoded_files("imagenette")
+    for path in files:
+        check_images(path)
     counts = " + ".join(f"{len(photographs(root, split)):,}" for split in SPLITS)
-    return f"{counts} images, all decodable; {len(kept)} decoded files kept, all whole"
+    return f"{counts} images, all decodable; {len(files)} decoded files kept, all whole"
 
 
-def _decoded(root: Path, identity: str, split: str, size: int) -> ImageSet:
-    name = f"imagenette-{split}-{size}px-{digest(identity)[:8]}-{decoder()[:8]}.pixels"
-    path = next((f / name for f in decoded_folders() if read_record(f / name)), None)
-    if path is None:
-        path = _writable_folder() / name
-        photos = photographs(root, split)
-        label = f"decoding {_NAMES[split]} at {size} px"
-        write_pixels(path, _blocks(root, photos, size, label))
-    record = read_record(path)
-    if record is None:
-        raise OutputError(f"{path} was written and cannot be read; is its disk sound?")
-    for file, why in record.skipped.items():
-        print(f"skipped {file}: {why}", file=sys.stderr)
-    if not record.count:
-        raise DataError(f"none of the pictures in {root / split} can be decoded")
-    labels = [WNIDS.index(file.split("/")[1]) for file in record.names]
-    return ImageSet(
-        map_pixels(path, record),
-        torch.tensor(labels),
-        CLASS_NAMES,
-        _NAMES[split],
-        identity,
-        record.names,
+def _read_split(root: Path, fingerprint: str, split: str, size: int) -> RawImages:
+    name = f"imagenette-{split}-{size}px-{digest(fingerprint)[:8]}-{decoder_version()[:8]}.npy"
+    path = next((folder / name for folder in decoded_folders() if read_images(folder / name)), None)
+    images = read_or_make_images(
+        path or _writable_folder() / name,
+        (3, size, size),
+        lambda: _decoded_blocks(
+            root, photographs(root, split), size, f"decoding {_SPLIT_NAMES[split]} at {size} px"
+        ),
     )
+    for file, why in images.skipped.items():
+        print(f"skipped {file}: {why}", file=sys.stderr)
+    if not len(images.pixels):
+        raise DataError(f"none of the pictures in {root / split} can be decoded")
+    labels = np.array([WNIDS.index(file.split("/")[1]) for file in images.names])
+    return RawImages(images.pixels, labels, CLASS_NAMES, _SPLIT_NAMES[split], images.names)
 
 
-def _blocks(root: Path, photos: Sequence[Photograph], size: int, label: str) -> Iterator[Block]:
-    """The photographs decoded, so many at a time as fit into `_BLOCK` bytes."""
-    step = max(1, _BLOCK // (3 * size * size))
+def _decoded_blocks(
+    root: Path, photos: Sequence[Photograph], size: int, label: str
+) -> Iterator[ImageBlock]:
+    """The photographs decoded, so many at a time as fit into `BLOCK_BYTES`."""
+    step = max(1, BLOCK_BYTES // (3 * size * size))
     with Progress(label, len(photos), "image", quiet=10) as bar:
         for start in range(0, len(photos), step):
-            some = photos[start : start + step]
-            pixels = np.empty((len(some), 3, size, size), np.uint8)
-            failures = decode_all([root / photo.path for photo in some], pixels, bar)
-            skipped = {some[n].path: _lasting(error) for n, error in failures.items()}
-            names = tuple(photo.path for photo in some if photo.path not in skipped)
-            yield Block(
-                np.delete(pixels, list(failures), 0) if failures else pixels, names, skipped
-            )
+            part = photos[start : start + step]
+            pixels = np.empty((len(part), 3, size, size), np.uint8)
+            failures = decode_all([root / photo.path for photo in part], pixels, bar)
+            skipped = {part[n].path: _lasting_reason(error) for n, error in failures.items()}
+            names = tuple(photo.path for photo in part if photo.path not in skipped)
+            decoded = np.delete(pixels, list(failures), 0) if failures else pixels
+            yield ImageBlock(decoded, names, skipped)
 
 
-def _lasting(error: Exception) -> str:
-    """Why a file is left out; of troubles that may pass no record is kept."""
+def _lasting_reason(error: Exception) -> str:
+    """Why a file is left out for good; an error that may pass is raised instead."""
     if isinstance(error, OSError) and error.errno is not None:
         raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
     if isinstance(error, MemoryError):
@@ -266,10 +292,10 @@ def _lasting(error: Exception) -> str:
 
 def _writable_folder() -> Path:
     """The user's cache folder or, when it may not be written, the build folder."""
-    first, second = decoded_folders()
+    cache, build = decoded_folders()
     try:
-        with temporary_beside(first / "probe"):
-            return first
+        with temporary_beside(cache / "probe"):
+            return cache
     except OSError:
-        print(f"{first} cannot be written; the decoded images are kept in {second}")
-        return second
+        print(f"{cache} cannot be written; the decoded images are kept in {build}")
+        return build

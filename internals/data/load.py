@@ -1,13 +1,15 @@
-"""One call from a name to images."""
+"""One call from a name to images: the only place where files become an `ImageSet`."""
 
 import torch
 
 from internals.data.image_set import ImageSet, Splits
-from internals.data.sources import Source, resolve
+from internals.data.sources import Source, find_source
+from internals.data.store import RawImages
 from internals.errors import DataError
 
-_HELD_OUT = 12  # one training image in twelve chooses epochs: 5,000 of MNIST's 60,000
-_FIELD = 28  # MNIST's side in pixels
+_HELD_OUT_SHARE = 12  # one training image in twelve chooses epochs: 5,000 of MNIST's 60,000
+_DIGITS_TEST = 360  # a fifth of scikit-learn's digits, always the same one
+_DIGIT_SIDE = 28  # pixels
 _SIZES = {"mnist": 32, "digits": 32, "imagenette": 256, "shapes": 256}
 
 
@@ -20,24 +22,32 @@ def load(
     most: int | None = None,
     held_out: float | None = None,
 ) -> Splits:
-    """Load "mnist" or "imagenette", or a stand-in, "digits" or "shapes"; say which was used.
+    """Load a data set, or its stand-in, and print which was used.
 
-    `mode` is "auto" (real, else the embedded stand-in), "real" or "embedded". The images are
-    `size` pixels a side: digits come in a 28 x 28 field, padded with background to 32 unless told
-    otherwise, as the paper did; photographs and shapes are 256 wide unless told otherwise. Of the
-    training images a stratified share, `held_out` or a twelfth, chosen by `seed`, is held out for
-    validation. With `most` the first so many training images are taken, and as many test images.
-    Raises `DataError` when the data are missing, damaged or unknown, or no image would be left on
-    either side, `OutputError` when decoded images cannot be kept.
+    Args:
+        name: "mnist" or "imagenette", or a stand-in: "digits" or "shapes".
+        mode: "auto" (the real data, else the embedded stand-in), "real" or "embedded".
+        size: Side of the images (unit: pixels). Digits come in a 28 x 28 field, padded with
+            background to 32 by default, as in the paper; photographs and shapes are 256 wide by
+            default.
+        seed: Chooses the images that are held out.
+        most: Take only the first so many training images, and as many test images.
+        held_out: Share of the training images that is held out for validation, every class in
+            proportion; by default a twelfth.
+
+    Raises:
+        DataError: The data are missing, damaged or unknown, or no image would be left on either
+            side of the hold-out.
+        OutputError: Decoded images cannot be kept.
     """
-    source = resolve(name, mode)
+    source = find_source(name, mode)
     side = _SIZES[source.name] if size is None else size
     if source.name in ("mnist", "digits"):
         train, test = _digits(source, side)
     else:
         train, test = _pictures(source, side, most)
-    train, test = (part.subset(torch.arange(len(part))[:most]) for part in (train, test))
-    count = len(train) // _HELD_OUT if held_out is None else round(held_out * len(train))
+    train, test = train.head(most), test.head(most)
+    count = len(train) // _HELD_OUT_SHARE if held_out is None else round(held_out * len(train))
     rest, validation = train.hold_out(count, seed)
     print(
         f"Data: {len(rest):,} + {len(validation):,} of {train.name}, {len(test):,} of {test.name}"
@@ -46,17 +56,17 @@ def load(
 
 
 def _digits(source: Source, size: int) -> tuple[ImageSet, ImageSet]:
-    if size < _FIELD or size % 2:
+    from internals.data.mnist import read_digits, read_mnist
+
+    if size < _DIGIT_SIDE or size % 2:
         raise DataError(f"size={size} cannot hold the 28 x 28 digits evenly; use 28 or 32")
     if source.root is None:
-        from internals.data.mnist import digits
-
-        train, test = digits(source.fingerprint)
+        # The same test images whatever the seed.
+        train, test = _image_set(read_digits(), source).hold_out(_DIGITS_TEST, seed=0)
+        train, test = train.head(name="digits train"), test.head(name="digits test")
     else:
-        from internals.data.mnist import mnist
-
-        train, test = mnist(source.root, source.fingerprint)
-    margin = (size - _FIELD) // 2
+        train, test = (_image_set(images, source) for images in read_mnist(source.root))
+    margin = (size - _DIGIT_SIDE) // 2
     return train.padded(margin), test.padded(margin)
 
 
@@ -64,9 +74,23 @@ def _pictures(source: Source, size: int, most: int | None) -> tuple[ImageSet, Im
     if size < 1:
         raise DataError(f"size={size} is no side of a picture; use 1 or more")
     if source.root is None:
-        from internals.data.shapes.dataset import shapes
+        from internals.data.shapes.dataset import read_shapes
 
-        return shapes(source.fingerprint, size, most)  # no more are drawn than are asked for
-    from internals.data.imagenette import imagenette
+        # `most` goes along, so that no more pictures are drawn than are needed.
+        train, test = read_shapes(source.fingerprint, size, most)
+    else:
+        from internals.data.imagenette import read_imagenette
 
-    return imagenette(source.root, source.fingerprint, size)
+        train, test = read_imagenette(source.root, source.fingerprint, size)
+    return _image_set(train, source), _image_set(test, source)
+
+
+def _image_set(images: RawImages, source: Source) -> ImageSet:
+    return ImageSet(
+        torch.from_numpy(images.pixels),
+        torch.from_numpy(images.labels),
+        images.class_names,
+        images.name,
+        source.fingerprint,
+        images.files,
+    )

@@ -1,4 +1,7 @@
-"""How stored bytes become a network's input, in training and in testing."""
+"""How stored bytes become a network's input, in training and in testing.
+
+A pipeline is a name (which augmentation), an input size and the statistics of the training split.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -27,13 +30,13 @@ from internals.data.normalization import (
 from internals.data.resampling import centre_offset, resized
 from internals.errors import CheckpointError, DataError
 
-# Mild, for the seeds and papers print no numbers: up to a fifth, and a twentieth of the circle.
+# The papers print no numbers. Mild: up to a fifth, and a twentieth of the hue's circle.
 _MILD = ColourJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.05)
 # Howard et al. (2017, section 3.2) augment less, because small networks overfit less.
 _MILDER = ColourJitter(brightness=0.1, contrast=0.1, saturation=0.1)
 
 PIPELINES: dict[str, Augmentation | None] = {
-    "range": None,  # black and white to two given numbers: LeNet-5
+    "range": None,  # black and white become two numbers of the recipe's: LeNet-5
     "mean-std": None,
     "alexnet": Augmentation(Shift(), lighting=0.1),
     "vgg16": Augmentation(Shift(), jitter=_MILD),
@@ -49,10 +52,17 @@ _FLOATS_AT_ONCE = 2**19  # a part of a batch that stays in a core's cache from s
 
 
 def stored_side(name: str, size: int) -> int:
-    """Side of the squares that the pipeline `name` cuts inputs of `size` from (unit: pixels).
+    """Side of the squares that inputs are cut from (unit: pixels).
 
-    256 for every 224 where windows are cut at random, else `size` itself. Raises `DataError` for
-    an unknown name.
+    Args:
+        name: One of `PIPELINES`.
+        size: Side of the inputs (unit: pixels).
+
+    Returns:
+        256 for every 224 where windows are cut at random, else `size` itself.
+
+    Raises:
+        DataError: The name is unknown.
     """
     if name not in PIPELINES:
         raise DataError(f"unknown pipeline {name!r}; known are {', '.join(PIPELINES)}")
@@ -61,9 +71,15 @@ def stored_side(name: str, size: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Pipeline:
-    """The road from a square uint8 image to the input, `size` pixels a side, of a network.
+    """The way from a square uint8 image to a network's input.
 
-    Every statistic comes from the training split. `colours` are there where lighting needs them.
+    Every statistic comes from the training split.
+
+    Args:
+        name: One of `PIPELINES`.
+        size: Side of the inputs (unit: pixels).
+        normalization: From pixels to the network's input.
+        colours: The principal colours, where the augmentation's lighting needs them.
     """
 
     name: str
@@ -73,10 +89,16 @@ class Pipeline:
 
     @classmethod
     def fit(cls, name: str, images: ImageSet, size: int) -> "Pipeline":
-        """The pipeline `name` with the statistics of `images`, which must be the training split.
+        """The pipeline `name` with the statistics of the training split.
 
-        Raises `DataError` when the name is unknown, when it is "range", which is given and not
-        fitted (`from_range`), or when colours are to be changed in images that have none.
+        Args:
+            name: One of `PIPELINES`, but not "range", which has no statistics (`from_range`).
+            images: The training split.
+            size: Side of the inputs (unit: pixels).
+
+        Raises:
+            DataError: The name is unknown or "range", or colours are to be changed in images that
+                have none.
         """
         stored = stored_side(name, size)
         augmentation = PIPELINES[name]
@@ -93,7 +115,7 @@ class Pipeline:
 
     @classmethod
     def from_range(cls, black: float, white: float, size: int) -> "Pipeline":
-        """The pipeline "range": pixel 0 becomes `black` and 255 `white`, for one channel."""
+        """The pipeline "range", of one channel: pixel 0 becomes `black` and 255 becomes `white`."""
         return cls("range", size, Normalization.from_range(black, white))
 
     @property
@@ -104,10 +126,14 @@ class Pipeline:
     def training(
         self, batch: UInt8[Tensor, "images channels side side"], generator: torch.Generator
     ) -> Float[Tensor, "images channels size size"]:
-        """Inputs to train on, augmented by random numbers from `generator` (a CPU one).
+        """Inputs to train on, augmented at random.
 
-        Squares of another side than `stored` are brought to it first. The same generator state
-        gives the same inputs, on any device, whatever the number of threads.
+        The same generator state gives the same inputs, on any device, whatever the number of
+        threads.
+
+        Args:
+            batch: Squares; those of another side than `stored` are first brought to it.
+            generator: A generator on the CPU.
         """
         augmentation = PIPELINES[self.name]
         if augmentation is None:
@@ -115,14 +141,14 @@ class Pipeline:
         squares = self._squares(batch)
         draw = augmentation.draw(len(squares), self.stored, self.size, generator)
         count, channels = squares.shape[:2]
-        one = channels * self.size**2
-        together = max(1, _FLOATS_AT_ONCE // one) if squares.device.type == "cpu" else count
-        found = squares.new_empty((count, channels, self.size, self.size), dtype=torch.float32)
-        for start in range(0, count, together):
-            part = slice(start, start + together)
-            found[part].copy_(augmentation.cut(squares[part], draw[part], self.size))
-            self._colour(augmentation, found[part], draw[part])
-        return found
+        image_floats = channels * self.size**2
+        at_once = max(1, _FLOATS_AT_ONCE // image_floats) if squares.device.type == "cpu" else count
+        inputs = squares.new_empty((count, channels, self.size, self.size), dtype=torch.float32)
+        for start in range(0, count, at_once):
+            part = slice(start, start + at_once)
+            inputs[part].copy_(augmentation.cut(squares[part], draw[part], self.size))
+            self._colour(augmentation, inputs[part], draw[part])
+        return inputs
 
     def _colour(self, augmentation: Augmentation, pixels: Tensor, draw: Draw) -> None:
         """Bring `pixels` (unit: 0..255) to the input range in place, as `draw` colours them.
@@ -142,10 +168,11 @@ class Pipeline:
     def centred(
         self, batch: UInt8[Tensor, "images channels side side"]
     ) -> UInt8[Tensor, "images channels size size"]:
-        """What is tested and looked at: the central `size` of a `stored` square.
+        """The pixels that are tested and looked at: the centre of each square.
 
-        Squares of side `size` are taken as they are; of any other side they are first brought to
-        `stored`.
+        Args:
+            batch: Squares; those of side `size` are taken as they are, those of any other side are
+                first brought to `stored`.
         """
         if batch.shape[-2:] == (self.size, self.size):
             return batch
@@ -166,7 +193,9 @@ class Pipeline:
         """The four corners and the centre of each square, and those of its mirror image.
 
         The network's ten softmax outputs are to be averaged (Krizhevsky et al. 2012, section 4.1).
-        Raises `DataError` for a pipeline whose squares have no margin to cut from.
+
+        Raises:
+            DataError: The pipeline's squares have no margin to cut from.
         """
         if self.stored == self.size:
             raise DataError(
@@ -186,7 +215,7 @@ class Pipeline:
         )
 
     def at(self, size: int) -> "Pipeline":
-        """This pipeline, with the same statistics, for inputs of another size."""
+        """This pipeline, with the same statistics, for inputs of another `size` (unit: pixels)."""
         if size == self.size:
             return self
         if not isinstance(self.normalization, MeanImage):
@@ -195,7 +224,12 @@ class Pipeline:
         return replace(self, size=size, normalization=mean)
 
     def view(self, images: ImageSet, name: str | None = None) -> ImageSet:
-        """All of `images` centred, for mining and figures; nothing is copied unless resized."""
+        """All of `images` centred, for looking inside and for figures.
+
+        Args:
+            images: Squares of any side; nothing is copied unless they are resized.
+            name: What the result is called; by default as `images`.
+        """
         if images.images.shape[-1] in (self.size, self.stored):
             centred = self.centred(images.images)
         else:
@@ -204,22 +238,29 @@ class Pipeline:
 
     def state(self) -> dict[str, Tensor]:
         """The statistics, for a checkpoint; `from_state` makes the same pipeline of them."""
-        found: dict[str, Tensor] = {}
+        statistics: dict[str, Tensor] = {}
         if isinstance(self.normalization, MeanImage):
-            found["mean_image"] = self.normalization.image
+            statistics["mean_image"] = self.normalization.image
         else:
-            found["mean"] = torch.tensor(self.normalization.mean, dtype=torch.float64)
-            found["std"] = torch.tensor(self.normalization.std, dtype=torch.float64)
+            statistics["mean"] = torch.tensor(self.normalization.mean, dtype=torch.float64)
+            statistics["std"] = torch.tensor(self.normalization.std, dtype=torch.float64)
         if self.colours is not None:
-            found["colour_variances"] = self.colours.variances
-            found["colour_directions"] = self.colours.directions
-        return found
+            statistics["colour_variances"] = self.colours.variances
+            statistics["colour_directions"] = self.colours.directions
+        return statistics
 
     @classmethod
     def from_state(cls, name: str, size: int, state: Mapping[str, Tensor]) -> "Pipeline":
-        """The pipeline `name` for inputs of `size` with the statistics that `state` gave.
+        """The pipeline whose statistics `state()` gave.
 
-        Raises `CheckpointError` when they are those of another kind of pipeline.
+        Args:
+            name: One of `PIPELINES`.
+            size: Side of the inputs (unit: pixels).
+            state: The statistics.
+
+        Raises:
+            CheckpointError: The statistics are those of another kind of pipeline.
+            DataError: The name is unknown.
         """
         stored = stored_side(name, size)
         augmentation = PIPELINES[name]

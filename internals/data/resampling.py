@@ -13,9 +13,14 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 
 @dataclass(frozen=True)
 class Windows:
-    """One rectangle for each image of a batch (unit: pixels), kept on the CPU.
+    """One rectangle for each image of a batch, kept on the CPU.
 
-    What is cut out is mirrored left to right where `flipped`.
+    Args:
+        top: First row of each rectangle (unit: pixels).
+        left: First column (unit: pixels).
+        height: Number of rows (unit: pixels).
+        width: Number of columns (unit: pixels).
+        flipped: Whether what is cut out is then mirrored left to right.
     """
 
     top: Int64[Tensor, " images"]
@@ -33,8 +38,8 @@ class Windows:
             self.flipped[part],
         )
 
-    def of(self, batch: Tensor) -> Iterator[Tensor]:
-        """What each window shows of its image, not mirrored and not copied: (1, C, h, w)."""
+    def cut(self, batch: Tensor) -> Iterator[Tensor]:
+        """The part (1, C, h, w) of each image within its window, not mirrored and not copied."""
         corners = torch.stack([self.top, self.left, self.height, self.width], dim=1)
         for number, (top, left, height, width) in enumerate(corners.tolist()):
             yield batch[number : number + 1, :, top : top + height, left : left + width]
@@ -48,12 +53,18 @@ def centre_offset(side: int, size: int) -> int:
 def crop(
     batch: Shaped[Tensor, "images channels height width"], windows: Windows, size: int
 ) -> Shaped[Tensor, "images channels size size"]:
-    """The windows of each image, which are `size` x `size` already, with no pixel changed."""
+    """Windows of `size` x `size` cut out of each image, with no pixel changed.
+
+    Args:
+        batch: The images.
+        windows: One for each image, `size` pixels high and wide.
+        size: Side of the windows (unit: pixels).
+    """
     if batch.device.type != "cpu":
         return crop_by_gathering(batch, windows, size)
     result = batch.new_empty((len(batch), batch.shape[1], size, size))
     flipped = windows.flipped.tolist()
-    for number, window in enumerate(windows.of(batch)):
+    for number, window in enumerate(windows.cut(batch)):
         result[number] = window[0].flip(-1) if flipped[number] else window[0]
     return result
 
@@ -61,7 +72,7 @@ def crop(
 def crop_by_gathering(
     batch: Shaped[Tensor, "images channels height width"], windows: Windows, size: int
 ) -> Shaped[Tensor, "images channels size size"]:
-    """The same as `crop`, with a fixed number of operations for a whole batch."""
+    """The same as `crop`, by a fixed number of operations for a whole batch."""
     squares = batch.unfold(2, size, 1).unfold(3, size, 1)
     number = torch.arange(len(batch), device=batch.device)
     cut = squares[number, :, windows.top.to(batch.device), windows.left.to(batch.device)]
@@ -85,17 +96,23 @@ def resized_crop(
     size: int,
     interpolations: Sequence[str],
 ) -> UInt8[Tensor, "images channels size size"]:
-    """The window of each image at `size` x `size`, each by its own of `INTERPOLATIONS`.
+    """The window of each image, scaled to `size` x `size`.
 
     "bilinear" and "bicubic" widen their kernel where a window shrinks, so that nothing aliases;
     "nearest" picks pixels. A CPU goes through the images one by one with torch's integer kernels;
     other devices do the whole batch in two matrix products, equal to within a grey level.
+
+    Args:
+        batch: The images.
+        windows: One for each image.
+        size: Side of the result (unit: pixels).
+        interpolations: One of `INTERPOLATIONS` for each image.
     """
     if batch.device.type != "cpu":
         return resized_crop_by_matrices(batch, windows, size, interpolations)
     result = batch.new_empty((len(batch), batch.shape[1], size, size))
     flipped = windows.flipped.tolist()
-    for number, (window, kind) in enumerate(zip(windows.of(batch), interpolations, strict=True)):
+    for number, (window, kind) in enumerate(zip(windows.cut(batch), interpolations, strict=True)):
         mode, smooth = ("nearest-exact", False) if kind == "nearest" else (kind, True)
         cut = functional.interpolate(window, (size, size), mode=mode, antialias=smooth)[0]
         result[number] = cut.flip(-1) if flipped[number] else cut
@@ -115,9 +132,9 @@ def resized_crop_by_matrices(
     across = _weights(windows.left, windows.width, width, size, kinds, batch.device)
     mirrored = windows.flipped.to(batch.device).view(-1, 1, 1)
     across = torch.where(mirrored, across.flip(1), across)
-    # Rows first, then rounded and cut to bytes in between, as the integer kernels do.
-    found = (batch.float() @ across[:, None].transpose(-1, -2)).round_().clamp_(0, 255)
-    return (down[:, None] @ found).round_().clamp_(0, 255).to(torch.uint8)
+    # Rows first, rounded and cut to bytes in between, as the integer kernels do.
+    rows = (batch.float() @ across[:, None].transpose(-1, -2)).round_().clamp_(0, 255)
+    return (down[:, None] @ rows).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def _weights(

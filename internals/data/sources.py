@@ -1,4 +1,4 @@
-"""Where a data set lies on this machine, and which one would be used: no torch, no decoding.
+"""Where a data set lies on this machine, and which one would be used; torch is not needed.
 
 The order of look-up: the folder named by `INTERNALS_DATA`, the user's cache folder, a download
 into that cache, and, only in mode `auto`, the embedded stand-in. A folder that holds the data set
@@ -8,11 +8,10 @@ in part, or damaged, is an error: other data are never taken in silence.
 import os
 import time
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from internals.data import imagenette
-from internals.data.mnist import verify_mnist
+from internals.data.mnist import digits_fingerprint, verify_mnist
 from internals.data.shapes import dataset as shapes
 from internals.data.store import cache_folder
 from internals.errors import DataError, OutputError
@@ -26,7 +25,13 @@ _RETRY_SECONDS = 3600
 
 @dataclass(frozen=True)
 class Source:
-    """The data set that would be used: its name, its folder (None: embedded), its fingerprint."""
+    """The data set that would be used.
+
+    Args:
+        name: One of `DATASETS`, or its stand-in.
+        root: The folder that holds it; None: it is embedded.
+        fingerprint: Changes whenever the data do.
+    """
 
     name: str
     root: Path | None
@@ -38,18 +43,28 @@ class Source:
 
 
 def identify(name: str, mode: str = "auto") -> str:
-    """The fingerprint of the data that `load(name, mode)` would use now.
+    """The fingerprint of the data that `load` would use now, without loading them.
 
-    Raises `DataError` when the name or mode is unknown, or when no usable data can be had.
+    Args:
+        name: As for `load`.
+        mode: As for `load`.
+
+    Raises:
+        DataError: The name or mode is unknown, or no usable data can be had.
     """
-    return resolve(name, mode).fingerprint
+    return find_source(name, mode).fingerprint
 
 
-def resolve(name: str, mode: str = "auto") -> Source:
-    """Find the data set `name` in the order of look-up, downloading it if that is its turn.
+def find_source(name: str, mode: str = "auto") -> Source:
+    """Find a data set in the order of look-up, downloading it if that is its turn.
 
-    Raises `DataError` for an unknown name or mode, for damaged files, and in mode `real` when
-    the data are not here and cannot be downloaded.
+    Args:
+        name: As for `load`.
+        mode: As for `load`.
+
+    Raises:
+        DataError: The name or mode is unknown, files are damaged, or, in mode "real", the data are
+            not here and cannot be downloaded.
     """
     if mode not in MODES:
         raise DataError(f"unknown data mode {mode!r}; choose one of {', '.join(MODES)}")
@@ -60,15 +75,22 @@ def resolve(name: str, mode: str = "auto") -> Source:
         raise DataError(f"unknown data set {name!r}; known are {known}")
     if mode == "embedded":
         return _embedded(DATASETS[name])
-    if found := on_disk(name):
-        return found
+    if source := find_on_disk(name):
+        return source
     return _download_or_stand_in(name, mode)
 
 
-def on_disk(name: str) -> Source | None:
-    """The data set in `INTERNALS_DATA` or the cache folder; None where neither has it.
+def find_on_disk(name: str) -> Source | None:
+    """The data set in `INTERNALS_DATA` or the cache folder.
 
-    Raises `DataError` when its files are damaged (MNIST) or incomplete.
+    Args:
+        name: One of `DATASETS`.
+
+    Returns:
+        The data set; None where neither folder has it.
+
+    Raises:
+        DataError: Its files are damaged (MNIST) or incomplete.
     """
     for folder in _folders():
         if name == "imagenette":
@@ -98,7 +120,7 @@ def _folders() -> list[Path]:
 def _embedded(name: str) -> Source:
     if name == "shapes":
         return Source(name, None, shapes.fingerprint())
-    return Source(name, None, f"{name} scikit-learn {metadata.version('scikit-learn')}")
+    return Source(name, None, digits_fingerprint())
 
 
 def _download_or_stand_in(name: str, mode: str) -> Source:
@@ -121,13 +143,13 @@ def _download_or_stand_in(name: str, mode: str) -> Source:
         _remember(marker, str(error))
         return _embedded(DATASETS[name])
     marker.unlink(missing_ok=True)
-    found = on_disk(name)
-    assert found is not None, "a finished download is on disk"
-    return found
+    source = find_on_disk(name)
+    assert source is not None, "a finished download is on disk"
+    return source
 
 
 def _remember(marker: Path, reason: str) -> None:
-    """Note the failed download; where even the cache cannot be written, the next run asks again."""
+    """Note the failed download; where the cache cannot be written, the next run tries again."""
     try:
         write_atomically(marker, reason + "\n")
     except OutputError:

@@ -1,34 +1,76 @@
-"""Decoded images in one file, mapped into memory: it is there whole, or it is not there.
+"""Decoded images on the disk: pixels in a `.npy` file, and a record of them in JSON beside it.
 
-The pixels come first, then a record of them (JSON), its length and a mark. The record is written
-last, and the file takes its name after that, so no reader ever meets a half-made one; processes
-that make the same file at the same time each write a draft of their own, and any of them will do.
+Both are written under draft names. The pixels take their name first and the record last, and a
+reader needs the two whole and matching: nobody ever reads a half-made set. Processes that make the
+same set at the same time each write drafts of their own, with the same content.
 """
 
 import contextlib
 import json
 import os
-import struct
 import time
 import zlib
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from io import BytesIO
+from math import prod
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import platformdirs
-import torch
-from jaxtyping import UInt8
-from torch import Tensor
+from numpy.typing import NDArray
 
 from internals.environment import build_folder
-from internals.errors import DataError
+from internals.errors import DataError, OutputError
 from internals.files import temporary_beside, writing
 
-_MARK = b"pixels 1"
-_END = struct.Struct("<Q8s")  # the record's length, the mark
 _ABANDONED = 3600  # seconds without a write after which a draft's process is taken for dead
-_PIECE = 1 << 24  # bytes read at a time for a checksum
+_PIECE_BYTES = 1 << 24  # read at a time for a checksum
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class RawImages:
+    """Labelled images in NumPy, before `load` makes an `ImageSet` of them.
+
+    Args:
+        pixels: (N, C, H, W), 0..255.
+        labels: The class number of each image, int64 (N,).
+        class_names: The name of each class number.
+        name: What the set is called.
+        files: The file of each image; empty where they come from none.
+    """
+
+    pixels: Pixels
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    name: str
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class ImageBlock:
+    """Some of the images of a set, or all of them.
+
+    Args:
+        pixels: (n, C, H, W), 0..255.
+        names: A name for each image; empty where they have none.
+        skipped: The name of each file that could not be decoded, and why.
+    """
+
+    pixels: Pixels
+    names: tuple[str, ...] = ()
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Record:
+    shape: tuple[int, ...]
+    names: tuple[str, ...]
+    skipped: dict[str, str]
+    pixels_crc32: int
 
 
 def cache_folder() -> Path:
@@ -42,109 +84,166 @@ def decoded_folders() -> tuple[Path, Path]:
 
 
 def decoded_files(name: str) -> list[Path]:
-    """The files in which images of the data set `name` are kept decoded, of today or before."""
-    return [
-        path for folder in decoded_folders() for path in sorted(folder.glob(f"{name}-*.pixels"))
-    ]
+    """The files of pixels in which images of the data set `name` are kept decoded."""
+    return [path for folder in decoded_folders() for path in sorted(folder.glob(f"{name}-*.npy"))]
 
 
-@dataclass(frozen=True)
-class Record:
-    """What a file holds: `count` images of `shape` (c, h, w) by `names`, and who was `skipped`."""
+def write_images(path: Path, shape: tuple[int, int, int], blocks: Iterable[ImageBlock]) -> None:
+    """Write a set of images, of which no more than a block is held in memory.
 
-    count: int
-    shape: tuple[int, int, int]
-    names: tuple[str, ...]
-    skipped: dict[str, str]  # the name of each file that could not be decoded, and why
-    crc32: int  # of the pixels
+    Args:
+        path: The `.npy` file; the record goes into the `.json` file beside it.
+        shape: Of one image, (C, H, W).
+        blocks: The images in order.
 
-    @property
-    def size(self) -> int:
-        """The size of the pixels in bytes."""
-        return self.count * int(np.prod(self.shape))
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some images, (n, c, h, w) bytes, their `names`, and what was `skipped` among them."""
-
-    pixels: np.ndarray
-    names: tuple[str, ...]
-    skipped: dict[str, str]
-
-
-def write_pixels(path: Path, blocks: Iterable[Block]) -> None:
-    """Write `blocks`, at least one, to `path`, which appears when all of them are on the disk.
-
-    Raises `OutputError` when the disk is full or the folder cannot be written; no draft stays.
+    Raises:
+        OutputError: The disk is full or the folder cannot be written. No draft stays, and what was
+            at `path` before is still there.
     """
+    record_path = _record_path(path)
     with writing(path):
-        _sweep(path)
-        with temporary_beside(path) as draft:
-            _write(draft, blocks)
-            os.replace(draft, path)
+        _remove_abandoned_drafts(path)
+        with temporary_beside(path) as pixels_draft, temporary_beside(record_path) as record_draft:
+            # Ordinary writes, not a writable map: there a full disk is a fatal signal.
+            with pixels_draft.open("wb") as file:
+                record = _write_pixels(file, shape, blocks)
+                _flush_to_disk(file)
+            with record_draft.open("wb") as file:
+                file.write(_to_json(record))
+                _flush_to_disk(file)
+            record_path.unlink(missing_ok=True)  # it must never stand beside other pixels
+            os.replace(pixels_draft, path)
+            os.replace(record_draft, record_path)
 
 
-def _write(draft: Path, blocks: Iterable[Block]) -> None:
-    names: list[str] = []
-    skipped: dict[str, str] = {}
-    crc, shape = 0, (0, 0, 0)
-    # Ordinary writes, not a writable map: a full disk is an error there and a fatal signal here.
-    with draft.open("wb") as file:
-        for block in blocks:
-            pixels = np.ascontiguousarray(block.pixels)
-            file.write(pixels.data)
-            crc, shape = zlib.crc32(pixels.data, crc), pixels.shape[1:]
-            names += block.names
-            skipped |= block.skipped
-        record = Record(len(names), shape, tuple(names), skipped, crc)
-        text = json.dumps(asdict(record)).encode()
-        file.write(text + _END.pack(len(text), _MARK))
-        file.flush()
-        os.fsync(file.fileno())
+def read_images(path: Path) -> ImageBlock | None:
+    """The images at `path`, read from the disk when and where they are looked at.
 
+    Writes to the pixels stay in memory.
 
-def read_record(path: Path) -> Record | None:
-    """The record of the file at `path`; None when there is no such file or it is not whole."""
+    Returns:
+        The images; None where they are missing or not whole.
+    """
+    record = _read_record(path)
+    if record is None:
+        return None
+    header = _npy_header(record.shape)
     try:
         with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(size - _END.size)
-            length, mark = _END.unpack(file.read(_END.size))
-            file.seek(size - _END.size - length)
-            fields = json.loads(file.read(length))
-        record = Record(
-            **fields | {"shape": tuple(fields["shape"]), "names": tuple(fields["names"])}
-        )
-        whole = record.size + length + _END.size == size and record.count == len(record.names)
-    except (OSError, ValueError, TypeError, KeyError, struct.error):
+            intact = file.read(len(header)) == header
+        if not intact or path.stat().st_size != len(header) + prod(record.shape):
+            return None
+        if not record.shape[0]:
+            pixels = np.empty(record.shape, np.uint8)  # of which there is no map
+        else:
+            # Copy on write, for PyTorch wants memory that may be written.
+            pixels = np.memmap(path, np.uint8, "c", offset=len(header), shape=record.shape)
+    except (OSError, ValueError):
         return None
-    return record if mark == _MARK and whole else None
+    return ImageBlock(pixels, record.names, record.skipped)
 
 
-def map_pixels(path: Path, record: Record) -> UInt8[Tensor, "images channels height width"]:
-    """The pixels in the file at `path`, read from the disk when and where they are looked at."""
-    # Copy on write: PyTorch wants memory that may be written, and the file stays as it is.
-    mapped = np.memmap(path, np.uint8, "c", shape=(record.count, *record.shape))
-    return torch.from_numpy(mapped)
+def read_or_make_images(
+    path: Path, shape: tuple[int, int, int], make: Callable[[], Iterable[ImageBlock]]
+) -> ImageBlock:
+    """The images at `path`, which are made and written first where they are missing or damaged.
+
+    Args:
+        path: As for `write_images`.
+        shape: As for `write_images`.
+        make: Gives the blocks to write; called only if need be.
+
+    Raises:
+        OutputError: The images cannot be written, or not be read again.
+    """
+    images = read_images(path)
+    if images is None:
+        write_images(path, shape, make())
+        images = read_images(path)
+    if images is None:
+        raise OutputError(f"{path} was written and cannot be read; is its disk sound?")
+    return images
 
 
-def check_pixels(path: Path) -> None:
-    """Raise `DataError` when the file at `path` is not whole, or its pixels have changed."""
-    record = read_record(path)
-    if record is None:
+def check_images(path: Path) -> None:
+    """Read all the images at `path` and compare them with their checksum.
+
+    Raises:
+        DataError: They are not whole, or have changed since they were written.
+    """
+    images, record = read_images(path), _read_record(path)
+    if images is None or record is None:
         raise DataError(f"{path} is not whole; delete it")
-    crc, left = 0, record.size
+    crc = 0
     with path.open("rb") as file:
-        while left and (piece := file.read(min(left, _PIECE))):
-            crc, left = zlib.crc32(piece, crc), left - len(piece)
-    if crc != record.crc32:
+        file.seek(path.stat().st_size - images.pixels.nbytes)
+        while piece := file.read(_PIECE_BYTES):
+            crc = zlib.crc32(piece, crc)
+    if crc != record.pixels_crc32:
         raise DataError(f"{path} is damaged: its checksum is not that of its record; delete it")
 
 
-def _sweep(path: Path) -> None:
+def _write_pixels(
+    file: BinaryIO, shape: tuple[int, int, int], blocks: Iterable[ImageBlock]
+) -> _Record:
+    """Write the `.npy` file; its header is written again when the number of images is known."""
+    names: list[str] = []
+    skipped: dict[str, str] = {}
+    count = crc = 0
+    draft_header = _npy_header((0, *shape))
+    file.write(draft_header)
+    for block in blocks:
+        pixels = np.ascontiguousarray(block.pixels)
+        file.write(pixels.data)
+        crc, count = zlib.crc32(pixels.data, crc), count + len(pixels)
+        names += block.names
+        skipped |= block.skipped
+    header = _npy_header((count, *shape))
+    assert len(header) == len(draft_header), "NumPy leaves room for the first axis to grow"
+    file.seek(0)
+    file.write(header)
+    return _Record((count, *shape), tuple(names), skipped, crc)
+
+
+def _npy_header(shape: tuple[int, ...]) -> bytes:
+    header = BytesIO()
+    fields = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, fields)
+    return header.getvalue()
+
+
+def _record_path(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _to_json(record: _Record) -> bytes:
+    """The record and, in front, its own checksum."""
+    text = json.dumps(asdict(record), sort_keys=True)
+    return f'{{"crc32": {zlib.crc32(text.encode())}, "record": {text}}}\n'.encode()
+
+
+def _read_record(path: Path) -> _Record | None:
+    """The record of the pixels at `path`; None where it is missing, damaged or not one of ours."""
+    try:
+        text = _record_path(path).read_bytes()
+        fields = json.loads(text)["record"]
+        record = _Record(
+            **fields | {"shape": tuple(fields["shape"]), "names": tuple(fields["names"])}
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    intact = text == _to_json(record) and len(record.names) in (0, record.shape[0])
+    return record if intact else None
+
+
+def _flush_to_disk(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _remove_abandoned_drafts(path: Path) -> None:
     """Remove what killed processes left of drafts of `path`; they can be gigabytes."""
-    for draft in path.parent.glob(f".{path.name}.*.part"):
+    for draft in path.parent.glob(f".{path.stem}.*.part"):
         with contextlib.suppress(OSError):
             if time.time() - draft.stat().st_mtime > _ABANDONED:
                 draft.unlink()

@@ -1,4 +1,4 @@
-"""The keys of the book's signed pictures: what full ink means, and what the paper tone means."""
+"""A sheet that is drawn on in logical pixels, with text that is measured before it is written."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -20,24 +20,24 @@ from internals.figures.inks import (
     GRID,
     LABEL_PX,
     LOGICAL_DPI,
-    MUTED,
-    PADDING,
-    SMALL_PX,
     TEXT,
     WIDTH,
     Ink,
     points,
-    signed,
     style,
 )
-from internals.figures.table import MINUS, number
 
 DEVICE = 2  # device pixels per logical pixel in `Illustration.render`
 LEVEL = 1  # the same for every stroke: later ones cover earlier ones, as on paper
 
 
 class Canvas:
-    """A figure of `width` x `height` logical pixels; x runs right and y down, from the top left."""
+    """A sheet of paper; x runs right and y down from the top left, in logical pixels.
+
+    Args:
+        height: Of the sheet.
+        width: Of the sheet; by default the book's text column.
+    """
 
     def __init__(self, height: float, width: float = WIDTH) -> None:
         self.width, self.height = round(width), round(height)
@@ -52,7 +52,7 @@ class Canvas:
     def text(
         self, x: float, y: float, words: str, ink: Ink = TEXT, px: float = LABEL_PX, **more: Any
     ) -> None:
-        """Write `words` with the baseline's left end at (x, y), unless `ha` and `va` say else."""
+        """Write `words` with the baseline's left end at (x, y), unless `ha` and `va` differ."""
         self.axes.text(
             x,
             y,
@@ -153,9 +153,12 @@ def text_width(words: str, px: float = LABEL_PX, weight: str = "normal") -> floa
 
 
 def wrap(words: str, room: float, px: float = LABEL_PX) -> list[str]:
-    """`words` broken at spaces into lines of at most `room` logical pixels.
+    """Break words at spaces into lines; a single word that is too long ends in an ellipsis.
 
-    A single word that is longer than the room ends in an ellipsis.
+    Args:
+        words: What is to be written.
+        room: The most that a line may take (unit: logical pixels).
+        px: Size of the letters (unit: logical pixels).
     """
     lines: list[str] = []
     for word in words.split():
@@ -182,38 +185,3 @@ def _inked(face: Ink | None, edge: Ink | None, more: dict[str, Any]) -> dict[str
         "edgecolor": edge.light if edge else "none",
     }
     return {"linewidth": points(1 if edge else 0)} | colours | more
-
-
-BAR, BAR_HEIGHT = 65, 8  # an odd number of steps, so that one of them is exactly zero
-
-
-def signed_key(
-    canvas: Canvas,
-    baseline: float,
-    scale: float,
-    channels: int = 1,
-    right: float = WIDTH,
-    *,
-    exceeded: bool = False,
-) -> None:
-    """The ramp from -`scale` to +`scale`, ending at `right`, its two ends named.
-
-    `exceeded` says that there are larger magnitudes, which have full ink as well.
-    """
-    if scale == 0:
-        canvas.text(right, baseline, "0 everywhere", MUTED, SMALL_PX, ha="right")
-        return
-    ramp = np.broadcast_to(np.linspace(-1, 1, BAR), (channels, 1, BAR))
-    end, start = f"+{number(scale)}", f"{MINUS}{number(scale)}"
-    if exceeded:
-        end, start = f"≥ {end}", f"≤ {start}"
-    left = right - text_width(end, SMALL_PX) - 6 - BAR
-    canvas.text(right, baseline, end, MUTED, SMALL_PX, ha="right")
-    canvas.image(left, baseline - BAR_HEIGHT, signed(ramp, 1.0), BAR, BAR_HEIGHT)
-    canvas.text(left - 6, baseline, start, MUTED, SMALL_PX, ha="right")
-
-
-def padding_key(canvas: Canvas, baseline: float, left: float = 0) -> None:
-    """A swatch of the paper tone with its meaning."""
-    canvas.box(left, baseline - 9, 18, 10, PADDING)
-    canvas.text(left + 24, baseline, "outside the image", MUTED, SMALL_PX)

@@ -1,4 +1,4 @@
-"""Receptive fields drawn on the image that they look at."""
+"""Diagrams: a network as a stack of sheets, branches as flows, receptive fields on an image."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from internals.figures.canvas import DEVICE, Canvas, padding_key, text_width, wrap
+from internals.figures.canvas import DEVICE, Canvas, text_width, wrap
 from internals.figures.illustration import Illustration
 from internals.figures.inks import (
     BLUE,
@@ -26,18 +26,36 @@ from internals.figures.inks import (
 )
 from internals.figures.plots import spread
 from internals.figures.table import TIMES
+from internals.figures.tiles import padding_key
 
-SHEETS, SHIFT, TALLEST, LINE = 6, 4, 96, 13
-BAR, BAR_LEAST, BAR_MOST = 9, 16, 120
-CENTRED_BOLD = {"ha": "center", "weight": "bold"}
+Point = tuple[float, float]
+Step = tuple[str, int]  # the operation, and how many maps come out
+Box = tuple[int, int, int, int]  # top, left, bottom, right
+
+# Stacks (unit: logical pixels): at most so many sheets, each shifted against the one behind it;
+# a vector's bar is as wide, and so high at least and at most.
+_SHEETS, _SHEET_SHIFT = 6, 4
+_VECTOR, _VECTOR_LEAST, _VECTOR_MOST = 9, 16, 120
+
+# Branches (unit: logical pixels): width of a bar, above each path, and between two paths.
+BAR, _PATH_HEADING, _PATH_GAP = 16, 30, 14
+FAINT = 0.16  # of the ink of a flow: four of them may lie over one another
+_EASE = np.linspace(0, 1, 25)
+_BEND = _EASE**2 * (3 - 2 * _EASE)  # level at both ends, as a river leaves a lake
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What stands between two operations: `maps` feature maps of `height` x `width`.
+    """The feature maps that stand between two operations.
 
-    `operation` names what makes the next stage of this one; `window` is the side of the piece of
-    this stage that one unit of the next looks at, drawn as a box (None: every unit is looked at).
+    Args:
+        name: What the stage is called.
+        maps: How many feature maps there are.
+        height: Of a map (unit: its positions).
+        width: Of a map (unit: its positions).
+        operation: What makes the next stage of this one.
+        window: Side of the piece of this stage that one unit of the next looks at, drawn as a box;
+            None: every unit is looked at.
     """
 
     name: str
@@ -58,11 +76,8 @@ class Stage:
         return str(self.maps) if self.flat else f"{self.maps}@{self.height}{TIMES}{self.width}"
 
 
-Point = tuple[float, float]
-
-
 @dataclass(frozen=True)
-class _Place:
+class _PlacedStage:
     """Where a stage stands: its front and back sheets, and the words above it."""
 
     stage: Stage
@@ -76,7 +91,7 @@ class _Place:
     @property
     def sheets(self) -> list[Point]:
         """The top left corners of the sheets, the one at the back first."""
-        count = 1 if self.stage.flat else min(self.stage.maps, SHEETS)
+        count = 1 if self.stage.flat else min(self.stage.maps, _SHEETS)
         spread = self.shift * (count - 1)
         x = self.left + (self.room - self.width - spread) / 2
         y = self.middle - (self.height + spread) / 2
@@ -94,48 +109,61 @@ class _Place:
 
 
 def stack(stages: Sequence[Stage], *, caption: str, alt: str) -> Illustration:
-    """The network in the manner of LeCun et al. (1998), Fig. 2: sheets for maps, bars for vectors.
+    """A network in the manner of LeCun et al. (1998), Fig. 2: sheets for maps, bars for vectors.
 
     Map sides are in true proportion; at most six sheets are drawn for a stage, its name says how
     many there are. A bar's length grows with the square root of its number of units.
+
+    Args:
+        stages: From the input to the output.
+        caption: How to read the figure and what to notice, in twelve words or more.
+        alt: The same for a reader who cannot see it.
+
+    Raises:
+        ValueError: There is no stage.
     """
     if not stages:
         raise ValueError("a network has at least one stage")
-    places = _arrange(stages)
+    places = _place_stages(stages)
     reach = max(place.middle - place.sheets[0][1] for place in places)
     steps = [
         wrap(place.stage.operation, following.centre - place.centre - 4, SMALL_PX)
         for place, following in pairwise(places)
     ]
-    floor = places[0].middle + reach + 24
-    canvas = Canvas(floor + LINE * max((len(step) for step in steps), default=0) - 4)
+    floor, line_height = places[0].middle + reach + 24, 13
+    canvas = Canvas(floor + line_height * max((len(step) for step in steps), default=0) - 4)
     for place in places:
         _draw_sheets(canvas, place)
         top = place.sheets[0][1]
-        canvas.text(place.centre, top - 22, place.stage.name, TEXT, LABEL_PX, **CENTRED_BOLD)
+        canvas.text(
+            place.centre, top - 22, place.stage.name, TEXT, LABEL_PX, ha="center", weight="bold"
+        )
         canvas.text(place.centre, top - 8, place.stage.shape, MUTED, SMALL_PX, ha="center")
     for step, (place, following) in zip(steps, pairwise(places), strict=True):
         _draw_step(canvas, place, following)
         middle = (place.centre + following.centre) / 2
         for line, words in enumerate(step):
-            canvas.text(middle, floor + line * LINE, words, BLUE, SMALL_PX, ha="center")
+            canvas.text(middle, floor + line * line_height, words, BLUE, SMALL_PX, ha="center")
     return Illustration(canvas.figure, caption, alt)
 
 
-def _arrange(stages: Sequence[Stage]) -> list[_Place]:
+def _place_stages(stages: Sequence[Stage]) -> list[_PlacedStage]:
     """Stages from the left to the right edge of the page, with equal gaps between their rooms."""
     largest = max((max(stage.height, stage.width) for stage in stages if not stage.flat), default=1)
     most = max((stage.maps for stage in stages if stage.flat), default=1)
-    scale = TALLEST / largest
-    places: list[_Place] = []
+    scale = 96 / largest
+    places: list[_PlacedStage] = []
     for stage in stages:
         width, height = max(3, stage.width * scale), max(3, stage.height * scale)
         if stage.flat:
-            width, height = BAR, BAR_LEAST + (BAR_MOST - BAR_LEAST) * (stage.maps / most) ** 0.5
-        shift = min(SHIFT, max(1.5, width / 6))
+            width, height = (
+                _VECTOR,
+                _VECTOR_LEAST + (_VECTOR_MOST - _VECTOR_LEAST) * (stage.maps / most) ** 0.5,
+            )
+        shift = min(_SHEET_SHIFT, max(1.5, width / 6))
         words = max(text_width(stage.name, LABEL_PX, "bold"), text_width(stage.shape, SMALL_PX))
-        room = max(words, width + shift * (min(stage.maps, SHEETS) - 1) * (not stage.flat))
-        places.append(_Place(stage, 0, room + 2, width, height, shift, 0))
+        room = max(words, width + shift * (min(stage.maps, _SHEETS) - 1) * (not stage.flat))
+        places.append(_PlacedStage(stage, 0, room + 2, width, height, shift, 0))
     reach = max(place.middle - place.sheets[0][1] for place in places)
     gap = (WIDTH - sum(place.room for place in places)) / max(1, len(places) - 1)
     left = 0.0
@@ -145,13 +173,13 @@ def _arrange(stages: Sequence[Stage]) -> list[_Place]:
     return places
 
 
-def _draw_sheets(canvas: Canvas, place: _Place) -> None:
+def _draw_sheets(canvas: Canvas, place: _PlacedStage) -> None:
     for corner in place.sheets:
         face = PADDING if corner == place.sheets[-1] else PAPER
         canvas.box(*corner, place.width, place.height, face, FRAME)
 
 
-def _draw_step(canvas: Canvas, place: _Place, following: _Place) -> None:
+def _draw_step(canvas: Canvas, place: _PlacedStage, following: _PlacedStage) -> None:
     """From the window on the front sheet (or from all of it) to the one unit that looks at it."""
     unit = following.on_front(*((0.0, 0.5) if following.stage.flat else (0.3, 0.4)))
     starts = [place.on_front(1, 0), place.on_front(1, 1)]
@@ -173,14 +201,6 @@ def _draw_step(canvas: Canvas, place: _Place, following: _Place) -> None:
     canvas.box(unit[0] - 1.5, unit[1] - 1.5, 3, 3, VERMILION)
 
 
-BRANCH_FLOW_BAR, ROOM, HEAD, GAP = 16, 250, 30, 14
-FAINT = 0.16  # of the ink of a flow: four of them may lie over one another
-_EASE = np.linspace(0, 1, 25)
-_BEND = _EASE**2 * (3 - 2 * _EASE)  # level at both ends, as a river leaves a lake
-
-Step = tuple[str, int]  # what is done, and how many maps come out
-
-
 @dataclass(frozen=True)
 class _Bar:
     """Maps at one place: their left edge, their top, and the height that counts them."""
@@ -191,17 +211,26 @@ class _Bar:
 
     @property
     def centre(self) -> float:
-        return self.left + BRANCH_FLOW_BAR / 2
+        return self.left + BAR / 2
 
 
 def branches(
     inputs: Step, paths: Sequence[Sequence[Step]], output: str, *, caption: str, alt: str
 ) -> Illustration:
-    """Every one of `paths` takes all maps of `inputs` through its steps; their ends are stacked.
+    """Parallel paths that each take all maps of the input; their ends are stacked.
 
-    A step is ("3 × 3", 128): what is done and how many maps come out; `output` names the stack. The
-    height of a bar is its number of maps, on one scale, so that a step that thins them out is seen
-    as a bottleneck. Raises `ValueError` without paths, for one without steps, and without maps.
+    The height of a bar is its number of maps, on one scale, so that a step that thins them out is
+    seen as a bottleneck.
+
+    Args:
+        inputs: What the paths start from, and its number of maps.
+        paths: The steps of each path; a step is ("3 × 3", 128), its operation and its maps.
+        output: What the stack is called.
+        caption: How to read the figure and what to notice, in twelve words or more.
+        alt: The same for a reader who cannot see it.
+
+    Raises:
+        ValueError: There is no path, or one without steps or without maps.
     """
     counts = [inputs[1], *(maps for path in paths for _, maps in path)]
     if not paths or not all(paths) or min(counts) < 1:
@@ -209,33 +238,33 @@ def branches(
     inks = [CATEGORICAL[index % len(CATEGORICAL)] for index in range(len(paths))]
     total = sum(path[-1][1] for path in paths)
     widest = [max(maps for _, maps in path) for path in paths]
-    scale = ROOM / max(sum(widest), total, inputs[1])
-    height = sum(widest) * scale + (HEAD + GAP) * len(paths) - GAP
-    middle = (height + HEAD) / 2
+    scale = 250 / max(sum(widest), total, inputs[1])
+    height = sum(widest) * scale + (_PATH_HEADING + _PATH_GAP) * len(paths) - _PATH_GAP
+    middle = (height + _PATH_HEADING) / 2
     canvas = Canvas(height + 4)
     source = _Bar(0, middle - inputs[1] * scale / 2, inputs[1] * scale)
-    pitch = (WIDTH - BRANCH_FLOW_BAR) / (max(len(path) for path in paths) + 1)
-    rows = _arrange_branch_flow(paths, widest, scale, pitch)
-    stacked = _Bar(WIDTH - BRANCH_FLOW_BAR, middle - total * scale / 2, total * scale)
+    pitch = (WIDTH - BAR) / (max(len(path) for path in paths) + 1)
+    rows = _place_bars(paths, widest, scale, pitch)
+    stacked = _Bar(WIDTH - BAR, middle - total * scale / 2, total * scale)
     filled = stacked.top
     for row, path, ink in zip(rows, paths, inks, strict=True):
         for before, after in zip([source, *row], row, strict=False):
-            _flow(canvas, before, after, ink, pitch - BRANCH_FLOW_BAR)
+            _flow(canvas, before, after, ink, pitch - BAR)
         end = _Bar(stacked.left, filled, path[-1][1] * scale)
-        _flow(canvas, row[-1], end, ink, pitch - BRANCH_FLOW_BAR)
-        canvas.box(end.left, end.top, BRANCH_FLOW_BAR, end.height, ink)
+        _flow(canvas, row[-1], end, ink, pitch - BAR)
+        canvas.box(end.left, end.top, BAR, end.height, ink)
         filled += end.height
     for row, path, ink in zip(rows, paths, inks, strict=True):
         for bar, step in zip(row, path, strict=True):
-            canvas.box(bar.left, bar.top, BRANCH_FLOW_BAR, bar.height, ink)
-            _name(canvas, bar, step, bar.centre, "center")
-    canvas.box(source.left, source.top, BRANCH_FLOW_BAR, source.height, FRAME)
-    _name(canvas, source, inputs, 0, "left")
-    _name(canvas, stacked, (output, total), WIDTH, "right")
+            canvas.box(bar.left, bar.top, BAR, bar.height, ink)
+            _name_bar(canvas, bar, step, bar.centre, "center")
+    canvas.box(source.left, source.top, BAR, source.height, FRAME)
+    _name_bar(canvas, source, inputs, 0, "left")
+    _name_bar(canvas, stacked, (output, total), WIDTH, "right")
     return Illustration(canvas.figure, caption, alt)
 
 
-def _arrange_branch_flow(
+def _place_bars(
     paths: Sequence[Sequence[Step]], widest: Sequence[int], scale: float, pitch: float
 ) -> list[list[_Bar]]:
     """The bars of each path, one path below the other; last steps stand in one column."""
@@ -243,7 +272,7 @@ def _arrange_branch_flow(
     rows: list[list[_Bar]] = []
     top = 0.0
     for path, most in zip(paths, widest, strict=True):
-        middle = top + HEAD + most * scale / 2
+        middle = top + _PATH_HEADING + most * scale / 2
         first = longest - len(path) + 1
         rows.append(
             [
@@ -251,16 +280,16 @@ def _arrange_branch_flow(
                 for index, (_, maps) in enumerate(path)
             ]
         )
-        top += HEAD + most * scale + GAP
+        top += _PATH_HEADING + most * scale + _PATH_GAP
     return rows
 
 
 def _flow(canvas: Canvas, before: _Bar, after: _Bar, ink: Ink, bend: float) -> None:
-    """All of `before` runs into `after`: it bends at once, so that it goes round what lies between.
+    """A band from `before` to `after`, which bends at once so that it goes round what lies between.
 
     After `bend` logical pixels it is as wide as `after` is high, and level.
     """
-    start = before.left + BRANCH_FLOW_BAR
+    start = before.left + BAR
     along = np.append(start + _EASE * min(bend, after.left - start), after.left)
     share = np.append(_BEND, 1)
     upper = before.top + share * (after.top - before.top)
@@ -270,26 +299,30 @@ def _flow(canvas: Canvas, before: _Bar, after: _Bar, ink: Ink, bend: float) -> N
     canvas.polygon(edge, ink, alpha=FAINT)
 
 
-def _name(canvas: Canvas, bar: _Bar, step: Step, x: float, side: str) -> None:
-    """What is done in bold above the bar, and how many maps come out."""
-    words, maps = step[0], f"{step[1]:,} maps"
-    both = text_width(words, LABEL_PX, "bold") + 6 + text_width(maps, SMALL_PX)
-    left = {"left": x, "center": x - both / 2, "right": x - both}[side]
+def _name_bar(canvas: Canvas, bar: _Bar, step: Step, x: float, side: str) -> None:
+    """The operation in bold above the bar, and how many maps come out."""
+    operation, maps = step[0], f"{step[1]:,} maps"
+    width = text_width(operation, LABEL_PX, "bold") + 6 + text_width(maps, SMALL_PX)
+    left = {"left": x, "center": x - width / 2, "right": x - width}[side]
     y = bar.top - 7
-    canvas.text(left, y, words, TEXT, LABEL_PX, weight="bold")
-    canvas.text(left + both, y, maps, MUTED, SMALL_PX, ha="right")
-
-
-LARGEST, GRID_FROM, FIELD_BOXES_GAP = 400, 6, 22
-
-Box = tuple[int, int, int, int]
+    canvas.text(left, y, operation, TEXT, LABEL_PX, weight="bold")
+    canvas.text(left + width, y, maps, MUTED, SMALL_PX, ha="right")
 
 
 def field(image: np.ndarray, boxes: Mapping[str, Box], *, caption: str, alt: str) -> Illustration:
-    """`image` (c, h, w) with named `boxes` (top, left, bottom, right) in its pixel coordinates.
+    """An image with named boxes in its pixel coordinates.
 
     Boxes may reach beyond the image: the paper around it stands for the padding. Pixels are
-    separated by a grid where they are large enough. Raises `ValueError` for an empty box.
+    separated by a grid where they are large enough.
+
+    Args:
+        image: (c, h, w) in [0, 1].
+        boxes: (top, left, bottom, right) of each, bottom and right excluded.
+        caption: How to read the figure and what to notice, in twelve words or more.
+        alt: The same for a reader who cannot see it.
+
+    Raises:
+        ValueError: A box is empty.
     """
     for name, (top, left, bottom, right) in boxes.items():
         if top >= bottom or left >= right:
@@ -301,14 +334,14 @@ def field(image: np.ndarray, boxes: Mapping[str, Box], *, caption: str, alt: str
         np.maximum(around[:, 2:].max(0), (rows, columns)),
     )
     span = last - first
-    zoom = max(1, LARGEST * DEVICE // int(span.max())) / DEVICE
+    zoom = max(1, 400 * DEVICE // int(span.max())) / DEVICE
     canvas = Canvas(span[0] * zoom + 4 + (24 if (span > (rows, columns)).any() else 0))
     x, y = 2 - first[1] * zoom, 2 - first[0] * zoom  # where the image's own corner stands
     if (span > (rows, columns)).any():
         canvas.box(2, 2, span[1] * zoom, span[0] * zoom, PADDING)
         padding_key(canvas, canvas.height - 4, 2)
     canvas.image(x, y, natural(image), columns * zoom, rows * zoom)
-    if zoom >= GRID_FROM:
+    if zoom >= 6:  # logical pixels
         _draw_grid(canvas, (x, y), (rows, columns), zoom)
     _draw_boxes(canvas, boxes, (x, y), zoom, 2 + span[1] * zoom)
     return Illustration(canvas.figure, caption, alt)
@@ -329,7 +362,8 @@ def _draw_grid(
 def _draw_boxes(
     canvas: Canvas, boxes: Mapping[str, Box], corner: tuple[float, float], zoom: float, edge: float
 ) -> None:
-    """Every box in its own ink, with a line to its name on the right."""
+    """Every box in its own ink, with a line to its name right of the image's `edge`."""
+    names_left = edge + 22
     inks = dict(zip(boxes, CATEGORICAL * (1 + len(boxes) // len(CATEGORICAL)), strict=False))
     ordered = sorted(boxes, key=lambda name: boxes[name][0] + boxes[name][2])
     wanted = [corner[1] + (boxes[name][0] + boxes[name][2]) / 2 * zoom for name in ordered]
@@ -342,22 +376,9 @@ def _draw_boxes(
         # Paper on both sides of the ink: it must show on black and on white pixels alike.
         canvas.box(*corners, *size, None, PAPER, linewidth=points(5), alpha=0.8)
         canvas.box(*corners, *size, None, ink, linewidth=points(2.5))
-        canvas.line(
-            [(end, middle), (edge + FIELD_BOXES_GAP - 6, level), (edge + FIELD_BOXES_GAP, level)],
-            ink,
-            1,
-        )
-        canvas.text(
-            edge + FIELD_BOXES_GAP + 6,
-            level,
-            name,
-            ink,
-            LABEL_PX,
-            va="center_baseline",
-            weight="bold",
-        )
+        canvas.line([(end, middle), (names_left - 6, level), (names_left, level)], ink, 1)
+        bold = {"va": "center_baseline", "weight": "bold"}
+        canvas.text(names_left + 6, level, name, ink, LABEL_PX, **bold)
         indent = text_width(name, LABEL_PX, "bold") + 14
         words = f"{bottom - top} {TIMES} {right - left} pixels"
-        canvas.text(
-            edge + FIELD_BOXES_GAP + indent, level, words, MUTED, SMALL_PX, va="center_baseline"
-        )
+        canvas.text(names_left + indent, level, words, MUTED, SMALL_PX, va="center_baseline")

@@ -1,4 +1,4 @@
-"""Repeated measurements: a row a thing, a dot a repetition, an upright stroke at their mean."""
+"""Numbers as dots, a row a thing: one for each column, or one for each repetition."""
 
 from collections.abc import Collection, Mapping, Sequence
 from math import ceil, cos, floor, log10, pi, sin
@@ -18,8 +18,13 @@ from internals.figures.inks import (
 )
 from internals.figures.table import percent
 
-ROW, TOP, RADIUS, GAP = 30, 34, 4, 22
-_ROUND = [2 * pi * corner / 32 for corner in range(32)]
+Groups = Mapping[str, Mapping[str, Sequence[float]]]
+
+# Replicates: logical pixels of a row, above a group's rows, of a mean's stroke up and down.
+_ROW, _HEADING, _STROKE = 22, 28, 7
+_STEPS = (1, 2, 5)  # of each decade; more of them where there is less than one
+_FINE_STEPS = (1, 1.5, 2, 3, 4, 5, 6, 8)
+_LEAST_APART = 34  # logical pixels between two numbers of the scale
 
 
 def dots(
@@ -31,42 +36,57 @@ def dots(
     alt: str,
     logarithmic: Collection[str] = (),
 ) -> Illustration:
-    """A row for each of `names`, a dot in each of `columns`, its value in `words` beside it.
+    """A row for each thing and a dot in each column, its value beside it.
 
-    Every column has its own scale, from its smallest value to its largest; those named in
-    `logarithmic` have equal ratios at equal distances. Raises `ValueError` when lengths differ or a
-    logarithmic column holds what is not positive.
+    Every column has its own scale, from its smallest value to its largest.
+
+    Args:
+        names: Of the things.
+        columns: For each column, a value for each thing.
+        words: The same values in words.
+        caption: How to read the figure and what to notice, in twelve words or more.
+        alt: The same for a reader who cannot see it.
+        logarithmic: Columns in which equal ratios have equal distances.
+
+    Raises:
+        ValueError: Lengths differ, or a logarithmic column holds what is not positive.
     """
-    _check(names, columns, words, logarithmic)
-    canvas = Canvas(TOP + ROW * len(names) + 2)
+    _check_dots(names, columns, words, logarithmic)
+    row_height, first, radius, gap = 30, 34, 4, 22
+    canvas = Canvas(first + row_height * len(names) + 2)
     left = max(text_width(name, LABEL_PX) for name in names) + 18
-    pitch = (WIDTH - left + GAP) / len(columns)
+    pitch = (WIDTH - left + gap) / len(columns)
     for row, name in enumerate(names):
-        y = TOP + ROW * (row + 0.5)
+        y = first + row_height * (row + 0.5)
         canvas.text(0, y, name, TEXT, LABEL_PX, va="center_baseline")
     for index, (title, values) in enumerate(columns.items()):
         start = left + index * pitch
-        room = max(text_width(said, SMALL_PX) for said in words[title]) + RADIUS + 6
-        width = pitch - GAP - room - RADIUS
+        room = max(text_width(value, SMALL_PX) for value in words[title]) + radius + 6
+        width = pitch - gap - room - radius
         kind = " (log)" if title in logarithmic else ""
         canvas.text(start, 14, title + kind, MUTED, LABEL_PX)
-        places = shares(values, title in logarithmic)
-        for row, (share, said) in enumerate(zip(places, words[title], strict=True)):
-            x, y = start + RADIUS + share * width, TOP + ROW * (row + 0.5)
+        positions = shares(values, title in logarithmic)
+        for row, (share, value) in enumerate(zip(positions, words[title], strict=True)):
+            x, y = start + radius + share * width, first + row_height * (row + 0.5)
             canvas.line([(start, y), (x, y)], GRID)
-            canvas.polygon([(x + RADIUS * cos(a), y + RADIUS * sin(a)) for a in _ROUND], BLUE)
-            canvas.text(x + RADIUS + 4, y, said, TEXT, SMALL_PX, va="center_baseline")
+            canvas.polygon(_disc(x, y, radius, corners=32), BLUE)
+            canvas.text(x + radius + 4, y, value, TEXT, SMALL_PX, va="center_baseline")
     return Illustration(canvas.figure, caption, alt)
 
 
 def shares(values: Sequence[float], logarithmic: bool) -> list[float]:
-    """Where each of `values` stands between the smallest, 0, and the largest, 1; all 0 if equal."""
+    """Where each value stands between the smallest, 0, and the largest, 1; all 0 if equal.
+
+    Args:
+        values: The values.
+        logarithmic: Whether equal ratios have equal distances.
+    """
     scale = [log10(value) if logarithmic else value for value in values]
     low, high = min(scale), max(scale)
     return [(value - low) / (high - low) if high > low else 0.0 for value in scale]
 
 
-def _check(
+def _check_dots(
     names: Sequence[str],
     columns: Mapping[str, Sequence[float]],
     words: Mapping[str, Sequence[str]],
@@ -84,13 +104,10 @@ def _check(
             raise ValueError(f"column {title!r} holds {min(values)}, which has no logarithm")
 
 
-REPLICATE_DOTS_ROW, HEADING, FOOT, REPLICATE_DOTS_RADIUS, REACH = 22, 28, 36, 3, 7
-_REPLICATE_DOTS_ROUND = [2 * pi * corner / 24 for corner in range(24)]
-_STEPS = (1, 2, 5)  # of each decade; more of them where there is less than one
-_FINE_STEPS = (1, 1.5, 2, 3, 4, 5, 6, 8)
-_LEAST_APART = 34  # logical pixels between two numbers of the scale
-
-Groups = Mapping[str, Mapping[str, Sequence[float]]]
+def _disc(x: float, y: float, radius: float, corners: int) -> list[tuple[float, float]]:
+    """The corners of a polygon that looks round."""
+    angles = [2 * pi * corner / corners for corner in range(corners)]
+    return [(x + radius * cos(angle), y + radius * sin(angle)) for angle in angles]
 
 
 def replicates(
@@ -102,29 +119,39 @@ def replicates(
     caption: str,
     alt: str,
 ) -> Illustration:
-    """Positive shares in [0, 1], several for each row of each group, on one logarithmic scale.
+    """Repeated measurements: a dot a repetition, an upright stroke at their mean.
 
-    A dot is one repetition, the upright stroke their mean; mean and sample standard deviation are
-    written beside. `reference`, a dashed line through all rows, is called `referred`; `measured`
-    names the scale. Raises `ValueError` for a row with fewer than two values or with a value that
-    has no logarithm.
+    All rows share one logarithmic scale; mean and sample standard deviation are written beside.
+
+    Args:
+        groups: For each group, for each row, its shares in [0, 1].
+        reference: A share to compare with, a dashed line through all rows.
+        referred: The name of that line.
+        measured: What the shares are.
+        caption: How to read the figure and what to notice, in twelve words or more.
+        alt: The same for a reader who cannot see it.
+
+    Raises:
+        ValueError: A row has fewer than two values, or a value has no logarithm.
     """
-    _check_replicate_dots(groups, reference)
+    _check_replicates(groups, reference)
     rows = [(name, values) for group in groups.values() for name, values in group.items()]
-    height = HEADING * len(groups) + REPLICATE_DOTS_ROW * len(rows)
-    canvas = Canvas(height + FOOT)
+    height = _HEADING * len(groups) + _ROW * len(rows)
+    canvas = Canvas(height + 36)
     left = max(text_width(name, LABEL_PX) for name, _ in rows) + 24
-    right = WIDTH - max(text_width(_written(values), SMALL_PX) for _, values in rows) - 14
-    every = [reference, *(value for _, values in rows for value in values)]
-    scale = _Scale(min(every), max(every), left, right)
+    right = (
+        WIDTH - max(text_width(_mean_and_deviation(values), SMALL_PX) for _, values in rows) - 14
+    )
+    everything = [reference, *(value for _, values in rows for value in values)]
+    scale = _Scale(min(everything), max(everything), left, right)
     _draw_scale(canvas, scale, height, measured, (reference, referred))
     y = 0.0
     for title, group in groups.items():
-        canvas.text(0, y + HEADING - 9, title, TEXT, LABEL_PX, weight="bold")
-        y += HEADING
+        canvas.text(0, y + _HEADING - 9, title, TEXT, LABEL_PX, weight="bold")
+        y += _HEADING
         for name, values in group.items():
-            _draw_row(canvas, scale, y + REPLICATE_DOTS_ROW / 2, name, values)
-            y += REPLICATE_DOTS_ROW
+            _draw_replicates(canvas, scale, y + _ROW / 2, name, values)
+            y += _ROW
     return Illustration(canvas.figure, caption, alt)
 
 
@@ -145,13 +172,12 @@ class _Scale:
         """Round values within the scale, so many as there is room for, from the left."""
         decades = range(floor(self.low), ceil(self.low + self.span) + 1)
         steps = _FINE_STEPS if self.span < 1 else _STEPS
-        wanted = [step * 10.0**decade for decade in decades for step in steps]
-        found: list[float] = []
-        for value in wanted:
+        numbers: list[float] = []
+        for value in (step * 10.0**decade for decade in decades for step in steps):
             inside = self.left <= self.at(value) <= self.right and value <= 1
-            if inside and (not found or self.at(value) - self.at(found[-1]) >= _LEAST_APART):
-                found.append(value)
-        return found
+            if inside and (not numbers or self.at(value) - self.at(numbers[-1]) >= _LEAST_APART):
+                numbers.append(value)
+        return numbers
 
 
 def _draw_scale(
@@ -159,36 +185,35 @@ def _draw_scale(
 ) -> None:
     for value in scale.numbers():
         x = scale.at(value)
-        canvas.line([(x, HEADING - 4), (x, height)], GRID)
+        canvas.line([(x, _HEADING - 4), (x, height)], GRID)
         canvas.text(x, height + 14, f"{100 * value:g} %", MUTED, SMALL_PX, ha="center")
     canvas.text(scale.left, height + 30, f"{measured} (log scale)", MUTED, SMALL_PX)
-    place, name = reference
-    x = scale.at(place)
-    canvas.line([(x, HEADING - 6), (x, height)], MUTED, 1.25, dashes=(4, 3))
-    leans = "right" if x > (scale.left + scale.right) / 2 else "left"
-    canvas.text(x, HEADING - 12, name, MUTED, SMALL_PX, ha=leans)
+    share, name = reference
+    x = scale.at(share)
+    canvas.line([(x, _HEADING - 6), (x, height)], MUTED, 1.25, dashes=(4, 3))
+    side = "right" if x > (scale.left + scale.right) / 2 else "left"
+    canvas.text(x, _HEADING - 12, name, MUTED, SMALL_PX, ha=side)
 
 
-def _draw_row(canvas: Canvas, scale: _Scale, y: float, name: str, values: Sequence[float]) -> None:
+def _draw_replicates(
+    canvas: Canvas, scale: _Scale, y: float, name: str, values: Sequence[float]
+) -> None:
     canvas.text(10, y, name, TEXT, LABEL_PX, va="center_baseline")
     canvas.line([(scale.left, y), (scale.right, y)], GRID)
     for value in values:
-        x = scale.at(value)
-        corners = [
-            (x + REPLICATE_DOTS_RADIUS * cos(angle), y + REPLICATE_DOTS_RADIUS * sin(angle))
-            for angle in _REPLICATE_DOTS_ROUND
-        ]
-        canvas.polygon(corners, BLUE)
+        canvas.polygon(_disc(scale.at(value), y, radius=3, corners=24), BLUE)
     mean = scale.at(fmean(values))
-    canvas.line([(mean, y - REACH), (mean, y + REACH)], VERMILION, 2)
-    canvas.text(WIDTH, y, _written(values), TEXT, SMALL_PX, ha="right", va="center_baseline")
+    canvas.line([(mean, y - _STROKE), (mean, y + _STROKE)], VERMILION, 2)
+    canvas.text(
+        WIDTH, y, _mean_and_deviation(values), TEXT, SMALL_PX, ha="right", va="center_baseline"
+    )
 
 
-def _written(values: Sequence[float]) -> str:
+def _mean_and_deviation(values: Sequence[float]) -> str:
     return f"{percent(fmean(values), 2)} ± {100 * stdev(values):.2f}"
 
 
-def _check_replicate_dots(groups: Groups, reference: float) -> None:
+def _check_replicates(groups: Groups, reference: float) -> None:
     rows = [(name, values) for group in groups.values() for name, values in group.items()]
     if not rows:
         raise ValueError("replicates need a group with a row")

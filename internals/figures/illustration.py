@@ -1,4 +1,4 @@
-"""An illustration as a file of its own: white paper around it, its caption beneath."""
+"""A figure with its caption and alternative text: on a page, and as a file of its own."""
 
 import io
 from dataclasses import dataclass
@@ -21,14 +21,23 @@ from internals.figures.inks import (
     style,
 )
 
-CAPTION_WORDS = 12
+CAPTION_WORDS = 12  # at least
+FORMATS = ("png", "webp", "pdf", "svg")
+MARGIN = 16  # logical pixels of white paper around a figure
+_CAPTION_GAP, _CAPTION_LINE = 10, 17  # logical pixels above the caption, and of each of its lines
 
 
 @dataclass(frozen=True)
 class Illustration:
-    """A figure, the caption that says how to read it, and the text for who cannot see it.
+    """A figure and its words.
 
-    Raises `ValueError` for an empty `alt` or a `caption` of fewer than 12 words.
+    Args:
+        figure: The drawing.
+        caption: How to read it and what to notice.
+        alt: What a person who cannot see it must know.
+
+    Raises:
+        ValueError: The caption has fewer than twelve words, or the alt text is empty.
     """
 
     figure: Figure
@@ -54,7 +63,12 @@ class Illustration:
     def render(self, scheme: str = "light", dpi: int = RENDER_DPI) -> bytes:
         """PNG bytes on transparent paper, the same bytes every time; the figure is left as it was.
 
-        `scheme` is "light" or "dark", the page behind the picture; else `ValueError`.
+        Args:
+            scheme: The page behind the picture: "light" or "dark".
+            dpi: Device pixels for 100 logical ones.
+
+        Raises:
+            ValueError: There is no such scheme.
         """
         png = io.BytesIO()
         with matplotlib.rc_context(style()), inked(self.figure, scheme):
@@ -75,28 +89,33 @@ class Illustration:
         return self.render(), {"width": width, "height": height}
 
 
-FORMATS = ("png", "webp", "pdf", "svg")
-MARGIN, GAP, LINE = 16, 10, 17  # logical pixels
-
-
 def on_paper(illustration: Illustration, kind: str = "png") -> bytes:
-    """The bytes of a file of `kind` ("png", "webp", "pdf" or "svg"), the same bytes every time.
+    """A file with white paper around the figure and its caption beneath.
 
-    PNG and WebP have two device pixels for each logical one and lose nothing. The figure is left
-    as it was. Raises `ValueError` for another `kind`.
+    The same bytes every time; the figure is left as it was. PNG and WebP have two device pixels
+    for each logical one and lose nothing.
+
+    Args:
+        illustration: What is drawn.
+        kind: One of `FORMATS`.
+
+    Raises:
+        ValueError: There is no such kind.
     """
     if kind not in FORMATS:
         raise ValueError(f"unknown kind of picture {kind!r}; choose one of {', '.join(FORMATS)}")
     width, height = illustration.size
     # Letters fitted to pixels run a little wider than the outlines that are measured.
     lines = wrap(illustration.caption, 0.99 * width, BODY_PX)
-    below = GAP + LINE * len(lines) + MARGIN
+    below = _CAPTION_GAP + _CAPTION_LINE * len(lines) + MARGIN
     corners = [[-MARGIN, -below], [width + MARGIN, height + MARGIN]]
     paper = Bbox([[side / LOGICAL_DPI for side in corner] for corner in corners])
     file = io.BytesIO()
     with matplotlib.rc_context({**style(), "svg.hashsalt": "internals"}):
         written = [
-            _write(illustration.figure, line, -(GAP + LINE * number) / height)
+            _write_below(
+                illustration.figure, line, -(_CAPTION_GAP + _CAPTION_LINE * number) / height
+            )
             for number, line in enumerate(lines)
         ]
         try:
@@ -106,7 +125,7 @@ def on_paper(illustration: Illustration, kind: str = "png") -> bytes:
                 dpi=RENDER_DPI,
                 facecolor="white",
                 bbox_inches=paper,
-                **_extras(kind, illustration.alt),
+                **_format_options(kind, illustration.alt),
             )
         finally:
             for text in written:
@@ -114,18 +133,18 @@ def on_paper(illustration: Illustration, kind: str = "png") -> bytes:
     return file.getvalue()
 
 
-def _write(figure: Figure, words: str, top: float) -> Text:
+def _write_below(figure: Figure, words: str, top: float) -> Text:
     """Put one line of the caption below the figure, `top` in its heights."""
     look: dict[str, Any] = {"color": TEXT.light, "fontsize": points(BODY_PX), "fontfamily": FONT}
     return figure.text(0, top, words, va="top", parse_math=False, **look)
 
 
-def _extras(kind: str, alt: str) -> dict[str, Any]:
+def _format_options(kind: str, alt: str) -> dict[str, Any]:
     """The alternative text where the format has a place for it, and nothing of the day or tool."""
-    extras: dict[str, dict[str, Any]] = {
+    options: dict[str, dict[str, Any]] = {
         "png": {"metadata": {"Software": None, "Description": alt}},
         "webp": {"pil_kwargs": {"lossless": True}},
         "pdf": {"metadata": {"Subject": alt, "CreationDate": None}},
         "svg": {"metadata": {"Description": alt, "Date": None}},
     }
-    return extras[kind]
+    return options[kind]

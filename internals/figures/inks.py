@@ -1,4 +1,7 @@
-"""One figure, two papers: every artist in the palette's light ink is re-inked for a dark page."""
+"""The palette: colours by their role on light and dark pages, and how pixels become colours.
+
+A figure is drawn in the light inks; for a dark page every artist in one of them is re-inked.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +23,7 @@ RENDER_DPI = 2 * LOGICAL_DPI
 
 
 class Ink(NamedTuple):
-    """One colour by its role: how it prints on white paper and on the dark page (#1b1d22)."""
+    """A colour on white paper and its partner on the dark page (#1b1d22)."""
 
     light: str
     dark: str
@@ -41,6 +44,8 @@ GOLD = Ink("#877000", "#ffdc50")
 
 INKS = (TEXT, MUTED, FRAME, GRID, PAPER, PADDING, BLUE, VERMILION, GREEN, PURPLE, GOLD)
 CATEGORICAL = (BLUE, VERMILION, GREEN, PURPLE, GOLD)
+SCHEMES = ("light", "dark")
+_DARK = {ink.light: ink.dark for ink in INKS}
 
 FONT = "DejaVu Sans"  # comes with Matplotlib: the same picture on every machine
 TITLE_PX, BODY_PX, LABEL_PX, SMALL_PX = 13, 12, 11, 10
@@ -91,10 +96,19 @@ def style() -> dict[Any, Any]:
 
 
 def signed(pixels: np.ndarray, scale: float) -> np.ndarray:
-    """RGB bytes (h, w, 3) of signed `pixels` (c, h, w), c = 1 or 3; 0 is mid grey, +-`scale` full.
+    """Signed numbers as colours, symmetric about zero, which is mid grey.
 
     Three channels are drawn as 0.5 + x / (2 scale); one channel runs from dark blue to pale amber.
-    A `scale` of 0 means that nothing is there: all grey.
+
+    Args:
+        pixels: (c, h, w), c = 1 or 3.
+        scale: The magnitude that gets full ink; 0 where all pixels are 0.
+
+    Returns:
+        RGB bytes (h, w, 3).
+
+    Raises:
+        ValueError: The pixels are of another shape.
     """
     share = np.clip(pixels / scale, -1, 1) if scale > 0 else np.zeros(pixels.shape)
     if _channels(pixels) == 3:
@@ -104,7 +118,17 @@ def signed(pixels: np.ndarray, scale: float) -> np.ndarray:
 
 
 def natural(pixels: np.ndarray) -> np.ndarray:
-    """RGB bytes (h, w, 3) of an image (c, h, w) in [0, 1], c = 1 or 3, shown as it is."""
+    """An image as it is.
+
+    Args:
+        pixels: (c, h, w) in [0, 1], c = 1 or 3.
+
+    Returns:
+        RGB bytes (h, w, 3).
+
+    Raises:
+        ValueError: The pixels are of another shape.
+    """
     colours = 3 // _channels(pixels)
     return np.repeat(_bytes(np.moveaxis(np.clip(pixels, 0, 1), 0, -1)), colours, axis=-1)
 
@@ -120,21 +144,22 @@ def _bytes(values: np.ndarray) -> np.ndarray:
     return pixels
 
 
-SCHEMES = ("light", "dark")
-Undo = Callable[[], None]
-
-_DARK = {ink.light: ink.dark for ink in INKS}
-
-
 @contextmanager
 def inked(figure: Figure, scheme: str) -> Iterator[None]:
-    """Draw `figure` in `scheme` ("light" or "dark") within the block; afterwards it is light again.
+    """Draw `figure` in the inks of a scheme within the block; afterwards it is light again.
 
     Colours that are not in the palette, and the pixels of images and colour-bars, stay as they are.
+
+    Args:
+        figure: What is re-inked.
+        scheme: One of `SCHEMES`.
+
+    Raises:
+        ValueError: There is no such scheme.
     """
     if scheme not in SCHEMES:
         raise ValueError(f"unknown scheme {scheme!r}; choose one of {', '.join(SCHEMES)}")
-    undo: list[Undo] = []
+    undo: list[Callable[[], None]] = []
     try:
         if scheme == "dark":
             figure.draw_without_rendering()  # ticks and their labels only exist once drawn
@@ -153,7 +178,7 @@ def _artists(figure: Figure) -> Iterator[Artist]:
             yield box
 
 
-def _darken(artist: Artist, undo: list[Undo]) -> None:
+def _darken(artist: Artist, undo: list[Callable[[], None]]) -> None:
     if isinstance(artist, Text):
         _swap(artist.get_color(), artist.set_color, undo)
     elif isinstance(artist, Line2D):
@@ -170,14 +195,14 @@ def _darken(artist: Artist, undo: list[Undo]) -> None:
         _swap_all(artist.get_edgecolor(), artist.set_edgecolor, undo)
 
 
-def _swap(colour: Any, setter: Callable[[Any], None], undo: list[Undo]) -> None:
+def _swap(colour: Any, setter: Callable[[Any], None], undo: list[Callable[[], None]]) -> None:
     dark = _partner(colour)
     if dark is not None:
         undo.append(lambda: setter(colour))
         setter(dark)
 
 
-def _swap_all(colours: Any, setter: Callable[[Any], None], undo: list[Undo]) -> None:
+def _swap_all(colours: Any, setter: Callable[[Any], None], undo: list[Callable[[], None]]) -> None:
     old = to_rgba_array(colours)
     new = [_partner(colour) or tuple(colour) for colour in old]
     if new:

@@ -1,18 +1,25 @@
-"""The kernels of a layer, seen as pictures: grey is a weight of zero."""
+"""Maps of numbers: projections compared, a layer's feature maps, a layer's filters.
+
+Signed numbers are symmetric about zero, which is mid grey.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from internals.figures.canvas import DEVICE, Canvas, signed_key, text_width
+from internals.figures.canvas import DEVICE, Canvas, text_width
 from internals.figures.illustration import Illustration
 from internals.figures.inks import LABEL_PX, MUTED, SMALL_PX, TEXT, WIDTH, natural, signed
 from internals.figures.table import TIMES, number
-
-GAP, LARGEST, KEY, LINE = 10, 160, 26, 15
+from internals.figures.tiles import LINE, draw_tile, signed_key, tile_slot, tile_zoom
 
 Rows = Sequence[Sequence[np.ndarray]]
+
+_LEFT, _MAP_GAP = 140, 5  # feature maps: logical pixels for the layers' names, between two maps
+_PROPORTIONAL = 8  # the largest ratio of map sizes that is drawn in true proportion
+# Filters: logical pixels for the key, and between two kernels.
+_FILTER_KEY, _FILTER_GAP = 24, 8
 
 
 @dataclass(frozen=True)
@@ -39,46 +46,59 @@ def comparison(
     notes: Sequence[Sequence[str]] = (),
     shared: bool = True,
 ) -> Illustration:
-    """Rows of signed `pictures` (c, h, w), a column for each of `titles`; 0 is mid grey.
+    """Rows of signed pictures side by side.
 
-    `images` in [0, 1], one a row, come first, `names` before them. All pictures share one scale,
-    or with `shared=False` each has its own, printed below, where `notes` (such as a rank
-    correlation) stand too. Raises `ValueError` when lengths differ.
+    Args:
+        pictures: A row of pictures (c, h, w) each, all of one size.
+        titles: The name of each column.
+        caption: How to read the figure and what to notice, in twelve words or more.
+        alt: The same for a reader who cannot see it.
+        images: Images in [0, 1], one a row, which come first.
+        names: The name of each row.
+        notes: Words under each picture, such as a rank correlation, a row a row.
+        shared: Whether all pictures have one scale; otherwise each has its own, printed below it.
+
+    Raises:
+        ValueError: Lengths differ.
     """
-    _check(pictures, titles, images, names, notes)
+    _check_comparison(pictures, titles, images, names, notes)
     headings = ["image"] * min(1, len(images)) + list(titles)
     lines = min(1, len(notes)) + (not shared)
-    grid = _arrange(pictures[0][0].shape[1:], headings, names, lines * LINE, KEY * shared)
+    grid = _comparison_grid(pictures[0][0].shape[1:], headings, names, lines * LINE, 26 * shared)
     canvas = Canvas(grid.corner(len(pictures), 0)[1] - 6)
     largest = float(max(np.abs(picture).max() for row in pictures for picture in row))
     if shared:
         right = max(240, grid.corner(0, len(headings) - 1)[0] + grid.tile[1])
         signed_key(canvas, 11, largest, len(pictures[0][0]), right=right)
-    _write(canvas, grid, headings, names)
+    _write_comparison(canvas, grid, headings, names)
     shift = len(headings) - len(titles)
     for index, row in enumerate(pictures):
+        height, width = grid.tile
         for image in images[index : index + 1]:
-            _draw(canvas, grid, (index, 0), natural(image))
+            draw_tile(canvas, *grid.corner(index, 0), natural(image), width, height)
         for column, picture in enumerate(row):
             scale = largest if shared else float(np.abs(picture).max())
-            under = [] if shared else [f"±{number(scale)}"]
-            under += [line[column] for line in notes[index : index + 1]]
-            _draw(canvas, grid, (index, column + shift), signed(picture, scale), under)
+            below = [] if shared else [f"±{number(scale)}"]
+            below += [line[column] for line in notes[index : index + 1]]
+            corner = grid.corner(index, column + shift)
+            draw_tile(canvas, *corner, signed(picture, scale), width, height, below)
     return Illustration(canvas.figure, caption, alt)
 
 
-def _arrange(
+def _comparison_grid(
     size: tuple[int, ...], headings: Sequence[str], names: Sequence[str], below: float, key: float
 ) -> _Grid:
     left = max((text_width(name, LABEL_PX) for name in names), default=-12) + 12
-    slot = min(LARGEST, (WIDTH - left - GAP * (len(headings) - 1)) / len(headings)) * DEVICE
-    zoom = (slot // max(size) or slot / max(size)) / DEVICE
+    gap = 10
+    zoom = tile_zoom(size, tile_slot(len(headings), gap=gap, left=left, largest=160))
     height, width = size[0] * zoom, size[1] * zoom
-    across = max(width, *(text_width(title, LABEL_PX) for title in headings)) + GAP
-    return _Grid(left, 20 + key, (height, width), (height + below + GAP, across))
+    across = max(width, *(text_width(title, LABEL_PX) for title in headings)) + gap
+    return _Grid(left, 20 + key, (height, width), (height + below + gap, across))
 
 
-def _write(canvas: Canvas, grid: _Grid, headings: Sequence[str], names: Sequence[str]) -> None:
+def _write_comparison(
+    canvas: Canvas, grid: _Grid, headings: Sequence[str], names: Sequence[str]
+) -> None:
     for column, title in enumerate(headings):
         canvas.text(grid.corner(0, column)[0], grid.top - 7, title, TEXT, LABEL_PX)
     for index, name in enumerate(names):
@@ -86,21 +106,7 @@ def _write(canvas: Canvas, grid: _Grid, headings: Sequence[str], names: Sequence
         canvas.text(0, middle, name, TEXT, LABEL_PX, va="center")
 
 
-def _draw(
-    canvas: Canvas,
-    grid: _Grid,
-    place: tuple[int, int],
-    pixels: np.ndarray,
-    under: Sequence[str] = (),
-) -> None:
-    (x, y), (height, width) = grid.corner(*place), grid.tile
-    canvas.image(x, y, pixels, width, height)
-    canvas.frame(x, y, width, height)
-    for line, words in enumerate(under):
-        canvas.text(x, y + height + 13 + LINE * line, words, MUTED, SMALL_PX)
-
-
-def _check(
+def _check_comparison(
     pictures: Rows,
     titles: Sequence[str],
     images: Sequence[np.ndarray],
@@ -109,21 +115,22 @@ def _check(
 ) -> None:
     if not pictures or not titles:
         raise ValueError("a comparison has at least one row and one title")
-    for what, given in (("images", images), ("names", names), ("notes", notes)):
-        if len(given) not in (0, len(pictures)):
-            raise ValueError(f"{len(pictures)} rows of pictures, but {len(given)} {what}")
+    for name, values in (("images", images), ("names", names), ("notes", notes)):
+        if len(values) not in (0, len(pictures)):
+            raise ValueError(f"{len(pictures)} rows of pictures, but {len(values)} {name}")
     for row in pictures:
         if len(row) != len(titles):
             raise ValueError(f"{len(titles)} titles, but a row of {len(row)} pictures")
 
 
-LEFT, LAYER_MAPS_GAP, SPACE, LEAST = 140, 5, 14, 34
-RANGE = 8  # the largest ratio of map sizes that is drawn in true proportion
-
-
 @dataclass(frozen=True)
 class LayerMaps:
-    """What one layer says of one image: `maps` (c, h, w), or (c,) for a layer without positions."""
+    """The output of a layer for one image.
+
+    Args:
+        name: The layer's name.
+        maps: (c, h, w), or (c,) for a layer without positions.
+    """
 
     name: str
     maps: np.ndarray
@@ -145,115 +152,129 @@ class LayerMaps:
 def feature_maps(
     image: np.ndarray, layers: Sequence[LayerMaps], *, caption: str, alt: str, most: int = 16
 ) -> Illustration:
-    """`image` (c, h, w) in [0, 1], then a row of maps a layer, one scale a layer.
+    """An image, then a row of maps for each layer, with one scale a layer.
 
     Layers with negative values are drawn on the signed scale, 0 mid grey; others from black (0)
     to white. Sizes are in true proportion where the largest map is at most 8 times the smallest.
-    At most `most` maps are shown a layer, and no more than fit.
+
+    Args:
+        image: (c, h, w) in [0, 1].
+        layers: What the layers give for it.
+        caption: How to read the figure and what to notice, in twelve words or more.
+        alt: The same for a reader who cannot see it.
+        most: At most so many maps are shown of a layer, and no more than fit.
     """
     sides = [max(layer.grid.shape[1:]) for layer in layers if max(layer.grid.shape[1:]) > 1]
     largest = max(sides, default=1)
-    proportional = largest <= RANGE * min(sides, default=1)
-    slot = (WIDTH - LEFT) * DEVICE // 8 - LAYER_MAPS_GAP * DEVICE
-    zooms = [_zoom(layer, slot, largest if proportional else 0) for layer in layers]
+    proportional = largest <= _PROPORTIONAL * min(sides, default=1)
+    slot = (WIDTH - _LEFT) * DEVICE // 8 - _MAP_GAP * DEVICE
+    zooms = [_maps_zoom(layer, slot, largest if proportional else 0) for layer in layers]
     image_zoom = zooms[0] if proportional and zooms else slot / DEVICE / max(image.shape[1:])
     if max(image.shape[1:]) * image_zoom > 100:
         image_zoom = slot / DEVICE / max(image.shape[1:])
-    heights = [max(LEAST, _tall(layer, zoom)) for layer, zoom in zip(layers, zooms, strict=True)]
+    heights = [
+        max(34, _maps_height(layer, zoom)) for layer, zoom in zip(layers, zooms, strict=True)
+    ]
     first = image.shape[1] * image_zoom
-    canvas = Canvas(first + sum(heights) + SPACE * len(layers) + 2)
-    _name(canvas, 0, "image", f"{image.shape[1]} {TIMES} {image.shape[2]} pixels", "")
-    canvas.image(LEFT, 0, natural(image), image.shape[2] * image_zoom, first)
-    top = first + SPACE
+    space = 14
+    canvas = Canvas(first + sum(heights) + space * len(layers) + 2)
+    _name_layer(canvas, 0, "image", f"{image.shape[1]} {TIMES} {image.shape[2]} pixels", "")
+    canvas.image(_LEFT, 0, natural(image), image.shape[2] * image_zoom, first)
+    top = first + space
     for layer, zoom, height in zip(layers, zooms, heights, strict=True):
-        _draw_layer_maps(canvas, layer, zoom, top, most)
-        top += height + SPACE
+        _draw_maps(canvas, layer, zoom, top, most)
+        top += height + space
     return Illustration(canvas.figure, caption, alt)
 
 
-def _zoom(layer: LayerMaps, slot: float, largest: int) -> float:
-    """Logical pixels for one unit; `largest` is the common yardstick, 0 for none."""
+def _maps_zoom(layer: LayerMaps, slot: float, largest: int) -> float:
+    """Logical pixels for one unit; `largest` is the side that all maps are measured by, 0: none."""
     count, height, width = layer.grid.shape
     if height == width == 1:
-        return max(1.0, min(20.0, (WIDTH - LEFT) * DEVICE // count / DEVICE))
-    side = largest or max(height, width)
-    return (slot // side or slot / side) / DEVICE
+        return max(1.0, min(20.0, (WIDTH - _LEFT) * DEVICE // count / DEVICE))
+    return tile_zoom((largest,) if largest else (height, width), slot)
 
 
-def _tall(layer: LayerMaps, zoom: float) -> float:
+def _maps_height(layer: LayerMaps, zoom: float) -> float:
     return 20 if layer.grid.shape[1:] == (1, 1) else layer.grid.shape[1] * zoom
 
 
-def _draw_layer_maps(canvas: Canvas, layer: LayerMaps, zoom: float, top: float, most: int) -> None:
+def _draw_maps(canvas: Canvas, layer: LayerMaps, zoom: float, top: float, most: int) -> None:
     maps = layer.grid
     scale = float(np.abs(maps).max())
     negative = bool((maps < 0).any())
     vector = maps.shape[1:] == (1, 1)
-    width, height, gap = maps.shape[2] * zoom, _tall(layer, zoom), 0 if vector else LAYER_MAPS_GAP
-    fits = int((WIDTH - LEFT + gap) // (width + gap))
+    width, height, gap = maps.shape[2] * zoom, _maps_height(layer, zoom), 0 if vector else _MAP_GAP
+    fits = int((WIDTH - _LEFT + gap) // (width + gap))
     shown = min(len(maps), fits if vector else min(fits, most))
     extent = f"±{number(scale)}" if negative else f"0 to {number(scale)}"
     words = layer.shape if shown == len(maps) else f"{shown} of {layer.shape}"
-    _name(canvas, top, layer.name, words, extent)
+    _name_layer(canvas, top, layer.name, words, extent)
     for index in range(shown):
         tile = maps[index : index + 1]
         pixels = signed(tile, scale) if negative else natural(tile / (scale or 1))
-        x = LEFT + index * (width + gap)
+        x = _LEFT + index * (width + gap)
         canvas.image(x, top, pixels, width, height)
         if not vector:
             canvas.frame(x, top, width, height)
     if vector:
-        canvas.frame(LEFT, top, shown * width, height)
+        canvas.frame(_LEFT, top, shown * width, height)
 
 
-def _name(canvas: Canvas, top: float, name: str, shape: str, extent: str) -> None:
+def _name_layer(canvas: Canvas, top: float, name: str, shape: str, extent: str) -> None:
     canvas.text(0, top + 10, name, TEXT, LABEL_PX, weight="bold")
-    canvas.text(LEFT - 12, top + 10, extent, MUTED, SMALL_PX, ha="right")
+    canvas.text(_LEFT - 12, top + 10, extent, MUTED, SMALL_PX, ha="right")
     canvas.text(0, top + 24, shape, MUTED, SMALL_PX)
 
 
-FILTER_SHEET_KEY, LABEL, FILTER_SHEET_GAP, FILTER_SHEET_LARGEST = 24, 20, 8, 104
-
-
 def filters(weights: np.ndarray, *, caption: str, alt: str, noun: str = "filter") -> Illustration:
-    """Every kernel of `weights` (n, c, h, w) on one signed scale, 0 mid grey.
+    """Every kernel of a layer on one signed scale, 0 mid grey.
 
     Kernels over 3 input channels are drawn as colours, over 1 as signed tones; over any other
     number of channels each kernel is a column with one tile an input channel.
+
+    Args:
+        weights: (n, c, h, w).
+        caption: How to read the figure and what to notice, in twelve words or more.
+        alt: The same for a reader who cannot see it.
+        noun: What a kernel is called.
+
+    Raises:
+        ValueError: The weights are of another shape, or empty.
     """
     if weights.ndim != 4 or 0 in weights.shape:
         raise ValueError(f"kernels have shape (n, channels, height, width), not {weights.shape}")
     if weights.shape[1] in (1, 3):
-        return _sheet(weights, caption, alt)
-    return _matrix(weights, caption, alt, noun)
+        return _filter_sheet(weights, caption, alt)
+    return _filter_matrix(weights, caption, alt, noun)
 
 
-def _zoom_filter_sheet(weights: np.ndarray, columns: int, room: float) -> float:
+def _filter_zoom(weights: np.ndarray, columns: int, room: float) -> float:
     """Logical pixels for one weight: whole device pixels, as large as the room allows."""
-    slot = min(FILTER_SHEET_LARGEST, (room - FILTER_SHEET_GAP * (columns - 1)) / columns)
+    slot = min(104, (room - _FILTER_GAP * (columns - 1)) / columns)
     return max(1, int(slot * DEVICE // max(weights.shape[2:]))) / DEVICE
 
 
-def _sheet(weights: np.ndarray, caption: str, alt: str) -> Illustration:
+def _filter_sheet(weights: np.ndarray, caption: str, alt: str) -> Illustration:
     count, channels, height, width = weights.shape
     columns = min(count, 8 if count <= 32 else 16)
-    zoom, scale = _zoom_filter_sheet(weights, columns, WIDTH), float(np.abs(weights).max())
-    pitch, line = width * zoom + FILTER_SHEET_GAP, height * zoom + LABEL
+    zoom, scale = _filter_zoom(weights, columns, WIDTH), float(np.abs(weights).max())
+    pitch, line = width * zoom + _FILTER_GAP, height * zoom + 20
     if columns * pitch > 0.8 * WIDTH:  # a nearly full line ends at the column's edge
         pitch = (WIDTH - width * zoom) / max(1, columns - 1)
-    canvas = Canvas(FILTER_SHEET_KEY + -(-count // columns) * line)
+    canvas = Canvas(_FILTER_KEY + -(-count // columns) * line)
     signed_key(canvas, 12, scale, channels, right=max(200, (columns - 1) * pitch + width * zoom))
     for index, kernel in enumerate(weights):
-        x, y = index % columns * pitch, FILTER_SHEET_KEY + index // columns * line
+        x, y = index % columns * pitch, _FILTER_KEY + index // columns * line
         canvas.image(x, y, signed(kernel, scale), width * zoom, height * zoom)
         canvas.text(x, y + height * zoom + 13, str(index), TEXT, SMALL_PX)
     return Illustration(canvas.figure, caption, alt)
 
 
-def _matrix(weights: np.ndarray, caption: str, alt: str, noun: str) -> Illustration:
+def _filter_matrix(weights: np.ndarray, caption: str, alt: str, noun: str) -> Illustration:
     """Kernels across, input maps down, as in Table I of the LeNet-5 paper."""
     count, sources, height, width = weights.shape
-    gutter, gap, top = 78, 4, FILTER_SHEET_KEY + 18
+    gutter, gap, top = 78, 4, _FILTER_KEY + 18
     room = (WIDTH - gutter + gap) / count - gap
     zoom = max(1, int(min(60, room) * DEVICE // max(height, width))) / DEVICE
     scale = float(np.abs(weights).max())

@@ -5,15 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from internals.figures.canvas import (
-    DEVICE,
-    Canvas,
-    padding_key,
-    signed_key,
-    text_width,
-    whole,
-    wrap,
-)
+from internals.figures.canvas import Canvas, text_width, whole, wrap
 from internals.figures.illustration import Illustration
 from internals.figures.inks import (
     BODY_PX,
@@ -27,15 +19,31 @@ from internals.figures.inks import (
     signed,
 )
 from internals.figures.table import number
+from internals.figures.tiles import padding_key, signed_key, tile_zoom
+
+# Logical pixels: above each channel's tiles, of a line of words, left of stacked tiles, and
+# between two channels.
+HEADING, LINE, GUTTER, SEPARATION = 22, 13, 16, 16
+STACKED_SLOT = 138  # device pixels: nine such tiles fill a line
+SIDE_SLOT = 224
+_FILLED = 0.72  # of a slot: tiles that fill less of a small one get a large one
+_LOUDEST = 0.998  # the quantile of the magnitudes that gets full ink; beyond it lies a pixel or two
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ChannelPatches:
     """One channel and its strongest units, the strongest first; empty where it never fires.
 
-    `projections` (c, h, w) signed and `patches` (c, h, w) in [0, 1] are cut to the image;
-    `offsets` (top, left) say where the cut piece lies in the whole receptive field of `size`
-    (height, width). `labels` are class names, `images` image ids.
+    Args:
+        layer: The layer's name.
+        channel: The channel's number.
+        projections: (c, h, w), signed, cut to the image.
+        patches: (c, h, w) in [0, 1], the same pieces of the images.
+        values: The units' activations.
+        labels: The images' classes.
+        images: The images' ids.
+        offsets: (top, left) of each piece in the whole receptive field.
+        size: Height and width of the receptive field (unit: pixels of the image).
     """
 
     layer: str
@@ -47,13 +55,6 @@ class Evidence:
     images: Sequence[int]
     offsets: Sequence[tuple[int, int]]
     size: tuple[int, int]
-
-
-HEADING, LINE, GUTTER, SEPARATION = 22, 13, 16, 16
-STACKED_SLOT = 138  # device pixels: nine such tiles fill a line
-SIDE_SLOT = 224
-_FILLED = 0.72  # of a slot: tiles that fill less of a small one get a large one
-_LOUDEST = 0.998  # the quantile of the magnitudes that gets full ink; beyond it lies a pixel or two
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,7 @@ class _Layout:
     @property
     def zoom(self) -> float:
         """Logical pixels for one image pixel: whole device pixels, unless tiles must shrink."""
-        enlarged = self.slot // max(self.size)
-        return (enlarged or self.slot / max(self.size)) / DEVICE
+        return tile_zoom(self.size, self.slot)
 
     @property
     def tile(self) -> tuple[float, float]:
@@ -114,7 +114,7 @@ class _Layout:
 
 
 def panels(
-    rows: Sequence[Evidence],
+    rows: Sequence[ChannelPatches],
     *,
     caption: str,
     alt: str,
@@ -126,21 +126,31 @@ def panels(
     Pieces cut at the image's border keep their place in the receptive field, and the rest is
     paper. Projections of a channel share one signed scale on which 0 is mid grey and the loudest
     two pixels in a thousand have full ink; patches are shown as they are. Tiles are enlarged by
-    whole numbers. They are stacked nine a line where they fill their room, and else stand side by
-    side three a line; `stacked` decides otherwise. Raises `ValueError` for rows of several layers,
-    and for pieces that do not lie within their field.
+    whole numbers.
+
+    Args:
+        rows: The channels, all with receptive fields of one size.
+        caption: How to read the figure and what to notice, in twelve words or more.
+        alt: The same for a reader who cannot see it.
+        noun: What a channel is called.
+        stacked: Whether projections stand above their patches, nine a line, or beside them, three
+            a line; by default stacked where the tiles fill their room.
+
+    Raises:
+        ValueError: The rows are of several receptive fields, differ in length, or hold pieces that
+            do not lie within their field.
     """
     sizes = {row.size for row in rows}
     if len(sizes) != 1:
         raise ValueError(f"a panel shows units of one receptive field, not of {sorted(sizes)}")
     for row in rows:
-        _check(row)
+        _check_row(row)
     [size] = sizes
-    stack = _fills(max(size)) if stacked is None else stacked
+    stacked = _fills_slot(max(size)) if stacked is None else stacked
     names = [name for row in rows for name in row.labels]
     lines = max((len(wrap(name, 69, SMALL_PX)) for name in names), default=1)
     inline = all(text_width(name, SMALL_PX) < 16 for name in names)
-    layout = _Layout(size, stack, lines, inline)
+    layout = _Layout(size, stacked, lines, inline)
     padded = any(patch.shape[1:] != size for row in rows for patch in row.patches)
     footer = LINE + 4 if padded else 0
     total = sum(layout.height(len(row.projections)) for row in rows) - SEPARATION + footer
@@ -154,12 +164,12 @@ def panels(
     return Illustration(canvas.figure, caption, alt)
 
 
-def _check(row: Evidence) -> None:
-    for what in ("patches", "values", "labels", "images", "offsets"):
-        if len(getattr(row, what)) != len(row.projections):
+def _check_row(row: ChannelPatches) -> None:
+    for name in ("patches", "values", "labels", "images", "offsets"):
+        if len(getattr(row, name)) != len(row.projections):
             raise ValueError(
                 f"channel {row.channel} has {len(row.projections)} projections "
-                f"but {len(getattr(row, what))} {what}"
+                f"but {len(getattr(row, name))} {name}"
             )
     for projection, patch, (top, left) in zip(
         row.projections, row.patches, row.offsets, strict=True
@@ -177,22 +187,22 @@ def _check(row: Evidence) -> None:
             )
 
 
-def _fills(side: int) -> bool:
+def _fills_slot(side: int) -> bool:
     """Whether tiles of `side` image pixels, enlarged by a whole number, fill a stacked slot."""
     return side * (STACKED_SLOT // side) >= _FILLED * STACKED_SLOT
 
 
-def _scale(row: Evidence) -> tuple[float, bool]:
+def _full_ink(row: ChannelPatches) -> tuple[float, bool]:
     """The magnitude that gets full ink in the channel's projections, and whether any is larger."""
-    seen = np.abs(np.concatenate([pixels.ravel() for pixels in row.projections]))
-    seen = seen[seen > 0]  # outside a unit's field there is nothing to be told apart
-    if not seen.size:
+    magnitudes = np.abs(np.concatenate([pixels.ravel() for pixels in row.projections]))
+    magnitudes = magnitudes[magnitudes > 0]  # zeros outside the fields would lower the quantile
+    if not magnitudes.size:
         return 0.0, False
-    full = float(np.quantile(seen, _LOUDEST, method="higher"))
-    return full, full < float(seen.max())
+    full = float(np.quantile(magnitudes, _LOUDEST, method="higher"))
+    return full, full < float(magnitudes.max())
 
 
-def _draw_row(canvas: Canvas, layout: _Layout, row: Evidence, top: float, noun: str) -> None:
+def _draw_row(canvas: Canvas, layout: _Layout, row: ChannelPatches, top: float, noun: str) -> None:
     canvas.line([(0, top + 0.5), (WIDTH, top + 0.5)], GRID)
     canvas.text(0, top + 15, f"{noun} {row.channel}", TEXT, BODY_PX, weight="bold")
     top += HEADING
@@ -200,7 +210,7 @@ def _draw_row(canvas: Canvas, layout: _Layout, row: Evidence, top: float, noun: 
         canvas.text(0, top + LINE - 4, "never fires on these images", MUTED)
         return
     channels = row.projections[0].shape[0]
-    full, exceeded = _scale(row)
+    full, exceeded = _full_ink(row)
     signed_key(canvas, top - HEADING + 15, full, channels, exceeded=exceeded)
     for index in range(len(row.projections)):
         _draw_pair(canvas, layout, row, index, layout.corner(index, top), full)
@@ -214,7 +224,7 @@ def _draw_row(canvas: Canvas, layout: _Layout, row: Evidence, top: float, noun: 
 def _draw_pair(
     canvas: Canvas,
     layout: _Layout,
-    row: Evidence,
+    row: ChannelPatches,
     index: int,
     corner: tuple[float, float],
     full: float,
@@ -223,8 +233,8 @@ def _draw_pair(
     height, width = layout.tile
     second = (x, y + height + layout.gap) if layout.stacked else (x + width + layout.gap, y)
     offset = row.offsets[index]
-    _draw_tile(canvas, layout, signed(row.projections[index], full), offset, corner)
-    _draw_tile(canvas, layout, natural(row.patches[index]), offset, second)
+    _draw_piece(canvas, layout, signed(row.projections[index], full), offset, corner)
+    _draw_piece(canvas, layout, natural(row.patches[index]), offset, second)
     value, image = number(row.values[index]), f"#{row.images[index]}"
     below, right = second[1] + height + LINE, x + layout.pair_width
     if not layout.stacked:
@@ -241,7 +251,7 @@ def _draw_pair(
         canvas.text(x, below + len(names) * LINE, image, MUTED, SMALL_PX)
 
 
-def _draw_tile(
+def _draw_piece(
     canvas: Canvas,
     layout: _Layout,
     pixels: np.ndarray,

@@ -1,4 +1,4 @@
-"""Many things by two numbers each: where the classes lie, and which of them touch."""
+"""Plots in axes: training curves, functions, sweeps and scattered points, named where they lie."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -29,11 +29,23 @@ from internals.figures.inks import (
 )
 from internals.figures.table import percent
 
-END_GAP, END_PITCH = 6, 14
+_END_GAP, _END_PITCH = 6, 14  # logical pixels: axes to names, and from one name to the next
+_MOST_MARKED = 40  # up to as many points, each is marked; more would only thicken the line
+
+_SCATTER_MARKERS = ("o", "^")  # five inks, twice
+_SCATTER_AREA = 14  # of a dot in square points
+_SCATTER_LINE = 22  # logical pixels from one name to one that stands over it
+
+Ending = tuple[float, str, Ink]  # the height a name belongs to in data units, the name, its ink
+_Label = tuple[np.ndarray, str, Ink]  # where a name belongs, the name, the ink of its dots
 
 
 class Plot:
-    """A figure `height` logical pixels high that holds axes placed by logical pixels."""
+    """A figure that holds axes placed by logical pixels.
+
+    Args:
+        height: Of the figure (unit: logical pixels).
+    """
 
     def __init__(self, height: int) -> None:
         self.height = height
@@ -61,29 +73,26 @@ class Plot:
         return axes
 
 
-Ending = tuple[float, str, Ink]  # the height a name belongs to in data units, the name, its ink
-
-
 def room_for(names: Sequence[str]) -> float:
     """The logical pixels that `name_ends` needs to the right of the axes."""
-    return END_GAP + max((text_width(name, LABEL_PX) for name in names), default=0) + 4
+    return _END_GAP + max((text_width(name, LABEL_PX) for name in names), default=0) + 4
 
 
 def name_ends(axes: Axes, endings: Sequence[Ending]) -> None:
     """Write each name right of the axes at its height; names that would touch move apart."""
     if not endings:
         return
-    axes.set_ylim(axes.get_ylim())  # places are in pixels: the scale must not move afterwards
+    axes.set_ylim(axes.get_ylim())  # positions are in pixels: the scale must not move afterwards
     low, high = axes.get_window_extent().get_points()[:, 1] * LOGICAL_DPI / axes.figure.dpi
     ordered = sorted(endings, key=lambda ending: ending[0])
     wanted = [float(axes.transData.transform((0, y))[1]) for y, _, _ in ordered]
-    places = spread(wanted, END_PITCH, float(low), float(high))
-    for place, (_, name, ink) in zip(places, ordered, strict=True):
+    positions = spread(wanted, _END_PITCH, float(low), float(high))
+    for position, (_, name, ink) in zip(positions, ordered, strict=True):
         axes.annotate(
             name,
-            (1, (place - low) / (high - low)),
+            (1, (position - low) / (high - low)),
             xycoords="axes fraction",
-            xytext=(points(END_GAP), 0),
+            xytext=(points(_END_GAP), 0),
             textcoords="offset points",
             color=ink.light,
             fontsize=points(LABEL_PX),
@@ -93,21 +102,25 @@ def name_ends(axes: Axes, endings: Sequence[Ending]) -> None:
 
 
 def spread(wanted: Sequence[float], pitch: float, low: float, high: float) -> list[float]:
-    """Places at least `pitch` apart, within [low, high], as near as can be to the rising `wanted`.
+    """Move positions apart, each as little as can be.
 
-    Where there is not room for all of them, they keep the pitch and stand out at the top.
+    Args:
+        wanted: The positions, rising.
+        pitch: The least distance between two of them.
+        low: The lowest that a position may be.
+        high: The highest; where there is not room for all of them, they keep the pitch and pass it.
     """
-    groups: list[list[float]] = []  # for each member, where the group would start for its sake
+    groups: list[list[float]] = []  # for each member, where it would have the group start
 
     def start(group: list[float]) -> float:
         middle = sum(group) / len(group)
         return max(low, min(middle, high - pitch * (len(group) - 1)))
 
-    for place in wanted:
-        groups.append([place])
+    for position in wanted:
+        groups.append([position])
         while len(groups) > 1 and start(groups[-2]) + pitch * len(groups[-2]) > start(groups[-1]):
             joining = groups.pop()
-            groups[-1] += [wish - pitch * len(groups[-1]) for wish in joining]
+            groups[-1] += [begin - pitch * len(groups[-1]) for begin in joining]
     return [start(group) + pitch * index for group in groups for index in range(len(group))]
 
 
@@ -135,9 +148,6 @@ def mark(axes: Axes, x: float, name: str, ink: Ink = TEXT) -> None:
     )
 
 
-DOTS = 40  # up to as many points, each is marked; more would only thicken the line
-
-
 def curves(
     *,
     loss: Mapping[str, Sequence[float]],
@@ -147,11 +157,17 @@ def curves(
     caption: str,
     alt: str,
 ) -> Illustration:
-    """A training run: loss on the left, accuracy in [0, 1] on the right, by epoch from 1.
+    """A training run by epoch, from 1: loss on the left, accuracy on the right.
 
-    `loss` and `accuracy` map a name ("train", "validation") to one number an epoch; the same name
-    has the same colour on both sides. `best` is the epoch that was kept, `references` are levels
-    of accuracy to compare with, such as the paper's and the test set's.
+    The same name has the same colour on both sides.
+
+    Args:
+        loss: For each name ("train", "validation") one number an epoch.
+        accuracy: The same, in [0, 1].
+        best: The epoch whose weights were kept.
+        references: Levels of accuracy to compare with, such as the paper's.
+        caption: How to read the figure and what to notice, in twelve words or more.
+        alt: The same for a reader who cannot see it.
     """
     levels = dict(references or {})
     inks = dict(
@@ -166,7 +182,7 @@ def curves(
     left = plot.axes(44, top, 44 + share, bottom, "Loss")
     right = plot.axes(split, top, split + share, bottom, "Accuracy")
     _number_axes(left, right, logarithmic=_spans_decades(loss))
-    left_ends, right_ends = _draw(left, loss, inks), _draw(right, accuracy, inks)
+    left_ends, right_ends = _draw_series(left, loss, inks), _draw_series(right, accuracy, inks)
     for name, level in named.items():
         rule(right, level, MUTED)
         right_ends.append((level, name, MUTED))
@@ -203,11 +219,20 @@ def lines(
     ticks: Sequence[str] = (),
     height: int = 300,
 ) -> Illustration:
-    """The `functions` of `x` in one pair of axes, each named at its right end.
+    """Functions in one pair of axes, each named at its right end.
 
-    `x` is one for all, or one for each by its name. `levels` are named heights drawn dashed,
-    `marks` named places on the x axis; with `logarithmic` equal ratios have equal heights. `ticks`
-    name the places 0, 1, ... of x, such as layers, and then every point is marked.
+    Args:
+        x: Where they are known: one array for all, or one for each by its name.
+        functions: The values of each.
+        caption: How to read the figure and what to notice, in twelve words or more.
+        alt: The same for a reader who cannot see it.
+        xlabel: What x is.
+        ylabel: What the values are.
+        levels: Named heights, drawn dashed.
+        marks: Named positions on the x axis.
+        logarithmic: Whether equal ratios have equal heights.
+        ticks: Names of the positions 0, 1, ... of x, such as layers; every point is then marked.
+        height: Of the figure (unit: logical pixels).
     """
     plot, heights = Plot(height), dict(levels or {})
     right = WIDTH - room_for([*functions, *heights])
@@ -219,7 +244,7 @@ def lines(
         axes.yaxis.set_minor_locator(NullLocator())
         if _ratio(functions) < 100:  # powers of ten alone would be one or two
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ends = _draw(axes, functions, inks, x, dotted=bool(ticks))
+    ends = _draw_series(axes, functions, inks, x, dotted=bool(ticks))
     axes.margins(x=0.03 if ticks else 0)
     if ticks:
         axes.set_xticks(range(len(ticks)), ticks)
@@ -234,7 +259,7 @@ def lines(
     return Illustration(plot.figure, caption, alt)
 
 
-def _draw(
+def _draw_series(
     axes: Axes,
     series: Mapping[str, Sequence[float]] | Mapping[str, np.ndarray],
     inks: Mapping[str, Ink],
@@ -242,14 +267,18 @@ def _draw(
     *,
     dotted: bool = False,
 ) -> list[Ending]:
-    """Draw every series (against the epochs, if there is no `x`) and say where its name belongs."""
+    """Draw every series, against the epochs where there is no `x`; where each name belongs."""
     ends: list[Ending] = []
     for name, values in series.items():
         heights = np.asarray(values, dtype=float)
-        mine = x[name] if isinstance(x, Mapping) else x
-        places = np.arange(1, len(heights) + 1) if mine is None else np.asarray(mine)
-        dots = "o" if (x is None or dotted) and len(heights) <= DOTS else ""
-        axes.plot(places, heights, color=inks[name].light, marker=dots, markersize=points(5))
+        abscissae = x[name] if isinstance(x, Mapping) else x
+        if abscissae is None:
+            abscissae = np.arange(1, len(heights) + 1)
+        marker = "o" if (x is None or dotted) and len(heights) <= _MOST_MARKED else ""
+        axes.plot(
+            np.asarray(abscissae), heights, color=inks[name].light, marker=marker,
+            markersize=points(5),
+        )  # fmt: skip
         finite = heights[np.isfinite(heights)]
         if finite.size:
             ends.append((float(finite[-1]), name, inks[name]))
@@ -267,9 +296,6 @@ def _ratio(series: Mapping[str, Sequence[float]] | Mapping[str, np.ndarray]) -> 
     return float(values.max() / values.min()) if values.size and values.min() > 0 else 1.0
 
 
-HEIGHT = 300
-
-
 def sweeps(
     series: Mapping[str, Mapping[float, Sequence[float]]],
     *,
@@ -278,28 +304,36 @@ def sweeps(
     caption: str,
     alt: str,
 ) -> Illustration:
-    """A line for each of `series` through the mean scores, and a dot for each single score.
+    """A line for each series through its mean scores, and a dot for each single score.
 
-    `series` maps a name to {number: its scores in [0, 1]}; the numbers stand on a logarithmic
-    axis. Raises `ValueError` for a series without scores or a number that has no logarithm.
+    Args:
+        series: For each name, {number: its scores in [0, 1]}; the numbers stand on a logarithmic
+            axis.
+        xlabel: What the numbers are.
+        ylabel: What the scores are.
+        caption: How to read the figure and what to notice, in twelve words or more.
+        alt: The same for a reader who cannot see it.
+
+    Raises:
+        ValueError: A series has no scores, or a number that has no logarithm.
     """
     for name, sweep in series.items():
         if not sweep or not all(sweep.values()) or min(sweep) <= 0:
             raise ValueError(f"{name!r} needs positive numbers with one score or more each")
-    plot = Plot(HEIGHT)
-    axes = plot.axes(44, 30, WIDTH - room_for(list(series)), HEIGHT - 42)
+    height = 300
+    plot = Plot(height)
+    axes = plot.axes(44, 30, WIDTH - room_for(list(series)), height - 42)
     axes.set_xscale("log")
     ends: list[Ending] = []
     for (name, sweep), ink in zip(series.items(), CATEGORICAL, strict=False):
-        places = sorted(sweep)
-        means = [fmean(sweep[place]) for place in places]
-        axes.plot(places, means, color=ink.light)
-        for place in places:
-            scores = sweep[place]
-            axes.plot([place] * len(scores), scores, "o", color=ink.light, markersize=points(5))
+        numbers = sorted(sweep)
+        means = [fmean(sweep[number]) for number in numbers]
+        axes.plot(numbers, means, color=ink.light)
+        for number in numbers:
+            scores = sweep[number]
+            axes.plot([number] * len(scores), scores, "o", color=ink.light, markersize=points(5))
         ends.append((means[-1], name, ink))
-    shown = sorted({place for sweep in series.values() for place in sweep})
-    axes.set_xticks(shown)
+    axes.set_xticks(sorted({number for sweep in series.values() for number in sweep}))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
@@ -309,15 +343,8 @@ def sweeps(
     return Illustration(plot.figure, caption, alt)
 
 
-_SHAPES = ("o", "^")  # five inks, twice
-_DOT = 14  # area of a dot in square points
-_LINE = 22  # logical pixels from one name to one that stands over it
-
-_Name = tuple[np.ndarray, str, Ink]  # where it belongs, the name, the ink of its dots
-
-
 def scatter(
-    places: np.ndarray,
+    coordinates: np.ndarray,
     labels: np.ndarray,
     class_names: Sequence[str],
     *,
@@ -327,49 +354,67 @@ def scatter(
     alt: str,
     height: int = 460,
 ) -> Illustration:
-    """A dot at each of `places` (n, 2), coloured by its class, the class's name at their median.
+    """A dot for each thing, coloured by its class, the class's name at their median.
 
     A name that would cover another steps up. Both axes have one scale. Of the classes, the first
-    five are discs and the next five triangles. Raises `ValueError` for other shapes, and for more
-    than ten classes.
+    five are discs and the next five triangles.
+
+    Args:
+        coordinates: (n, 2).
+        labels: The class number of each thing, (n,).
+        class_names: The name of each class number, ten at most.
+        xlabel: What the first coordinate is.
+        ylabel: What the second is.
+        caption: How to read the figure and what to notice, in twelve words or more.
+        alt: The same for a reader who cannot see it.
+        height: Of the figure (unit: logical pixels).
+
+    Raises:
+        ValueError: Shapes do not fit, or there are more than ten classes.
     """
-    _check(places, labels, class_names)
+    _check_scatter(coordinates, labels, class_names)
     plot = Plot(height)
     axes = plot.axes(50, 10, WIDTH - 8, height - 42)
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
-    names: list[_Name] = []
+    names: list[_Label] = []
     for number, name in enumerate(class_names):
-        mine = places[labels == number]
-        if not len(mine):
+        members = coordinates[labels == number]
+        if not len(members):
             continue
         ink = CATEGORICAL[number % len(CATEGORICAL)]
-        shape = _SHAPES[number // len(CATEGORICAL)]
+        marker = _SCATTER_MARKERS[number // len(CATEGORICAL)]
         axes.scatter(
-            mine[:, 0], mine[:, 1], s=_DOT, color=ink.light, marker=shape, alpha=0.5, linewidths=0
+            members[:, 0],
+            members[:, 1],
+            s=_SCATTER_AREA,
+            color=ink.light,
+            marker=marker,
+            alpha=0.5,
+            linewidths=0,
         )
-        names.append((np.median(mine, axis=0), name, ink))
-    _write(axes, names)
+        names.append((np.median(members, axis=0), name, ink))
+    _write_labels(axes, names)
     return Illustration(plot.figure, caption, alt)
 
 
-def _write(axes: Axes, names: Sequence[_Name]) -> None:
+def _write_labels(axes: Axes, names: Sequence[_Label]) -> None:
     """Each name over its place, last of all, so that no dot covers it."""
     axes.apply_aspect()
-    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # places are in pixels from here on
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # positions are in pixels from here on
     pixel = axes.figure.dpi / LOGICAL_DPI
     taken: list[tuple[float, float, float]] = []
-    for place, name, ink in sorted(names, key=lambda entry: float(entry[0][1])):
-        x, y = axes.transData.transform(place) / pixel
+    for median, name, ink in sorted(names, key=lambda label: float(label[0][1])):
+        x, y = axes.transData.transform(median) / pixel
         width, up = text_width(name, LABEL_PX) + 14, 0.0
         for left, low, wide in sorted(taken, key=lambda box: box[1]):
-            if abs(left - x) < (wide + width) / 2 and abs(low - y - up) < _LINE:
-                up = low + _LINE - y
+            if abs(left - x) < (wide + width) / 2 and abs(low - y - up) < _SCATTER_LINE:
+                up = low + _SCATTER_LINE - y
         taken.append((x, y + up, width))
         axes.annotate(
             name,
-            (place[0], place[1]),
+            (median[0], median[1]),
             xytext=(0, points(up)),
             textcoords="offset points",
             color=TEXT.light,
@@ -382,12 +427,12 @@ def _write(axes: Axes, names: Sequence[_Name]) -> None:
         )
 
 
-def _check(places: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> None:
-    if places.ndim != 2 or places.shape[1] != 2 or labels.shape != places.shape[:1]:
+def _check_scatter(coordinates: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> None:
+    if coordinates.ndim != 2 or coordinates.shape[1] != 2 or labels.shape != coordinates.shape[:1]:
         raise ValueError(
-            f"places of shape {places.shape} and labels of shape {labels.shape}; "
+            f"coordinates of shape {coordinates.shape} and labels of shape {labels.shape}; "
             "a scatter needs (n, 2) and (n,)"
         )
-    most = len(CATEGORICAL) * len(_SHAPES)
+    most = len(CATEGORICAL) * len(_SCATTER_MARKERS)
     if len(class_names) > most:
         raise ValueError(f"{len(class_names)} classes; {most} can be told apart")

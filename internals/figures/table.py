@@ -1,4 +1,4 @@
-"""A table with its caption: Markdown for the page, aligned text for the terminal."""
+"""Numbers in words, and tables: Markdown for the page, aligned text for the terminal."""
 
 import math
 import re
@@ -8,6 +8,9 @@ from dataclasses import dataclass
 MINUS = "\N{MINUS SIGN}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 DASH = "\N{EN DASH}"  # where a number would stand, if there were one
+
+_NUMBER = re.compile(rf"[-+±{MINUS}]?[\d.,]*\d([eE][-+]?\d+)?( ?(%|s|ms|min|MB|px|{TIMES}))?")
+_BLANK = ("", "-", DASH)
 
 
 def number(value: float) -> str:
@@ -25,7 +28,12 @@ def number(value: float) -> str:
 
 
 def percent(share: float, decimals: int = 1) -> str:
-    """A share in [0, 1] as a percentage; 0 % and 100 % are only printed where they are exact."""
+    """A share as a percentage; 0 % and 100 % are only printed where they are exact.
+
+    Args:
+        share: In [0, 1].
+        decimals: Digits after the decimal point.
+    """
     step = 10.0**-decimals
     shown = round(100 * share, decimals)
     if shown == 100 and share < 1:
@@ -35,16 +43,19 @@ def percent(share: float, decimals: int = 1) -> str:
     return f"{shown:.{0 if shown in (0, 100) else decimals}f} %"
 
 
-_NUMBER = re.compile(rf"[-+±{MINUS}]?[\d.,]*\d([eE][-+]?\d+)?( ?(%|s|ms|min|MB|px|{TIMES}))?")
-_BLANK = ("", "-", DASH)
-
-
 @dataclass(frozen=True)
 class Table:
-    """Cells of text under a header; `align` holds "left" or "right" a column.
+    """Cells of text under a header.
 
-    Left out, `align` is worked out: columns that hold only numbers go to the right. Raises
-    `ValueError` when a row or `align` is not as long as the header, or the caption is empty.
+    Args:
+        header: The name of each column.
+        rows: The cells.
+        caption: What the columns hold.
+        align: "left" or "right" for each column; by default, columns that hold only numbers go to
+            the right.
+
+    Raises:
+        ValueError: A row or `align` is not as long as the header, or the caption is empty.
     """
 
     header: tuple[str, ...]
@@ -71,7 +82,13 @@ class Table:
     def of(
         cls, header: Iterable[object], rows: Iterable[Iterable[object]], caption: str
     ) -> "Table":
-        """A table of any values: integers get thousands commas, floats three significant digits."""
+        """A table of any values: integers get thousands commas, floats three significant digits.
+
+        Args:
+            header: The name of each column.
+            rows: The values; None is a dash.
+            caption: What the columns hold.
+        """
         cells = tuple(tuple(_cell(value) for value in row) for row in rows)
         return cls(tuple(str(name) for name in header), cells, caption)
 

@@ -3,11 +3,15 @@ from .linear_probe import linear_probe as linear_probe
 from .patching import patched as patched
 from .patching import patched_accuracy as patched_accuracy
 from .principal_components import PrincipalComponents as PrincipalComponents
-from .principal_components import Quality as Quality
 from .principal_components import fit_principal_components as fit_principal_components
-from .principal_components import quality as quality
 from .sparse_autoencoder import AutoencoderRecipe as AutoencoderRecipe
 from .sparse_autoencoder import SparseAutoencoder as SparseAutoencoder
 from .sparse_autoencoder import fit_sparse_autoencoder as fit_sparse_autoencoder
+from .sparse_autoencoder import penalised_loss as penalised_loss
+from .sparse_autoencoder import resample_dead_features as resample_dead_features
+from .vectors import Codec as Codec
+from .vectors import CodeQuality as CodeQuality
 from .vectors import channel_vectors as channel_vectors
+from .vectors import code_quality as code_quality
 from .vectors import gather_activations as gather_activations
+from .vectors import maps_from_vectors as maps_from_vectors

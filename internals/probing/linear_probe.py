@@ -1,25 +1,33 @@
-"""What a linear classifier can read off a layer (Alain and Bengio, 2017)."""
+"""Linear probes: what a linear classifier can read off a layer (Alain and Bengio 2017)."""
 
 import warnings
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
 from torch import Tensor
 
 from internals.errors import ProbingError
-from internals.probing.vectors import checked
+from internals.probing.vectors import check_activations
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A linear classifier of activations, and how it did on those of images it had not seen.
+    """A linear classifier of activations, and how it does on those of images it was not fitted to.
 
-    `accuracy` and `train_accuracy` are shares right, `confusion` (classes, classes) counts of test
-    images, a row a true class, `predicted` (n,) the answers. Logits are `coefficients` (classes,
-    features), per unit of the activations as they were given, times these, plus `intercepts`;
-    `deviations` (features,) are the training standard deviations, so that their product says what
-    one of them is worth. `converged` is False where the iterations did not suffice.
+    Its logits are the activations times `coefficients`, plus `intercepts`.
+
+    Args:
+        accuracy: The share of test images that are classified correctly.
+        train_accuracy: That of training images.
+        confusion: Counts of test images (classes, classes), a row a true class, a column an answer.
+        predicted: The answers for the test images, (m,).
+        coefficients: (classes, features), per unit of the activations.
+        intercepts: (classes,).
+        std: The standard deviations of the training activations, (features,). Times these, the
+            coefficients say what a usual change of an activation is worth.
+        converged: Whether the iterations sufficed.
     """
 
     accuracy: float
@@ -28,7 +36,7 @@ class Probe:
     predicted: np.ndarray
     coefficients: np.ndarray
     intercepts: np.ndarray
-    deviations: np.ndarray
+    std: np.ndarray
     converged: bool
 
     @property
@@ -47,58 +55,86 @@ def linear_probe(
     iterations: int = 300,
     tolerance: float = 1e-3,
 ) -> Probe:
-    """A softmax regression on `train` activations (n, ...), scored on `test` ones (m, ...).
+    """Fit a softmax regression to the activations of a layer, and score it on others.
 
-    Every image is one row of all its activations. They are brought to mean 0 and standard deviation
-    1 as they have them in `train`; those that never vary there are left out. Minimised is the mean
-    cross-entropy plus `penalty` / 2 times the sum of the squared weights, by scikit-learn's L-BFGS
-    in at most `iterations`, until no derivative is larger than `tolerance`. Raises `ProbingError`
-    for shapes and labels that do not fit.
+    Each image is one row of all its activations. They are brought to mean 0 and standard deviation
+    1, as they have them in `train`; those that never vary there are left out. What is minimised, by
+    scikit-learn's L-BFGS, is the mean cross-entropy plus `penalty` / 2 times the sum of the squared
+    weights. Probe an untrained network too, because random features know something.
+
+    Args:
+        train: Training activations (n, ...), such as `gather_activations` gives.
+        train_labels: Their classes, (n,).
+        test: Activations of the same layer for other images, (m, ...).
+        test_labels: Their classes, (m,).
+        penalty: Of the weights, above 0.
+        iterations: How many at most.
+        tolerance: It stops when no derivative is larger.
+
+    Raises:
+        ProbingError: Shapes and labels do not fit, all training labels are equal, activations are
+            not finite, or an option is out of range.
     """
-    x, y = _rows(train, train_labels, "training"), train_labels.cpu().numpy()
-    held, truth = _rows(test, test_labels, "test"), test_labels.cpu().numpy()
-    _check(x, y, held, penalty, iterations)
-    classes = int(max(y.max(), truth.max())) + 1
-    fitted = _fitted(x, y, classes, penalty, iterations, tolerance)
-    weights, bias, deviations, converged = fitted
-    answers, train_answers = (
-        (a @ weights.T.astype(a.dtype) + bias).argmax(axis=1) for a in (held, x)
-    )
-    confusion = np.bincount(truth * classes + answers, minlength=classes**2)
+    train_rows = _rows(train, train_labels, "training")
+    test_rows = _rows(test, test_labels, "test")
+    train_classes, test_classes = train_labels.cpu().numpy(), test_labels.cpu().numpy()
+    _check(train_rows, train_classes, test_rows, penalty, iterations)
+    classes = int(max(train_classes.max(), test_classes.max())) + 1
+    fit = _fit(train_rows, train_classes, classes, penalty, iterations, tolerance)
+    predicted = fit.predict(test_rows)
+    confusion = np.bincount(test_classes * classes + predicted, minlength=classes**2)
     return Probe(
-        accuracy=float((answers == truth).mean()),
-        train_accuracy=float((train_answers == y).mean()),
+        accuracy=float((predicted == test_classes).mean()),
+        train_accuracy=float((fit.predict(train_rows) == train_classes).mean()),
         confusion=confusion.reshape(classes, classes),
-        predicted=answers,
-        coefficients=weights,
-        intercepts=bias,
-        deviations=deviations,
-        converged=converged,
+        predicted=predicted,
+        coefficients=fit.coefficients,
+        intercepts=fit.intercepts,
+        std=fit.std,
+        converged=fit.converged,
     )
 
 
-def _fitted(
-    x: np.ndarray, y: np.ndarray, classes: int, penalty: float, iterations: int, tolerance: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
-    """Weights and biases for `x` as given, its standard deviations, whether the fit converged."""
+class _Fit(NamedTuple):
+    """Weights for activations as they are, not standardised."""
+
+    coefficients: np.ndarray
+    intercepts: np.ndarray
+    std: np.ndarray
+    converged: bool
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        logits = rows @ self.coefficients.T.astype(rows.dtype) + self.intercepts
+        predicted: np.ndarray = logits.argmax(axis=1)
+        return predicted
+
+
+def _fit(
+    rows: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    penalty: float,
+    iterations: int,
+    tolerance: float,
+) -> _Fit:
     from sklearn.linear_model import LogisticRegression
 
-    mean, deviation = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
-    varies = deviation > 0
-    unit = np.where(varies, deviation, 1)
-    standard = ((x - mean) / unit)[:, varies].astype(x.dtype)
-    model = LogisticRegression(C=1 / (penalty * len(x)), max_iter=iterations, tol=tolerance)
+    mean, std = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+    varies = std > 0
+    unit = np.where(varies, std, 1)
+    standardised = ((rows - mean) / unit)[:, varies].astype(rows.dtype)
+    model = LogisticRegression(C=1 / (penalty * len(rows)), max_iter=iterations, tol=tolerance)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # `converged` says it
-        model.fit(standard, y)
-    weights = np.zeros((classes, x.shape[1]))
-    bias = np.full(classes, -np.inf)  # a class that was never seen is never answered
-    coefficients, intercepts = _each_class(model.coef_, model.intercept_)
-    weights[np.ix_(model.classes_, np.flatnonzero(varies))] = coefficients
-    weights /= unit
-    bias[model.classes_] = intercepts
-    bias -= weights @ mean
-    return weights, bias, deviation, bool(model.n_iter_.max() < iterations)
+        model.fit(standardised, labels)
+    coefficients = np.zeros((classes, rows.shape[1]))
+    intercepts = np.full(classes, -np.inf)  # a class that was never seen is never answered
+    fitted_coefficients, fitted_intercepts = _each_class(model.coef_, model.intercept_)
+    coefficients[np.ix_(model.classes_, np.flatnonzero(varies))] = fitted_coefficients
+    coefficients /= unit
+    intercepts[model.classes_] = fitted_intercepts
+    intercepts -= coefficients @ mean
+    return _Fit(coefficients, intercepts, std, bool(model.n_iter_.max() < iterations))
 
 
 def _each_class(coefficients: np.ndarray, intercepts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -109,23 +145,27 @@ def _each_class(coefficients: np.ndarray, intercepts: np.ndarray) -> tuple[np.nd
     return halves * coefficients, halves[:, 0] * intercepts
 
 
-def _rows(activations: Tensor, labels: Tensor, which: str) -> np.ndarray:
+def _rows(activations: Tensor, labels: Tensor, split: str) -> np.ndarray:
     if len(activations) != len(labels):
         raise ProbingError(
-            f"{len(activations)} {which} activations and {len(labels)} labels; give one label each"
+            f"{len(activations)} {split} activations and {len(labels)} labels; give one label each"
         )
-    rows: np.ndarray = checked(activations.flatten(1), 1).cpu().numpy()
+    rows: np.ndarray = check_activations(activations.flatten(1), 1).cpu().numpy()
     return rows
 
 
-def _check(x: np.ndarray, y: np.ndarray, held: np.ndarray, penalty: float, iterations: int) -> None:
-    if x.shape[1] != held.shape[1]:
+def _check(
+    train: np.ndarray, labels: np.ndarray, test: np.ndarray, penalty: float, iterations: int
+) -> None:
+    if train.shape[1] != test.shape[1]:
         raise ProbingError(
-            f"{x.shape[1]} training activations an image, but {held.shape[1]} test activations; "
-            "give the same layer of both"
+            f"{train.shape[1]} training activations an image, but {test.shape[1]} test "
+            "activations; give the same layer of both"
         )
-    if len(np.unique(y)) < 2:
-        raise ProbingError(f"all training labels are {y[0]}; a probe needs two classes or more")
+    if len(np.unique(labels)) < 2:
+        raise ProbingError(
+            f"all training labels are {labels[0]}; give images of two classes or more"
+        )
     if not 0 < penalty < float("inf") or iterations < 1:
         raise ProbingError(
             f"penalty={penalty} and iterations={iterations}; give more than 0, and 1 or more"

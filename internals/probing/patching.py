@@ -1,4 +1,8 @@
-"""A network that goes on with what it is given in place of a layer's own output."""
+"""Activation patching: a network goes on with what replaces the output of one of its layers.
+
+If it goes on as well with reconstructed activations as with its own, what the reconstruction has
+lost is not what the network uses.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,41 +13,48 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from internals.activations.record import as_input
-from internals.anatomy.hooks import find_layer
-from internals.anatomy.trace import only_calls
-from internals.data.image_set import Images
+from internals.anatomy.hooks import as_input, batch_size, find_layer
+from internals.anatomy.trace import Model, Pictures, as_traced, only_calls
+from internals.data.image_set import ImageSet
 from internals.errors import ProbingError
 from internals.models.evaluation import evaluating
-from internals.probing.vectors import as_maps, channel_vectors
+from internals.probing.vectors import channel_vectors, maps_from_vectors
 
-Rebuild = Callable[[Tensor], Tensor]  # vectors (n, channels) to vectors of the same shape
-
-_BATCH = 1000  # images a pass
+# Vectors (n, channels) to vectors of the same shape.
+Transform = Callable[[Tensor], Tensor]
 
 
 @contextmanager
-def patched(model: nn.Module, layer: str, rebuild: Rebuild) -> Iterator[None]:
-    """While the block runs, `model` goes on with `rebuild(x)` for each vector x that `layer` says.
+def patched(model: Model, layer: str, transform: Transform) -> Iterator[None]:
+    """While the block runs, the network goes on with transformed outputs of a layer.
 
-    A vector holds the channels at one position of one image. What comes out of `layer` is what is
-    replaced: for what the next layer reads, name the non-linearity, not the sum before it. The
-    model itself is not touched. Raises `LayerError` for a layer that it lacks, and `ProbingError`
-    where `rebuild` gives vectors of another shape.
+    The output of the layer is what is replaced: for what the next layer reads, name the
+    non-linearity, not the sum before it. The model itself is not touched.
+
+    Args:
+        model: A `Network`, or a bare module.
+        layer: A module path.
+        transform: From vectors (n, channels), each the channels at one position of one image, to
+            vectors of the same shape; such as a code that encodes and decodes them, or
+            `torch.zeros_like` for an ablation.
+
+    Raises:
+        LayerError: The model lacks the layer.
+        ProbingError: `transform` gives vectors of another shape.
     """
-    module = find_layer(model, layer)
+    module = find_layer(as_traced(model).model, layer)
 
     def hook(called: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
         if called is not module:
             return None
         vectors = channel_vectors(output)
-        rebuilt = rebuild(vectors.clone())
-        if rebuilt.shape != vectors.shape:
+        replacement = transform(vectors.clone())
+        if replacement.shape != vectors.shape:
             raise ProbingError(
                 f"layer {layer!r} gives vectors of shape {tuple(vectors.shape)}, but they were "
-                f"rebuilt as {tuple(rebuilt.shape)}; give a code of this layer"
+                f"transformed to {tuple(replacement.shape)}; give a code of this layer"
             )
-        return as_maps(rebuilt.to(output), output)
+        return maps_from_vectors(replacement.to(output), output)
 
     handle = register_module_forward_hook(hook)
     try:
@@ -54,28 +65,51 @@ def patched(model: nn.Module, layer: str, rebuild: Rebuild) -> Iterator[None]:
 
 @torch.no_grad()
 def patched_accuracy(
-    model: nn.Module,
+    model: Model,
     layer: str,
-    rebuild: Rebuild,
-    images: Images,
-    labels: Int64[Tensor, " n"],
+    transform: Transform,
+    images: Pictures,
+    labels: Int64[Tensor, " n"] | None = None,
     *,
     score: Callable[[Tensor], Float[Tensor, "n classes"]] | None = None,
 ) -> float:
-    """The share of `images`, normalised, that `model` gets right with `layer` patched.
+    """The accuracy of a network with one layer patched, in evaluation mode.
 
-    `score` turns outputs into scores of which the largest wins, such as a loss's `scores`. The
-    model runs in evaluation mode and is left as it was found. Raises `LayerError` for a layer that
-    the model lacks or calls twice, else as `patched`.
+    The model is left as it was found.
+
+    Args:
+        model: A `Network`, or a bare module.
+        layer: A module path.
+        transform: As for `patched`.
+        images: An `ImageSet` for a network that knows how it is normalised, or else normalised
+            inputs (n, channels, height, width).
+        labels: The right classes, (n,); by default those of the `ImageSet`.
+        score: From outputs to scores (n, classes), of which the largest wins; by default the
+            network's own, or the outputs themselves.
+
+    Returns:
+        The share of images that are classified correctly, 0 to 1.
+
+    Raises:
+        ProbingError: Images and labels differ in number, or as for `patched`.
+        DataError: The images are bytes, and no normalisation is known.
+        LayerError: The model lacks the layer, or calls it twice.
     """
-    if len(images) != len(labels) or not len(labels):
-        raise ProbingError(f"{len(images)} images and {len(labels)} labels; give one label each")
-    only_calls(model, [layer], images[:1].shape[1:])
-    right = 0
-    with evaluating(model), patched(model, layer, rebuild):
-        for start in range(0, len(labels), _BATCH):
-            part = slice(start, start + _BATCH)
-            outputs = model(as_input(model, images[part]))
+    traced = as_traced(model)
+    if labels is None:
+        if not isinstance(images, ImageSet):
+            raise ProbingError("these images have no labels; give labels=, or an ImageSet")
+        labels = images.labels
+    inputs, score = traced.inputs(images), score or traced.score
+    if len(inputs) != len(labels) or not len(labels):
+        raise ProbingError(f"{len(inputs)} images and {len(labels)} labels; give one label each")
+    input_shape = inputs[:1].shape[1:]
+    only_calls(traced, [layer], input_shape)
+    correct, step = 0, batch_size(*input_shape[-2:])
+    with evaluating(traced.model), patched(traced, layer, transform):
+        for start in range(0, len(labels), step):
+            batch = slice(start, start + step)
+            outputs = traced.model(as_input(traced.model, inputs[batch]))
             scores = outputs if score is None else score(outputs)
-            right += int((scores.argmax(dim=1).cpu() == labels[part]).sum())
-    return right / len(labels)
+            correct += int((scores.argmax(dim=1).cpu() == labels[batch].cpu()).sum())
+    return correct / len(labels)

@@ -1,4 +1,8 @@
-"""Where on a layer's grid a class was found, and in which detail: Grad-CAM and its guided form."""
+"""What in an image a class score rests on: gradients, Grad-CAM and their kin.
+
+Each of these asks for the score of one class an image, the one named or the highest, and
+differentiates it by the pixels or by the maps of a layer.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,29 +15,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.module import register_module_forward_hook
 
-from internals.activations.record import as_input
-from internals.anatomy.hooks import find_layer, locating
-from internals.anatomy.trace import only_calls
+from internals.anatomy.hooks import as_input, batches, find_layer, locating
+from internals.anatomy.trace import Model, Pictures, TracedModule, as_traced, only_calls
 from internals.data.image_set import Images
 from internals.errors import ProjectionError
 from internals.models.evaluation import evaluating
 from internals.progress import Progress
-from internals.projection.rules import Choice, RuledBackward, refuse_own_functions
+from internals.projection.rules import BackwardRules, Choice, RuledBackward, refuse_own_functions
 
-# One class for all images, one an image, or None: the class with the highest score.
-Classes = int | Sequence[int] | Tensor | None
+# One class for all images, one an image, or None: the class with the highest score. Classes are
+# numbers, or names where the network knows them.
+Classes = int | str | Sequence[int] | Sequence[str] | Tensor | None
 # From what the model puts out to scores (n, classes), the larger the likelier.
 Score = Callable[[Any], Tensor]
 
 PLAIN = Choice("gradient")  # the true derivative
-
-_MOST, _PIXELS = 64, 64 * 64 * 64
-
-
-def portions(count: int, height: int, width: int) -> Iterator[slice]:
-    """Slices of `count` images of a size whose activations fit into the memory together."""
-    size = max(1, min(_MOST, _PIXELS // (height * width)))
-    return (slice(start, start + size) for start in range(0, count, size))
 
 
 def image_shape(images: Images) -> tuple[int, int, int]:
@@ -59,10 +55,16 @@ def leaf(model: nn.Module, images: Tensor) -> Tensor:
     return as_input(model, images).detach().requires_grad_()
 
 
-def one_class_each(classes: Classes, count: int) -> Int64[Tensor, " n"] | None:
+def one_class_each(
+    classes: Classes, count: int, names: Sequence[str] = ()
+) -> Int64[Tensor, " n"] | None:
     """`classes` as a number an image, or None; raises `ProjectionError` unless that works out."""
     if classes is None:
         return None
+    if isinstance(classes, str):
+        classes = _class_number(classes, names)
+    elif not isinstance(classes, int | Tensor):
+        classes = [_class_number(c, names) if isinstance(c, str) else c for c in classes]
     numbers = torch.as_tensor(classes).cpu()
     fractions = numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool
     if fractions or numbers.shape not in ((), (count,)):
@@ -71,6 +73,13 @@ def one_class_each(classes: Classes, count: int) -> Int64[Tensor, " n"] | None:
             "images; give one whole number, or one an image, or None for the highest score"
         )
     return numbers.to(torch.int64).expand(count).clone()
+
+
+def _class_number(name: str, names: Sequence[str]) -> int:
+    if name not in names:
+        known = ", ".join(names) or "not known; give its number, or Network(..., classes=names)"
+        raise ProjectionError(f"no class is called {name!r}; the names are {known}")
+    return names.index(name)
 
 
 def class_scores(
@@ -160,41 +169,70 @@ def score_gradient(values: Tensor, by: Tensor, what: str) -> Tensor:
     return gradient
 
 
-def input_gradients(
-    model: nn.Module,
-    images: Images,
-    classes: Tensor | None,
-    score: Score | None,
-    choice: Choice = PLAIN,
-) -> Float[Tensor, "n channels height width"]:
-    """The derivative of each image's class score by its pixels, under `choice`, on the CPU.
+class Scored:
+    """The images that an instrument is shown, and the class scores that a network gives them.
 
-    The choice applies to the network; `score`, which comes after it, is differentiated as it is.
+    Args:
+        model: A `Network`, or a bare module.
+        images: As `strongest` takes them.
+        classes: As for `saliency`.
+        score: Likewise; by default the network's.
     """
-    choice.check()
-    shape, found = image_shape(images), []
-    with differentiating(model), locating(model) as where:
-        for part in portions(len(images), *shape[1:]):
-            inputs = leaf(model, images[part])
-            ruled = None if choice == PLAIN else RuledBackward(choice, where)
-            values, _ = class_scores(model, inputs, _at(classes, part), score, ruled)
-            if choice != PLAIN:
-                refuse_own_functions(values, choice.rule)
-            found.append(score_gradient(values, inputs, "the pixels").cpu())
-    return torch.cat(found)
 
+    def __init__(
+        self, model: Model, images: Pictures, classes: Classes, score: Score | None
+    ) -> None:
+        self.traced: TracedModule = as_traced(model)
+        self.model: nn.Module = self.traced.model
+        self.images: Images = self.traced.inputs(images)
+        self.shape = image_shape(self.images)
+        self.classes = one_class_each(classes, len(self.images), self.traced.classes)
+        self.score: Score | None = self.traced.score if score is None else score
 
-def predicted(
-    model: nn.Module, images: Images, classes: Classes, score: Score | None
-) -> Int64[Tensor, " n"]:
-    """The class to look at for each image, on the CPU: the one given, or the highest-scoring."""
-    numbers = one_class_each(classes, len(images))
-    shape, found = image_shape(images), []
-    with evaluating(model), torch.no_grad():
-        for part in portions(len(images), *shape[1:]):
-            inputs = as_input(model, images[part])
-            found.append(class_scores(model, inputs, _at(numbers, part), score)[1].cpu())
-    return torch.cat(found)
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batches(self, *, backward: bool = True) -> Iterator[slice]:
+        """All images, so many at a time as fit into the memory."""
+        return batches(len(self), *self.shape[1:], backward=backward)
+
+    def image(self, number: int) -> Tensor:
+        """Image `number`, (1, c, h, w), in the model's precision, on the CPU."""
+        return as_input(self.model, self.images[number : number + 1]).detach().cpu()
+
+    def predicted(self) -> Int64[Tensor, " n"]:
+        """The class of each image, on the CPU: the one given, or the highest-scoring."""
+        classes = []
+        with evaluating(self.model), torch.no_grad():
+            for batch in self.batches(backward=False):
+                inputs = as_input(self.model, self.images[batch])
+                labels = class_scores(self.model, inputs, _at(self.classes, batch), self.score)[1]
+                classes.append(labels.cpu())
+        return torch.cat(classes)
+
+    def gradients(self, choice: Choice = PLAIN) -> Float[Tensor, "n channels height width"]:
+        """The derivative of each image's class score by its pixels, under `choice`, on the CPU."""
+        return self.gradients_at(self.images, self.classes, choice)
+
+    def gradients_at(
+        self, images: Images, classes: Int64[Tensor, " n"] | None, choice: Choice = PLAIN
+    ) -> Float[Tensor, "n channels height width"]:
+        """The same for other inputs, and their classes.
+
+        The choice applies to the network; the score, which comes after it, is differentiated as it
+        is.
+        """
+        choice.check()
+        model, gradients = self.model, []
+        with differentiating(model), locating(model) as where:
+            for batch in batches(len(images), *self.shape[1:], backward=True):
+                inputs = leaf(model, images[batch])
+                ruled = None if choice == PLAIN else RuledBackward(choice, where)
+                values, _ = class_scores(model, inputs, _at(classes, batch), self.score, ruled)
+                if choice != PLAIN:
+                    refuse_own_functions(values, choice.rule)
+                gradients.append(score_gradient(values, inputs, "the pixels").cpu())
+        return torch.cat(gradients)
 
 
 def _at(classes: Tensor | None, part: slice) -> Tensor | None:
@@ -202,33 +240,56 @@ def _at(classes: Tensor | None, part: slice) -> Tensor | None:
 
 
 def saliency(
-    model: nn.Module, images: Images, classes: Classes = None, *, score: Score | None = None
+    model: Model, images: Pictures, classes: Classes = None, *, score: Score | None = None
 ) -> Float[Tensor, "n height width"]:
     """How much each pixel's change moves the class score: the largest |d score / d channel|.
 
-    `images` are normalised, (n, c, h, w); `classes` are one for all, one an image, or None for the
-    class with the highest score. The score is the model's own output, before any softmax, or what
-    `score` makes of the outputs, such as a loss's `scores`. Raises `ProjectionError` for shapes and
-    classes that do not fit. (Simonyan, Vedaldi and Zisserman, 2013, section 3.1.)
+    (Simonyan, Vedaldi and Zisserman, 2013, section 3.1.)
+
+    Args:
+        model: A `Network`, or a bare module.
+        images: As `strongest` takes them.
+        classes: One for all images, or one an image, by number, or by name where the network knows
+            the names; None: the class with the highest score.
+        score: From the model's outputs to scores (n, classes), the larger the likelier, such as a
+            loss's `scores`; by default the network's, or else the outputs themselves, before any
+            softmax.
+
+    Returns:
+        A map for each image, never negative, on the CPU.
+
+    Raises:
+        ProjectionError: Shapes or classes do not fit, or no gradient leads to the pixels.
+        DataError: The images are bytes, and no normalisation is known.
     """
-    return _gradients(model, images, classes, score).abs().amax(dim=1)
+    return Scored(model, images, classes, score).gradients().abs().amax(dim=1)
 
 
 def gradient_times_input(
-    model: nn.Module, images: Images, classes: Classes = None, *, score: Score | None = None
+    model: Model, images: Pictures, classes: Classes = None, *, score: Score | None = None
 ) -> Float[Tensor, "n channels height width"]:
     """The gradient of the class score, weighted by the pixel itself: its share if all were linear.
 
-    Signed. A pixel of value 0 gets 0, so that the picture depends on the normalisation. Arguments
-    and errors as for `saliency`. (Shrikumar et al., 2016.)
+    A pixel of value 0 gets 0, so that the picture depends on the normalisation. (Shrikumar et al.,
+    2016.)
+
+    Args:
+        model: As for `saliency`, as are all other arguments and errors.
+        images: Likewise.
+        classes: Likewise.
+        score: Likewise.
+
+    Returns:
+        Signed pictures, on the CPU.
     """
-    gradients = _gradients(model, images, classes, score)
-    return gradients * images[:].detach().to(gradients)
+    scored = Scored(model, images, classes, score)
+    gradients = scored.gradients()
+    return gradients * scored.images[:].detach().to(gradients)
 
 
 def integrated_gradients(
-    model: nn.Module,
-    images: Images,
+    model: Model,
+    images: Pictures,
     classes: Classes = None,
     *,
     steps: int = 50,
@@ -237,31 +298,42 @@ def integrated_gradients(
 ) -> Float[Tensor, "n channels height width"]:
     """What each pixel adds to the class score on the straight way from `baseline` to the image.
 
-    (x - baseline) times the mean gradient on the way, by Gauss and Legendre's rule with `steps`
-    points. Signed, and complete: an image's pixels sum to its score less the baseline's, but for
-    the error of the rule, which falls with `steps`. `baseline` is a number or fits (n, c, h, w).
-    Other arguments and errors as for `saliency`. (Sundararajan, Taly and Yan, 2017, eq. 1.)
+    (x - baseline) times the mean gradient on the way, by Gauss and Legendre's rule. It is complete:
+    an image's pixels sum to its score less the baseline's, but for the error of the rule.
+    (Sundararajan, Taly and Yan, 2017, eq. 1.)
+
+    Args:
+        model: As for `saliency`, as are all arguments and errors not described here.
+        images: Likewise.
+        classes: Likewise.
+        steps: Points on the way; the error of the rule falls with them.
+        baseline: A number, or what fits (n, channels, height, width); normalised, as images are.
+        score: As for `saliency`.
+
+    Returns:
+        Signed pictures, on the CPU.
     """
     _at_least(1, steps=steps)
-    chosen = predicted(model, images, classes, score)
-    start = _fitting(baseline, (len(images), *image_shape(images)))
+    scored = Scored(model, images, classes, score)
+    labels = scored.predicted()
+    baselines = _fitting(baseline, (len(scored), *scored.shape))
     nodes, weights = np.polynomial.legendre.leggauss(steps)
-    found = []
-    with Progress("integrated gradients", len(images), "image", quiet=10) as bar:
-        for number, label in enumerate(chosen.tolist()):
-            image = _one(model, images, number)
-            origin = start[number].to(image)
+    pictures = []
+    with Progress("integrated gradients", len(scored), "image", quiet=10) as bar:
+        for number, label in enumerate(labels):
+            image = scored.image(number)
+            origin = baselines[number].to(image)
             shares, ways = (torch.as_tensor(x / 2).to(image) for x in (weights, nodes + 1))
             points = origin + ways.view(-1, 1, 1, 1) * (image - origin)
-            gradients = input_gradients(model, points, one_class_each(label, steps), score)
-            found.append((image - origin)[0] * torch.tensordot(shares, gradients, 1))
+            gradients = scored.gradients_at(points, label.repeat(steps))
+            pictures.append((image - origin)[0] * torch.tensordot(shares, gradients, 1))
             bar.advance()
-    return torch.stack(found)
+    return torch.stack(pictures)
 
 
 def smooth_grad(
-    model: nn.Module,
-    images: Images,
+    model: Model,
+    images: Pictures,
     classes: Classes = None,
     *,
     samples: int = 50,
@@ -269,40 +341,42 @@ def smooth_grad(
     seed: int = 0,
     score: Score | None = None,
 ) -> Float[Tensor, "n channels height width"]:
-    """The mean gradient of the class score over `samples` noisy copies of the image.
+    """The mean gradient of the class score over noisy copies of the image.
 
-    `noise` is the standard deviation of Gaussian noise as a share of the image's range, maximum
-    less minimum; the class is that of the image without noise. Signed. Every image gets the same
-    draws from `seed`, so that its picture does not depend on its company. Other arguments and
-    errors as for `saliency`. (Smilkov et al., 2017, section 3.)
+    (Smilkov et al., 2017, section 3.)
+
+    Args:
+        model: As for `saliency`, as are all arguments and errors not described here.
+        images: Likewise.
+        classes: Likewise; None: the class of the image without noise.
+        samples: Copies of each image.
+        noise: The standard deviation of Gaussian noise as a share of the image's range, maximum
+            less minimum.
+        seed: Every image gets the same draws, so that its picture does not depend on its company.
+        score: As for `saliency`.
+
+    Returns:
+        Signed pictures, on the CPU.
     """
     _at_least(1, samples=samples)
     _at_least(0, noise=noise)
-    chosen = predicted(model, images, classes, score)
-    found = []
-    with Progress("smooth gradients", len(images), "image", quiet=10) as bar:
-        for number, label in enumerate(chosen.tolist()):
-            image = _one(model, images, number)
+    scored = Scored(model, images, classes, score)
+    labels = scored.predicted()
+    pictures = []
+    with Progress("smooth gradients", len(scored), "image", quiet=10) as bar:
+        for number, label in enumerate(labels):
+            image = scored.image(number)
             random = torch.Generator().manual_seed(seed)
             draws = torch.randn((samples, *image.shape[1:]), generator=random, dtype=image.dtype)
             copies = image + noise * (image.max() - image.min()) * draws
-            gradients = input_gradients(model, copies, one_class_each(label, samples), score)
-            found.append(gradients.mean(dim=0))
+            gradients = scored.gradients_at(copies, label.repeat(samples))
+            pictures.append(gradients.mean(dim=0))
             bar.advance()
-    return torch.stack(found)
+    return torch.stack(pictures)
 
 
-def _gradients(model: nn.Module, images: Images, classes: Classes, score: Score | None) -> Tensor:
-    return input_gradients(model, images, one_class_each(classes, len(images)), score)
-
-
-def _one(model: nn.Module, images: Images, number: int) -> Tensor:
-    """Image `number`, (1, c, h, w), in the model's precision, on the CPU."""
-    return as_input(model, images[number : number + 1]).detach().cpu()
-
-
-def _at_least(least: int, **given: int | float) -> None:
-    for name, value in given.items():
+def _at_least(least: int, **numbers: int | float) -> None:
+    for name, value in numbers.items():
         if not least <= value < float("inf"):
             raise ProjectionError(f"{name}={value}; give a number, {least} or more")
 
@@ -318,82 +392,104 @@ def _fitting(baseline: int | float | Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def grad_cam(
-    model: nn.Module,
-    images: Images,
+    model: Model,
+    images: Pictures,
     layer: str,
     classes: Classes = None,
     *,
     upsample: bool = False,
     score: Score | None = None,
 ) -> Float[Tensor, "n rows columns"]:
-    """Where the maps of `layer` speak for the class, on the layer's own grid; never negative.
+    """Where the maps of a layer speak for the class, on the layer's own grid; never negative.
 
     Each channel counts by the mean of the class score's gradient over its map, and what the
-    weighted maps sum to is rectified. With `upsample` the grid is stretched over the image by
-    `upsampled`. Other arguments as for `saliency`. Raises `LayerError` for a layer that the model
-    lacks or calls twice, and `ProjectionError` for shapes and classes that do not fit, or when the
-    score does not depend on the layer. (Selvaraju et al., 2017, eq. 1 and 2.)
+    weighted maps sum to is rectified. (Selvaraju et al., 2017, eq. 1 and 2.)
+
+    Args:
+        model: As for `saliency`.
+        images: Likewise.
+        layer: A module path.
+        classes: As for `saliency`.
+        upsample: Whether the grid is stretched over the image, by `upsampled`.
+        score: As for `saliency`.
+
+    Returns:
+        A map for each image, on the CPU.
+
+    Raises:
+        LayerError: The model lacks the layer, or calls it twice.
+        ProjectionError: As for `saliency`, or the score does not depend on the layer.
     """
-    return _maps(model, images, layer, classes, upsample, score)[0]
+    return _cam(Scored(model, images, classes, score), layer, upsample)[0]
 
 
 def guided_grad_cam(
-    model: nn.Module,
-    images: Images,
+    model: Model,
+    images: Pictures,
     layer: str,
     classes: Classes = None,
     *,
     tanh: str | None = None,
     leaky: str | None = None,
+    rules: BackwardRules | None = None,
     score: Score | None = None,
 ) -> Float[Tensor, "n channels height width"]:
-    """The guided projection of the class score, where `grad_cam` of `layer` says that it counts.
+    """The guided projection of the class score, where `grad_cam` of a layer says that it counts.
 
-    Signed: their product, the second upsampled. `tanh` and `leaky` are chosen as for `project`,
-    and other arguments and errors are those of `grad_cam`. (Selvaraju et al., 2017, section 3.2.)
+    Their product, the second upsampled. (Selvaraju et al., 2017, section 3.2.)
+
+    Args:
+        model: As for `grad_cam`, as are all arguments and errors not described here.
+        images: Likewise.
+        layer: Likewise.
+        classes: Likewise.
+        tanh: As for `project`.
+        leaky: As for `project`.
+        rules: As for `project`.
+        score: As for `saliency`.
+
+    Returns:
+        Signed pictures, on the CPU.
     """
-    maps, chosen = _maps(model, images, layer, classes, True, score)
-    guided = input_gradients(model, images, chosen, score, Choice("guided", tanh, leaky))
-    return guided * maps.unsqueeze(1)
+    scored = Scored(model, images, classes, score)
+    maps, labels = _cam(scored, layer, upsample=True)
+    choice = Choice("guided", tanh, leaky, dict(rules or {}))
+    return scored.gradients_at(scored.images, labels, choice) * maps.unsqueeze(1)
 
 
 def upsampled(
     maps: Float[Tensor, "n rows columns"], size: tuple[int, int]
 ) -> Float[Tensor, "n height width"]:
-    """`maps` stretched to `size`, (height, width), bilinearly, their cells' areas kept in place.
+    """Maps stretched over the image, bilinearly, their cells' areas kept in place.
 
     That is `align_corners=False`: a cell of the grid covers its own part of the image.
+
+    Args:
+        maps: On a grid.
+        size: (height, width) in pixels.
     """
     return functional.interpolate(
         maps.unsqueeze(1), size, mode="bilinear", align_corners=False
     ).squeeze(1)
 
 
-def _maps(
-    model: nn.Module,
-    images: Images,
-    layer: str,
-    classes: Classes,
-    upsample: bool,
-    score: Score | None,
-) -> tuple[Tensor, Tensor]:
+def _cam(scored: Scored, layer: str, upsample: bool) -> tuple[Tensor, Tensor]:
     """The maps, (n, rows, columns), and the class of each image."""
-    numbers, shape = one_class_each(classes, len(images)), image_shape(images)
-    only_calls(model, [layer], shape)
-    found, chosen = [], []
-    with differentiating(model), _interposing(model, layer) as kept:
-        for part in portions(len(images), *shape[1:]):
-            asked = None if numbers is None else numbers[part]
-            values, labels = class_scores(model, leaf(model, images[part]), asked, score)
-            found.append(_weighted(values, kept.pop(), layer))
-            chosen.append(labels.cpu())
-    maps = torch.cat(found)
-    return upsampled(maps, shape[1:]) if upsample else maps, torch.cat(chosen)
+    only_calls(scored.traced, [layer], scored.shape)
+    model, maps, labels = scored.model, [], []
+    with differentiating(model), _interposing(model, layer) as outputs:
+        for batch in scored.batches():
+            inputs, classes = leaf(model, scored.images[batch]), _at(scored.classes, batch)
+            values, chosen = class_scores(model, inputs, classes, scored.score)
+            maps.append(_weighted(values, outputs.pop(), layer))
+            labels.append(chosen.cpu())
+    grids = torch.cat(maps)
+    return upsampled(grids, scored.shape[1:]) if upsample else grids, torch.cat(labels)
 
 
 def _weighted(values: Tensor, output: Tensor, layer: str) -> Tensor:
     gradient = score_gradient(values, output, f"layer {layer!r}").detach()
-    # A fully connected layer is a grid of one place.
+    # A fully connected layer is a grid of one position.
     gradient, maps = (x.view(*x.shape[:2], *(x.shape[2:] or (1, 1))) for x in (gradient, output))
     weights = gradient.mean(dim=(2, 3), keepdim=True)
     return (weights * maps.detach()).sum(dim=1).relu().cpu()
@@ -406,17 +502,17 @@ def _interposing(model: nn.Module, layer: str) -> Iterator[list[Tensor]]:
     So the score is differentiated by what the layer put out, even if a rectifier after it works in
     place. `recording` cannot serve here: nothing comes after the copies that it keeps.
     """
-    module, kept = find_layer(model, layer), list[Tensor]()
+    module, outputs = find_layer(model, layer), list[Tensor]()
 
     def hook(called: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
         if called is not module:
             return None
         # Kept is a copy as well: the layer may have given back what others hold.
-        kept.append(output.clone())
-        return kept[-1].clone()
+        outputs.append(output.clone())
+        return outputs[-1].clone()
 
     handle = register_module_forward_hook(hook)
     try:
-        yield kept
+        yield outputs
     finally:
         handle.remove()

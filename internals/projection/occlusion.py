@@ -7,20 +7,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from internals.activations.record import as_input, capture, recording
-from internals.anatomy.hooks import run_until
+from internals.activations.record import capture, check_channel, recording
+from internals.anatomy.hooks import as_input, batches, run_until
+from internals.anatomy.trace import Model, Pictures, as_traced
 from internals.data.image_set import Images
-from internals.errors import LayerError, ProjectionError
+from internals.errors import ProjectionError
 from internals.models.evaluation import evaluating
 from internals.progress import Progress
 from internals.projection.attribution import (
     Classes,
     Score,
+    Scored,
     as_exact,
     class_scores,
     image_shape,
-    portions,
-    predicted,
     refuse_non_numbers,
 )
 
@@ -29,8 +29,8 @@ Fill = int | float | Sequence[int | float] | Tensor
 
 
 def occlusion(
-    model: nn.Module,
-    images: Images,
+    model: Model,
+    images: Pictures,
     classes: Classes = None,
     *,
     size: Pair,
@@ -38,30 +38,47 @@ def occlusion(
     fill: Fill = 0.0,
     score: Score | None = None,
 ) -> Float[Tensor, "n rows columns"]:
-    """The class score with a square of `fill` over the image, at each position of the square.
+    """The class score with a square over the image, at each position of the square.
 
-    Entry (row, column) is the score with the square's corner at (row, column) times `stride`, so a
-    low value says that the class needs what lies there. It is the model's own output, or what
-    `score` makes of it: `lambda y: y.softmax(1)` gives the probability that the paper shows.
-    Squares of `size` begin at the top left; the last row and column reach the border and may be cut
-    off by it. `fill` is a number, one a channel, or a picture (c, h, w) seen through the square; 0
-    is the mean grey of images normalised to mean 0. `images` and `classes` as for `saliency`; the
-    class is that of the whole image. Raises `ProjectionError` for sizes, shapes and classes that do
-    not fit. (Zeiler and Fergus, 2014, section 4.2, figure 7d.)
+    A low value says that the class needs what lies there. Squares begin at the top left; those of
+    the last row and column reach the border and may be cut off by it. (Zeiler and Fergus, 2014,
+    section 4.2, figure 7d.)
+
+    Args:
+        model: A `Network`, or a bare module.
+        images: As for `saliency`.
+        classes: As for `saliency`; None: the class with the highest score for the whole image.
+        size: Of the square in pixels: one number, or (height, width).
+        stride: Between positions in pixels.
+        fill: What the square is filled with, normalised as images are: a number, one a channel, or
+            a picture (channels, height, width) that is seen through it. 0 is the mean grey of
+            images normalised to mean 0.
+        score: As for `saliency`: `lambda y: y.softmax(1)` gives the probability that the paper
+            shows.
+
+    Returns:
+        Entry (row, column) is the score with the square's corner at (row, column) times `stride`;
+        on the CPU.
+
+    Raises:
+        ProjectionError: Sizes, shapes or classes do not fit.
+        DataError: The images are bytes, and no normalisation is known.
     """
-    squares = _Squares(image_shape(images), size, stride, fill)
-    chosen = predicted(model, images, classes, score)
+    scored = Scored(model, images, classes, score)
+    squares = _Squares(scored.shape, size, stride, fill)
+    labels = scored.predicted()
 
     def measure(inputs: Tensor, number: int) -> Tensor:
-        return class_scores(model, inputs, chosen[number].expand(len(inputs)), score)[0]
+        label = labels[number].expand(len(inputs))
+        return class_scores(scored.model, inputs, label, scored.score)[0]
 
-    with evaluating(model), torch.no_grad():
-        return squares.slide(model, images, measure)
+    with evaluating(scored.model), torch.no_grad():
+        return squares.slide(scored.model, scored.images, measure)
 
 
 def occluded_activity(
-    model: nn.Module,
-    images: Images,
+    model: Model,
+    images: Pictures,
     layer: str,
     channel: int | None = None,
     *,
@@ -69,36 +86,47 @@ def occluded_activity(
     stride: Pair = 1,
     fill: Fill = 0.0,
 ) -> Float[Tensor, "n rows columns"]:
-    """The total activation of one map of `layer` with a square over the image, as `occlusion`.
+    """The total activation of one map with a square over the image, as `occlusion`.
 
-    The map is that of `channel`, or for each image the one with the largest total when nothing is
-    covered. Raises `LayerError` for a layer or channel that the model lacks. (Zeiler and Fergus,
-    2014, section 4.2, figure 7b.)
+    (Zeiler and Fergus, 2014, section 4.2, figure 7b.)
+
+    Args:
+        model: A `Network`, or a bare module.
+        images: As for `saliency`.
+        layer: A module path.
+        channel: The map's; None: for each image that with the largest total when nothing is
+            covered.
+        size: As for `occlusion`.
+        stride: Likewise.
+        fill: Likewise.
+
+    Raises:
+        LayerError: The model lacks the layer or the channel, or calls the layer twice.
+        ProjectionError: Sizes or shapes do not fit.
     """
-    squares = _Squares(image_shape(images), size, stride, fill)
-    strongest = [
-        _strongest(capture(model, images[n : n + 1], [layer])[layer], layer, channel)
-        for n in range(len(images))
+    traced = as_traced(model)
+    module, inputs = traced.model, traced.inputs(images)
+    squares = _Squares(image_shape(inputs), size, stride, fill)
+    channels = [
+        _strongest(capture(traced, inputs[n : n + 1], [layer])[layer], layer, channel)
+        for n in range(len(inputs))
     ]
 
-    def measure(inputs: Tensor, number: int) -> Tensor:
-        with recording(model, [layer]) as record:
-            run_until(model, inputs, record.is_full)
-        totals = record.maps[layer][:, strongest[number]].sum(dim=(1, 2))
+    def measure(covered: Tensor, number: int) -> Tensor:
+        with recording(module, [layer]) as record:
+            run_until(module, covered, record.is_full)
+        totals = record.maps[layer][:, channels[number]].sum(dim=(1, 2))
         refuse_non_numbers(totals, f"the activation of layer {layer!r}")
         return totals
 
-    with evaluating(model), torch.no_grad():
-        return squares.slide(model, images, measure)
+    with evaluating(module), torch.no_grad():
+        return squares.slide(module, inputs, measure)
 
 
 def _strongest(maps: Tensor, layer: str, channel: int | None) -> int:
     if channel is None:
         return int(maps[0].sum(dim=(1, 2)).argmax())
-    if not 0 <= channel < maps.shape[1]:
-        raise LayerError(
-            f"layer {layer!r} has no channel {channel}; its channels are 0 to {maps.shape[1] - 1}"
-        )
+    check_channel(layer, channel, maps.shape[1])
     return channel
 
 
@@ -112,16 +140,23 @@ def occlusion_map(
 ) -> Float[Tensor, "n height width"]:
     """What is lost when a pixel is covered: the mean over the squares that lie on it.
 
-    `covered` is what `occlusion` or `occluded_activity` found with squares of this `size` and
-    `stride` on images of `image_size` (height, width), and `whole` the same number of each image
-    left whole. Pixels that no square reaches, at a stride above the size, have 0. Raises
-    `ProjectionError` when `covered` has other places than these squares.
+    Pixels that no square reaches, at a stride above the size, have 0.
+
+    Args:
+        covered: What `occlusion` or `occluded_activity` returned.
+        whole: The same number of each image left whole.
+        image_size: (height, width).
+        size: Of the squares, as it was for `covered`.
+        stride: Likewise.
+
+    Raises:
+        ProjectionError: `covered` has other positions than these squares.
     """
     squares = _Squares((1, *image_size), size, stride, 0.0)
     if covered.shape[1:] != (squares.rows, squares.columns):
         raise ProjectionError(
             f"squares of size={size} at stride={stride} have {squares.rows} x {squares.columns} "
-            f"places on an image of {image_size}, not {tuple(covered.shape[1:])}"
+            f"positions on an image of {image_size}, not {tuple(covered.shape[1:])}"
         )
     lost = (whole[:, None, None] - covered).flatten(1)
     total = lost.new_zeros(len(lost), *image_size)
@@ -152,17 +187,17 @@ class _Squares:
     def slide(
         self, model: nn.Module, images: Images, measure: Callable[[Tensor, int], Tensor]
     ) -> Tensor:
-        """What `measure(inputs, image number)` says at every position: (n, rows, columns)."""
+        """`measure(inputs, image number)` at every position: (n, rows, columns)."""
         places = self.rows * self.columns
-        found = []
+        values = []
         with Progress("occlusion", len(images) * places, "square", quiet=10) as bar:
             for number in range(len(images)):
                 image = as_input(model, images[number : number + 1])
-                for part in portions(places, *self.shape[1:]):
+                for part in batches(places, *self.shape[1:]):
                     inputs = self._covered(image, range(places)[part])
-                    found.append(measure(inputs, number).cpu())
+                    values.append(measure(inputs, number).cpu())
                     bar.advance(len(inputs))
-        return torch.cat(found).view(len(images), self.rows, self.columns)
+        return torch.cat(values).view(len(images), self.rows, self.columns)
 
     def _covered(self, image: Tensor, places: Sequence[int]) -> Tensor:
         """A copy of `image` (1, c, h, w) for each of `places`, covered there."""
@@ -188,10 +223,10 @@ def _pair(value: Pair) -> tuple[int, int]:
 
 def _picture(fill: Fill, shape: tuple[int, int, int]) -> Tensor:
     """`fill` as a picture of `shape` (c, h, w)."""
-    given = as_exact(fill)
-    given = given.view(-1, 1, 1) if given.ndim == 1 else given
+    values = as_exact(fill)
+    values = values.view(-1, 1, 1) if values.ndim == 1 else values
     try:
-        return given.expand(shape)
+        return values.expand(shape)
     except RuntimeError as error:
         raise ProjectionError(
             f"fill of shape {tuple(as_exact(fill).shape)} does not fit images of shape "

@@ -3,85 +3,142 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-import torch
-from torch import nn
+import numpy as np
+from torch import Tensor
 
 from internals.activations.strongest import Strongest
 from internals.anatomy.fields import Box, Field
-from internals.anatomy.trace import only_calls
+from internals.anatomy.hooks import Devices
+from internals.anatomy.trace import Model, Pictures, as_traced, only_calls
+from internals.data.folder import PictureFolder
 from internals.data.image_set import ImageSet
-from internals.data.normalization import InputMap, Normalized
-from internals.figures.patches import Evidence
+from internals.data.normalization import Normalized
+from internals.errors import ProjectionError
+from internals.figures.patches import ChannelPatches
 from internals.projection.project import Projection, project
+from internals.projection.rules import BackwardRules
 
 
-def gather_evidence(
-    model: nn.Module,
-    images: ImageSet,
-    normalization: InputMap,
-    found: Strongest,
+def patches(
+    model: Model,
+    top: Strongest,
     channels: Iterable[int] = range(6),
     rule: str = "guided",
     *,
+    images: Pictures | None = None,
     tanh: str | None = None,
     leaky: str | None = None,
-) -> list[Evidence]:
-    """For each of `channels` of a layer its strongest units, as projections beside their patches.
+    rules: BackwardRules | None = None,
+    devices: Devices | None = None,
+) -> list[ChannelPatches]:
+    """For some channels of a layer their strongest units, as projections beside their patches.
 
     Units whose field is larger than the images are shown with the whole image, 0 where they cannot
     see.
-    `found` is what `strongest` found in these `images`; `rule`, `tanh` and `leaky` are those of
-    `project`, which says what is raised.
+
+    Args:
+        model: A `Network`, or a bare module.
+        top: What `strongest` returned for the layer.
+        channels: Their numbers in the layer.
+        rule: As for `project`.
+        images: What was mined, as bytes or as `Normalized`, if `top` does not remember it.
+        tanh: As for `project`.
+        leaky: As for `project`.
+        rules: As for `project`.
+        devices: As for `project`.
+
+    Returns:
+        For each channel what `internals.figures.panels` draws.
+
+    Raises:
+        ProjectionError: What was mined were no pictures with labels, or as for `project`.
+        LayerError: The layer has no such channel.
     """
+    traced, mined = as_traced(model), top.pictures if images is None else images
+    pictures = _pictures(mined)
+    # A set that was normalised otherwise than the network does it stays as it was mined.
+    inputs = mined if isinstance(mined, Normalized) else traced.inputs(pictures)
     channels = list(dict.fromkeys(channels))
-    units = [unit for channel in channels for unit in found.units(channel)]
-    ids = torch.cat([found.image[channel] for channel in channels])
-    shown, of = ids.unique(return_inverse=True)
-    inputs = Normalized(images, normalization)[shown]
-    projections = project(model, inputs, units, rule, tanh=tanh, leaky=leaky, of=of.tolist())
-    known = only_calls(model, [found.layer], inputs.shape[1:])[found.layer].field
+    if not channels:
+        return []
+    units = [unit for channel in channels for unit in top.units(channel)]
+    rows = [top.channels.index(channel) for channel in channels]
+    image_index = top.image[rows].flatten().tolist()
+    projections = project(
+        traced, inputs, units, rule,
+        tanh=tanh, leaky=leaky, rules=rules, image_index=image_index, devices=devices,
+    )  # fmt: skip
+    known = only_calls(traced, [top.layer], inputs[:1].shape[1:])[top.layer].field
     field = known.public() if isinstance(known, Field) else None
-    rows = []
-    for channel in channels:
-        mine = [p for p in projections if p.unit.channel == channel]
-        # Where no field can be stated, a projection is of the whole image.
-        boxes = [field.box(p.unit.row, p.unit.column) if field else p.box for p in mine]
-        if _exceeds(boxes[0], images):
-            # Most of so large a field lies outside: it is the image that is worth the room.
-            mine = [replace(p, pixels=p.full(), box=(0, 0, *p.image_size)) for p in mine]
-            boxes = [p.box for p in mine]
-        rows.append(_evidence(images, found, channel, mine, boxes))
-    return rows
+    # Where no field can be stated, a projection is of the whole image.
+    boxes = [field.box(p.unit.row, p.unit.column) if field else p.box for p in projections]
+    if _exceeds(boxes[0], pictures):
+        # Most of so large a field lies outside: it is the image that is worth the room.
+        projections = [replace(p, pixels=p.full(), box=(0, 0, *p.image_size)) for p in projections]
+        boxes = [p.box for p in projections]
+    k = top.image.shape[1]
+    return [
+        _channel_patches(
+            top.layer,
+            channel,
+            pictures,
+            image_index[start : start + k],
+            projections[start : start + k],
+            boxes[start : start + k],
+        )
+        for start, channel in zip(range(0, len(units), k), channels, strict=True)
+    ]
 
 
-def _exceeds(field: Box, images: ImageSet) -> bool:
+def _pictures(images: Pictures | None) -> ImageSet:
+    """The bytes and labels that patches are cut from."""
+    if isinstance(images, PictureFolder):
+        return images.images
+    if isinstance(images, Normalized):
+        return images.source
+    if isinstance(images, ImageSet):
+        return images
+    kind = "a tensor" if isinstance(images, Tensor) else type(images).__name__
+    raise ProjectionError(
+        f"patches are cut out of an ImageSet, a PictureFolder or a Normalized, not {kind}; "
+        "give the one that was mined as images="
+    )
+
+
+def _exceeds(field: Box, pictures: ImageSet) -> bool:
     """Whether `field`, not clipped, is higher or wider than the images."""
     top, left, bottom, right = field
-    height, width = images.images.shape[2:]
+    height, width = pictures.images.shape[2:]
     return bottom - top > height or right - left > width
 
 
-def _evidence(
-    images: ImageSet, found: Strongest, channel: int, mine: list[Projection], boxes: list[Box]
-) -> Evidence:
+def _channel_patches(
+    layer: str,
+    channel: int,
+    pictures: ImageSet,
+    numbers: list[int],
+    projections: list[Projection],
+    boxes: list[Box],
+) -> ChannelPatches:
     """The projections of one channel with their patches; `boxes` are their fields, not clipped."""
-    numbers = found.image[channel].tolist()
     top, left, bottom, right = boxes[0]
-    return Evidence(
-        layer=found.layer,
+    return ChannelPatches(
+        layer=layer,
         channel=channel,
-        projections=[p.pixels.numpy() for p in mine],
-        patches=[_patch(images, n, p) for n, p in zip(numbers, mine, strict=True)],
-        values=[p.value for p in mine],
-        labels=[images.class_names[int(images.labels[n])] for n in numbers],
+        projections=[p.pixels.numpy() for p in projections],
+        patches=[_patch(pictures, n, p.box) for n, p in zip(numbers, projections, strict=True)],
+        values=[p.value for p in projections],
+        labels=[pictures.class_names[int(pictures.labels[n])] for n in numbers],
         images=numbers,
         offsets=[
-            (p.box[0] - box[0], p.box[1] - box[1]) for p, box in zip(mine, boxes, strict=True)
+            (p.box[0] - box[0], p.box[1] - box[1])
+            for p, box in zip(projections, boxes, strict=True)
         ],
         size=(bottom - top, right - left),
     )
 
 
-def _patch(images: ImageSet, number: int, projection: Projection):
-    top, left, bottom, right = projection.box
-    return images.images[number, :, top:bottom, left:right].float().div(255).numpy()
+def _patch(pictures: ImageSet, number: int, box: Box) -> np.ndarray:
+    """The pixels in `box` of one image, (c, h, w) in 0..1."""
+    top, left, bottom, right = box
+    return pictures.images[number, :, top:bottom, left:right].float().div(255).numpy()

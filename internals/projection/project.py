@@ -1,25 +1,30 @@
-"""Units back to pixels, many at a time."""
+"""Units back to pixels, many at a time: one modified backward pass each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import groupby
+from threading import Lock
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from internals.activations.record import Recording, Unit, as_input, recording
-from internals.activations.strongest import Devices, in_parallel, replicas
+from internals.activations.record import Recording, Unit, check_channel, recording
+from internals.activations.strongest import Strongest, best_units
 from internals.anatomy.fields import Box, Field, clip
-from internals.anatomy.hooks import locating, run_until
-from internals.anatomy.trace import Call, only_calls
+from internals.anatomy.hooks import Devices, as_input, in_parallel, locating, replicas, run_until
+from internals.anatomy.trace import Call, Model, Pictures, as_traced, only_calls
 from internals.data.image_set import Images
 from internals.errors import InternalsError, LayerError, ProjectionError
 from internals.models.evaluation import evaluating
-from internals.projection.rules import Choice, RuledBackward, refuse_own_functions
-from internals.projection.windows import Cut, NarrowedBackward, batch_size, windows
+from internals.progress import Progress
+from internals.projection.rules import BackwardRules, Choice, RuledBackward, refuse_own_functions
+from internals.projection.windows import Cut, NarrowedBackward, stack_size, unit_windows
+
+# What is asked for: units, channels written "conv5:7", or what `strongest` returns.
+Units = Unit | str | Strongest | Sequence[Unit | str]
 
 
 class Job(NamedTuple):
@@ -57,36 +62,40 @@ def run(
     images: Images,
     jobs: list[Job],
     size: tuple[int, int],
+    advance: Callable[[int], None],
 ) -> list[Result]:
     """Backward passes from the units of `jobs`, all of one `layer`, to the pixels of their windows.
 
-    `size` is the images' height and width. The work is shared out over `models`, copies of one.
+    `size` is the images' height and width; `advance` hears how many jobs are done. The work is
+    shared out over `models`, copies of one.
     """
-    engines = [Engine(model, layer, choice) for model in models]
+    engines = [Engine(model, layer, choice, advance) for model in models]
 
     def share(jobs: list[Job]) -> list[Result]:
         parts = list(_parts(jobs))
         shares = [parts[number :: len(models)] for number in range(len(models))]
-        done = in_parallel(engines, shares, lambda engine, mine: engine.run(images, mine))
+        done = in_parallel(engines, shares, lambda engine, share: engine.run(images, share))
         return [result for results in done for result in results]
 
     try:
         return share(jobs)
-    except InternalsError:
+    except (InternalsError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception:
-        whole = [job.on_whole(size) for job in jobs]
-        if whole == jobs:
+        on_whole_images = [job.on_whole(size) for job in jobs]
+        if on_whole_images == jobs:
             raise
         # A network may insist on one size of image, in ways that no trace shows.
-        return share(whole)
+        return share(on_whole_images)
 
 
 class Engine:
     """Backward passes through one model from units of one layer, by one choice of rules."""
 
-    def __init__(self, model: nn.Module, layer: str, choice: Choice) -> None:
-        self.model, self.layer, self.choice = model, layer, choice
+    def __init__(
+        self, model: nn.Module, layer: str, choice: Choice, advance: Callable[[int], None]
+    ) -> None:
+        self.model, self.layer, self.choice, self.advance = model, layer, choice, advance
 
     def run(self, images: Images, parts: list["Part"]) -> list[Result]:
         """The results of all jobs in `parts`."""
@@ -105,6 +114,7 @@ class Engine:
                     values, signals = self._pass(part.jobs, inputs, record)
                 record.maps.clear()
                 done += zip(part.jobs, values.tolist(), signals.cpu(), strict=True)
+                self.advance(len(part.jobs))
         return done
 
     def _pass(self, jobs: list[Job], inputs: Tensor, record: Recording) -> tuple[Tensor, Tensor]:
@@ -153,7 +163,7 @@ def _parts(jobs: list[Job]) -> Iterator[Part]:
     """
     for _, alike in groupby(sorted(jobs, key=_shape), _shape):
         group = list(alike)
-        size = batch_size(group[0].rows, group[0].columns)
+        size = stack_size(group[0].rows, group[0].columns)
         if size > 1:
             for start in range(0, len(group), size):
                 yield Part(group[start : start + size], stacked=True)
@@ -173,11 +183,16 @@ def _window(job: Job) -> tuple[int, int, int]:
 
 @dataclass(frozen=True)
 class Projection:
-    """What of an image drives one `unit`: `pixels` (c, h, w), signed, over `box` of the image.
+    """What of an image drives one unit.
 
-    `box` is (top, left, bottom, right) in image pixels, bottom and right excluded: the unit's
-    receptive field as far as it lies on the image. Outside of it the projection is exactly 0.
-    `value` is the unit's own output, and the backward pass began with 1 there.
+    Args:
+        unit: The unit, in whose place the backward pass began with 1.
+        rule: What happened at rectifiers.
+        value: The unit's own output.
+        pixels: Signed, over `box` of the image; outside of it the projection is exactly 0.
+        box: (top, left, bottom, right) in image pixels, bottom and right excluded: the unit's
+            receptive field as far as it lies on the image.
+        image_size: (height, width).
     """
 
     unit: Unit
@@ -196,50 +211,116 @@ class Projection:
 
 
 def project(
-    model: nn.Module,
-    images: Images,
-    units: Sequence[Unit],
+    model: Model,
+    images: Pictures,
+    units: Units,
     rule: str = "guided",
     *,
     tanh: str | None = None,
     leaky: str | None = None,
-    of: Sequence[int] | None = None,
+    rules: BackwardRules | None = None,
+    image_index: Sequence[int] | None = None,
     devices: Devices | None = None,
 ) -> list[Projection]:
-    """Project `units` back to the pixels of `images`, one unit an image, by one backward pass each.
+    """Project units back to the pixels of their images, by one backward pass each.
 
-    `images` are normalised, (n, c, h, w). Where one image has several units, `of` says for each
-    unit the number of its image, which is then run forward once for all of them. `rule`
-    ("gradient", "deconvnet" or "guided") says what happens at rectifiers, `tanh` ("gradient",
-    "straight" or "agreeing") at tanh, and `leaky` ("gradient", "rectified" or "leaking") at
-    LeakyReLU and its kin, for which deconvnet and guided have no rule of their own: see
-    `internals.projection.rules`. The model is run in evaluation mode, on no more of each image than
-    the unit can see, and left as it was found; with `devices` the units are shared out over copies
-    of it on each. Raises `ProjectionError` for a non-linearity without a rule, and `LayerError` for
-    a unit that the model does not have.
+    The model is run in evaluation mode, on no more of each image than the unit can see, and left
+    as it was found. What happens at each non-linearity: `internals.projection.rules`.
+
+    Args:
+        model: A `Network`, or a bare module.
+        images: As `strongest` takes them.
+        units: `Unit`s, one an image; or channels written "conv5:7", which stand for the strongest
+            unit of that channel on the image. One alone is asked for on every image. What
+            `strongest` returned for a layer is taken whole: its units, on the images that it
+            numbers.
+        rule: What happens at rectifiers: "gradient", "deconvnet" or "guided".
+        tanh: At tanh: "gradient", "straight" or "agreeing"; None refuses it.
+        leaky: At LeakyReLU and its kin: "gradient", "rectified" or "leaking"; None refuses them.
+        rules: At non-linearities of your own: a `BackwardRule` by the name of the operation
+            ("silu"), by its function, or by the class of a module. They come before all others.
+        image_index: For each unit the number of its image, where they are not one to one. An image
+            is run forward once for all of its units that need the same part of it.
+        devices: The units are shared out over a copy of the model on each.
+
+    Returns:
+        A projection for each unit, in their order.
+
+    Raises:
+        ProjectionError: There is a non-linearity without a rule, a choice is unknown, or units and
+            images do not go together.
+        LayerError: The model has no such unit.
+        DataError: The images are bytes, and no normalisation is known.
     """
-    choice = Choice(rule, tanh, leaky)
+    choice = Choice(rule, tanh, leaky, dict(rules or {}))
     choice.check()
-    of = _images_of(units, len(images), of)
-    if not units:
+    traced = as_traced(model)
+    inputs = traced.inputs(images)
+    chosen, numbers = locate_units(traced, inputs, units, image_index)
+    if not chosen:
         return []
-    channels, height, width = images[:1].shape[1:]
-    calls = only_calls(model, {unit.layer for unit in units}, (channels, height, width))
+    channels, height, width = inputs[:1].shape[1:]
+    calls = only_calls(traced, {unit.layer for unit in chosen}, (channels, height, width))
     size = (height, width)
-    for unit in units:
+    for unit in chosen:
         _check_unit(unit, calls[unit.layer])
-    models = replicas(model, devices)
-    results: dict[int, Projection] = {}
-    for layer, call in calls.items():
-        field = call.field if isinstance(call.field, Field) else None
-        jobs = [
-            Job(number, of[number], unit, *windows(field, size, unit.row, unit.column))
-            for number, unit in enumerate(units)
-            if unit.layer == layer
-        ]
-        for job, value, signal in run(models, layer, choice, images, jobs, size):
-            results[job.number] = _crop(job, rule, value, signal, field, size)
-    return [results[number] for number in range(len(units))]
+    models = replicas(traced.model, devices)
+    projections: dict[int, Projection] = {}
+    with Progress("projecting", len(chosen), "unit", quiet=10) as bar:
+        lock = Lock()
+
+        def advance(count: int) -> None:
+            with lock:
+                bar.advance(count)
+
+        for layer, call in calls.items():
+            field = call.field if isinstance(call.field, Field) else None
+            jobs = [
+                Job(index, numbers[index], unit, *unit_windows(field, size, unit.row, unit.column))
+                for index, unit in enumerate(chosen)
+                if unit.layer == layer
+            ]
+            for job, value, signal in run(models, layer, choice, inputs, jobs, size, advance):
+                projections[job.number] = _crop(job, rule, value, signal, field, size)
+    return [projections[index] for index in range(len(chosen))]
+
+
+def locate_units(
+    model: Model, images: Pictures, units: Units, image_index: Sequence[int] | None = None
+) -> tuple[list[Unit], list[int]]:
+    """The units that `project` is asked for, and the number of each one's image.
+
+    Args:
+        model: A `Network`, or a bare module.
+        images: As for `project`.
+        units: Likewise.
+        image_index: Likewise.
+
+    Raises:
+        ProjectionError: Units and images do not go together.
+        LayerError: The model has no such channel.
+    """
+    traced = as_traced(model)
+    inputs = traced.inputs(images)
+    if isinstance(units, Strongest):
+        if image_index is not None:
+            raise ProjectionError(
+                "what strongest returns has its own images; leave image_index out"
+            )
+        image_index, units = units.image.flatten().tolist(), list(units.units())
+    elif isinstance(units, Unit | str):
+        count = len(inputs) if image_index is None else len(image_index)
+        units = [units] * count
+    numbers = _image_numbers(len(units), len(inputs), image_index)
+    named = [(place, unit) for place, unit in enumerate(units) if isinstance(unit, str)]
+    located: dict[int, Unit] = {}
+    if named:
+        places, texts = zip(*named, strict=True)
+        best = best_units(traced, inputs, texts, [numbers[place] for place in places])
+        located = dict(zip(places, best, strict=True))
+    return [
+        located[place] if isinstance(unit, str) else unit for place, unit in enumerate(units)
+    ], numbers
 
 
 def _crop(
@@ -255,25 +336,28 @@ def _crop(
     return Projection(unit, rule, value, pixels, box, size)
 
 
-def _images_of(units: Sequence[Unit], images: int, of: Sequence[int] | None) -> Sequence[int]:
+def _image_numbers(units: int, images: int, image_index: Sequence[int] | None) -> list[int]:
     """The image of each unit; by default units and images are paired one to one."""
-    if of is None:
-        if images != len(units):
+    if image_index is None:
+        if images != units:
             raise ProjectionError(
-                f"{len(units)} units for {images} images; give one unit an image, or say with of= "
-                "which image each unit is on"
+                f"{units} units for {images} images; give one unit an image, or say with "
+                "image_index= which image each unit is on"
             )
-        return range(images)
-    if len(of) != len(units) or not all(0 <= number < images for number in of):
+        return list(range(images))
+    numbers = [int(number) for number in image_index]
+    if len(numbers) != units or not all(0 <= number < images for number in numbers):
         raise ProjectionError(
-            f"of={list(of)} must hold for each of {len(units)} units an image of 0 to {images - 1}"
+            f"image_index={numbers} must hold for each of {units} units an image of 0 to "
+            f"{images - 1}"
         )
-    return of
+    return numbers
 
 
 def _check_unit(unit: Unit, call: Call) -> None:
-    limits = (*call.shape[1:], 1, 1)[:3]
-    for name, position, limit in zip(("channel", "row", "column"), unit[1:], limits, strict=True):
+    channels, rows, columns = (*call.shape[1:], 1, 1)[:3]
+    check_channel(unit.layer, unit.channel, channels)
+    for name, position, limit in (("row", unit.row, rows), ("column", unit.column, columns)):
         if not 0 <= position < limit:
             raise LayerError(
                 f"layer {unit.layer!r} has no {name} {position}; its {name}s are 0 to {limit - 1}"

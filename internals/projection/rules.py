@@ -26,15 +26,25 @@ Nor of rectifiers f that leak, with a slope s below zero (LeakyReLU, PReLU). Thr
 | rectified | as at a rectifier that does not leak: s is taken for 0                          |
 | leaking   | deconvnet f(g) and guided f(g) f'(x): the rules above where s is 0, the         |
 |           | transposed network where s is 1                                                 |
+
+Any other non-linearity is refused, unless the user says what is to happen there: a `BackwardRule`
+for its operation or for its class of module.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
+from threading import get_ident
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules._functions import BackwardHookFunction
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
 from torch.overrides import TorchFunctionMode
 
 from internals.anatomy.fields import argument
@@ -44,26 +54,40 @@ from internals.projection.windows import Narrowed
 Slope = float | Tensor
 
 
-class Way(NamedTuple):
-    """One way back: what it keeps of the input, and what it makes of a signal with that."""
+class BackwardRule(NamedTuple):
+    """What happens at one non-linearity on the way back.
 
-    keep: Callable[[Tensor], Tensor | None]
-    send: Callable[[Tensor, Any], Tensor]
+    Attributes:
+        save: From the input x of the non-linearity to what the way back needs of it, or None.
+        backward: From the signal g at the output, and what was saved, to the signal at the input.
+    """
+
+    save: Callable[[Tensor], Tensor | None]
+    backward: Callable[[Tensor, Any], Tensor]
 
 
-class Ruled(torch.autograd.Function):
-    """`forward_pass(source)` forward, `way` backward.
+# What a rule of the user's own is for: an operation by name or by function ("silu",
+# functional.silu), or the class of a module.
+Operation = str | type[nn.Module] | Callable[..., Any]
+BackwardRules = Mapping[Operation, BackwardRule]
 
-    What is kept is never the input or the output: something may work in place on either.
+
+class RuleFunction(torch.autograd.Function):
+    """`forward_pass(source)` forward, `rule` backward.
+
+    What is saved is never the input or the output: something may work in place on either.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, source: Tensor, forward_pass: Callable, way: Way, in_place: bool
+        ctx: Any, source: Tensor, forward_pass: Callable, rule: BackwardRule, in_place: bool
     ) -> Tensor:
         """What the network itself computes."""
-        ctx.save_for_backward(way.keep(source))
-        ctx.send = way.send
+        saved = rule.save(source)
+        if saved is not None and saved.data_ptr() == source.data_ptr():
+            saved = saved.clone()
+        ctx.save_for_backward(saved)
+        ctx.rule = rule
         output = forward_pass(source)
         if in_place:
             ctx.mark_dirty(source)
@@ -71,41 +95,41 @@ class Ruled(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *signals: Tensor) -> tuple[Tensor, None, None, None]:
-        """The signal as the way back sends it on."""
-        return ctx.send(signals[0], ctx.saved_tensors[0]), None, None, None
+        """The signal as the rule sends it on."""
+        return ctx.rule.backward(signals[0], ctx.saved_tensors[0]), None, None, None
 
 
 def _nothing(source: Tensor) -> None:
     return None
 
 
-STRAIGHT = Way(_nothing, lambda signal, _: signal)
-AGREEING = Way(torch.sign, lambda signal, sign: signal * (signal * sign > 0))
-POSITIVE = Way(_nothing, lambda signal, _: signal.clamp(min=0))
+STRAIGHT = BackwardRule(_nothing, lambda signal, _: signal)
+AGREEING = BackwardRule(torch.sign, lambda signal, sign: signal * (signal * sign > 0))
+POSITIVE = BackwardRule(_nothing, lambda signal, _: signal.clamp(min=0))
 
 
-def positive_where_active(ceiling: float) -> Way:
+def positive_where_active(ceiling: float) -> BackwardRule:
     """relu(g) where 0 < a < `ceiling`: the guided rule."""
 
     def active(source: Tensor) -> Tensor:
         return source > 0 if ceiling == float("inf") else (source > 0) & (source < ceiling)
 
-    return Way(active, lambda signal, mask: signal.clamp(min=0).mul_(mask))
+    return BackwardRule(active, lambda signal, mask: signal.clamp(min=0).mul_(mask))
 
 
-def leaking(slope: Slope) -> Way:
+def leaking(slope: Slope) -> BackwardRule:
     """f(g), f being the rectifier itself, with its `slope` below zero: the deconvnet rule."""
-    return Way(_nothing, lambda signal, _: _leak(signal, slope))
+    return BackwardRule(_nothing, lambda signal, _: _leak(signal, slope))
 
 
-def leaking_where_active(slope: Slope) -> Way:
+def leaking_where_active(slope: Slope) -> BackwardRule:
     """f(g) f'(x): the guided rule."""
 
-    def send(signal: Tensor, active: Tensor) -> Tensor:
+    def backward(signal: Tensor, active: Tensor) -> Tensor:
         leaked = _leak(signal, slope)
         return torch.where(active, leaked, leaked * slope)
 
-    return Way(lambda source: source > 0, send)
+    return BackwardRule(lambda source: source > 0, backward)
 
 
 def _leak(signal: Tensor, slope: Slope) -> Tensor:
@@ -129,25 +153,54 @@ _LEAKY = frozenset(["leaky_relu", "prelu", "rrelu"])
 _UNBOUNDED = float("inf")
 
 
-class Choice(NamedTuple):
-    """What happens at rectifiers, at tanh, and at rectifiers that leak: names of the tables."""
+@dataclass(frozen=True)
+class Choice:
+    """What happens at rectifiers, at tanh, at rectifiers that leak, and where the user says so.
+
+    Args:
+        rule: One of `RULES`.
+        tanh: One of `TANH_RULES`, or None: refused.
+        leaky: One of `LEAKY_RULES`, or None: refused.
+        own: The user's rules; they come before all others.
+    """
 
     rule: str
     tanh: str | None = None
     leaky: str | None = None
+    own: BackwardRules = field(default_factory=dict)
 
     def check(self) -> None:
         """Raise `ProjectionError` for unknown names, and for choices that the gradient excludes."""
-        known = (RULES, (None, *TANH_RULES), (None, *LEAKY_RULES))
-        for name, value, names in zip(self._fields, self, known, strict=True):
-            if value not in names:
-                asked = f"{name} {value!r}" if name == "rule" else f"{name}={value!r}"
-                choice = ", ".join(n for n in names if n)
-                raise ProjectionError(f"unknown {asked}; choose one of {choice}")
+        for name, known in (("rule", RULES), ("tanh", TANH_RULES), ("leaky", LEAKY_RULES)):
+            value = getattr(self, name)
+            if value not in known and (value is not None or name == "rule"):
+                written = f"{name} {value!r}" if name == "rule" else f"{name}={value!r}"
+                raise ProjectionError(f"unknown {written}; choose one of {', '.join(known)}")
             if self.rule == "gradient" and name != "rule" and value not in (None, "gradient"):
                 raise ProjectionError(
                     f"rule='gradient' is the true derivative everywhere; leave {name}={value!r} out"
                 )
+        if self.rule == "gradient" and self.own:
+            raise ProjectionError(
+                "rule='gradient' is the true derivative everywhere; leave rules= out"
+            )
+
+    def own_rule(self, func: Callable[..., Any], name: str) -> BackwardRule | None:
+        """The user's rule for the operation `func`, called `name`, if there is one."""
+        for operation, rule in self.own.items():
+            if operation in (name, func) or (
+                not isinstance(operation, type | str)
+                and getattr(operation, "__name__", "").strip("_") == name
+            ):
+                return rule
+        return None
+
+    def module_rule(self, module: nn.Module) -> BackwardRule | None:
+        """The user's rule for modules such as `module`, if there is one."""
+        for kind, rule in self.own.items():
+            if isinstance(kind, type) and isinstance(module, kind):
+                return rule
+        return None
 
 
 class RuledBackward(TorchFunctionMode):
@@ -161,6 +214,17 @@ class RuledBackward(TorchFunctionMode):
     def __init__(self, choice: Choice, where: Callable[[], str]) -> None:
         super().__init__()
         self.choice, self.where = choice, where
+        self._hooks = ExitStack()
+        self._in_ruled_module: Callable[[], bool] = lambda: False
+
+    def __enter__(self) -> "RuledBackward":
+        if any(isinstance(operation, type) for operation in self.choice.own):
+            self._in_ruled_module = self._hooks.enter_context(_ruled_modules(self.choice))
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._hooks.close()
 
     def __torch_function__(
         self,
@@ -170,10 +234,14 @@ class RuledBackward(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = dict(kwargs or {})
-        spelled = getattr(func, "__name__", "")
-        name = spelled.strip("_")
+        if self._in_ruled_module():
+            return func(*args, **kwargs)
+        name = getattr(func, "__name__", "").strip("_")
+        own = self.choice.own_rule(func, name) if self.choice.own else None
+        if own is not None:
+            return self._replace(func, args, kwargs, own)
         if name in _WITHOUT_RULE or _compares(name, args):
-            raise self._refusal(name, "use rule='gradient'")
+            raise self._refusal(name, f"use rule='gradient', or give rules={{{name!r}: ...}}")
         if name == "tanh":
             return self._replace(func, args, kwargs, self._at_tanh())
         if name in _LEAKY:
@@ -183,19 +251,21 @@ class RuledBackward(TorchFunctionMode):
             args = args or (kwargs.pop("input"),)
             ceiling = _ceiling(name, args, kwargs)
             if ceiling is None:
-                raise self._refusal(name, "use rule='gradient'")
+                raise self._refusal(name, f"use rule='gradient', or give rules={{{name!r}: ...}}")
             return self._replace(func, args, kwargs, self._at_rectifier(ceiling))
         return func(*args, **kwargs)
 
-    def _at_rectifier(self, ceiling: float = _UNBOUNDED) -> Way:
+    def _at_rectifier(self, ceiling: float = _UNBOUNDED) -> BackwardRule:
         return POSITIVE if self.choice.rule == "deconvnet" else positive_where_active(ceiling)
 
-    def _at_tanh(self) -> Way | None:
+    def _at_tanh(self) -> BackwardRule | None:
         if self.choice.tanh is None:
             raise self._refusal("tanh", f"choose tanh= one of {', '.join(TANH_RULES)}")
         return {"straight": STRAIGHT, "agreeing": AGREEING}.get(self.choice.tanh)
 
-    def _at_leaky(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Way | None:
+    def _at_leaky(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> BackwardRule | None:
         if self.choice.leaky is None:
             raise self._refusal(name, f"choose leaky= one of {', '.join(LEAKY_RULES)}")
         if self.choice.leaky == "gradient":
@@ -206,13 +276,14 @@ class RuledBackward(TorchFunctionMode):
         return leaking(slope) if self.choice.rule == "deconvnet" else leaking_where_active(slope)
 
     @staticmethod
-    def _replace(func, args, kwargs, way: Way | None) -> Tensor:
-        """Run `func` as it is, in place where it works in place, with `way` back if any."""
-        if way is None:
+    def _replace(func, args, kwargs, rule: BackwardRule | None) -> Tensor:
+        """Run `func` as it is, in place where it works in place, with `rule` back if any."""
+        if rule is None:
             return func(*args, **kwargs)
+        args = args or (kwargs.pop("input"),)
         in_place = kwargs.get("inplace", False) or func.__name__.endswith("_")
         source, *more = args
-        return Ruled.apply(source, lambda x: func(x, *more, **kwargs), way, in_place)
+        return RuleFunction.apply(source, lambda x: func(x, *more, **kwargs), rule, in_place)
 
     def _refusal(self, name: str, remedy: str) -> ProjectionError:
         layer = self.where() or "the model itself"
@@ -220,6 +291,47 @@ class RuledBackward(TorchFunctionMode):
             f"{self.choice.rule} has no rule for {name} (layer {layer!r}); "
             f"rules exist for relu, relu6 and clamp(min=0); {remedy}"
         )
+
+
+@contextmanager
+def _ruled_modules(choice: Choice) -> Iterator[Callable[[], bool]]:
+    """While the block runs, modules of the classes in `choice.own` are sent back through by rule.
+
+    What such a module computes is not differentiated, so nothing in it needs a rule. The function
+    that the block gets says whether one of them is running.
+    """
+    running: list[tuple[nn.Module, Tensor, Tensor]] = []
+    thread = get_ident()
+
+    def enter(module: nn.Module, inputs: tuple[Any, ...]) -> Any:
+        if get_ident() != thread or running or choice.module_rule(module) is None:
+            return None
+        if not inputs or not isinstance(inputs[0], Tensor):
+            raise ProjectionError(
+                f"a rule for {type(module).__name__} needs its input as first argument"
+            )
+        # A copy, so that a module that works in place shows it by the copy's version.
+        copy = inputs[0].detach().clone()
+        running.append((module, inputs[0], copy))
+        return (copy, *inputs[1:])
+
+    def leave(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        if get_ident() != thread or not running or running[-1][0] is not module:
+            return None
+        _, source, copy = running[-1]
+        rule, in_place = choice.module_rule(module), copy._version > 0
+        compute = (lambda x: x.copy_(output)) if in_place else (lambda _: output.detach())
+        # Still counted as running, so that what the rule itself computes needs no rule.
+        output = RuleFunction.apply(source, compute, rule, in_place)
+        running.pop()
+        return output
+
+    handles = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave)]
+    try:
+        yield lambda: bool(running)
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _compares(name: str, args: tuple[Any, ...]) -> bool:
@@ -235,35 +347,35 @@ def refuse_own_functions(values: Tensor, rule: str) -> None:
 
     Its backward pass is not torch's, so no rule can be put in its place.
     """
-    todo, seen = [values.grad_fn], set()
-    while todo:
-        node = todo.pop()
+    nodes, seen = [values.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
         function = getattr(type(node), "_forward_cls", None)
-        if function not in (None, Ruled, Narrowed, BackwardHookFunction):
+        if function not in (None, RuleFunction, Narrowed, BackwardHookFunction):
             raise ProjectionError(
                 f"{rule} has no rule for the autograd function {function.__name__}; "
                 "use rule='gradient'"
             )
-        todo += [before for before, _ in node.next_functions]
+        nodes += [before for before, _ in node.next_functions]
 
 
 def _ceiling(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> float | None:
     """Where a rectifier is cut off above (infinity: nowhere), or None where it is no rectifier."""
-    given = partial(argument, args, kwargs)
+    read = partial(argument, args, kwargs)
     if name == "relu":
         return _UNBOUNDED
     if name == "relu6":
         return 6.0
     if name == "threshold":
-        zero = given(1, "threshold", None) == 0 and given(2, "value", None) == 0
+        zero = read(1, "threshold", None) == 0 and read(2, "value", None) == 0
         return _UNBOUNDED if zero else None
     if name == "hardtanh":
-        low, high = given(1, "min_val", -1.0), given(2, "max_val", 1.0)
+        low, high = read(1, "min_val", -1.0), read(2, "max_val", 1.0)
     else:
-        low, high = given(1, "min", None), given(2, "max", None)
+        low, high = read(1, "min", None), read(2, "max", None)
     if isinstance(low, Tensor) or isinstance(high, Tensor) or low != 0:
         return None
     return _UNBOUNDED if high is None else float(high)

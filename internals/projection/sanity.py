@@ -1,6 +1,5 @@
-"""How pictures change as a network forgets, layer by layer (Adebayo et al., 2018, section 3.1)."""
+"""How pictures change as a network forgets, stage by stage (Adebayo et al., 2018, section 3.1)."""
 
-import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,46 +10,168 @@ from jaxtyping import Float
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
-from internals.activations.record import Unit, as_input
-from internals.anatomy.hooks import find_layer, watching
+from internals.activations.record import Unit
+from internals.anatomy.hooks import as_input, copied, find_layer, watching
+from internals.anatomy.trace import Model, Pictures, TracedModule, as_traced
 from internals.data.image_set import Images
 from internals.errors import LayerError, ProjectionError
 from internals.models.evaluation import evaluating
 from internals.progress import Progress
 from internals.projection.attribution import outputs_of, refuse_non_numbers
-from internals.projection.project import Projection, project
+from internals.projection.project import Projection, Units, locate_units, project
 from internals.projection.rules import RULES
 
+# From what `sanity` was given as a model, randomised, and inputs to a picture of each, (n, h, w) or
+# (n, c, h, w).
+Instrument = Callable[[Any, Images], Tensor]
+# By title, the layers that are randomised together; a name alone is a stage of one layer.
+Stages = Mapping[str, str | Sequence[str]] | Iterable[str]
+# Names of rules; or to each what it needs besides: its `tanh`, or keywords of `project`.
+RowRules = Iterable[str] | Mapping[str, str | Mapping[str, Any] | None]
 
-def randomise(model: nn.Module, untrained: nn.Module, layers: Iterable[str]) -> nn.Module:
-    """A copy of `model` in which `layers` have the weights that they have in `untrained`.
 
-    `model` is left as it is. Raises `LayerError` for a layer that one of them does not have, and
-    `ProjectionError` for weights of another shape.
+@dataclass(frozen=True)
+class Cascade:
+    """What is left of some instruments' pictures as a network forgets, its last layers first.
+
+    Step 0 is the network as it was given; at each further step one more of the stages has untrained
+    weights.
+
+    Args:
+        names: Of the instruments, one a row.
+        stages: Titles of what is randomised, in this order.
+        magnitudes: The rank correlation of each picture with that of step 0, of absolute values: 1
+            for the same order, 0 for none.
+        signed: The same of the values themselves.
+        maps: `maps[row][step][picture]`, (channels, height, width).
     """
-    other = copied(model)
+
+    names: tuple[str, ...]
+    stages: tuple[str, ...]
+    magnitudes: Float[np.ndarray, "instruments steps n"]
+    signed: Float[np.ndarray, "instruments steps n"]
+    maps: Sequence[Sequence[Sequence[np.ndarray]]]
+
+    @property
+    def titles(self) -> list[str]:
+        """A heading for each step, such as "trained", "conv3 random", "+ conv2"."""
+        first, further = self.stages[:1], self.stages[1:]
+        return ["trained", *(f"{name} random" for name in first), *(f"+ {x}" for x in further)]
+
+    def pictures(self, number: int = 0) -> list[list[np.ndarray]]:
+        """One picture at each step: a row for each instrument, a column for each step."""
+        return [[step[number] for step in row] for row in self.maps]
+
+    def notes(self) -> list[list[str]]:
+        """The mean correlation of magnitudes over all pictures, to be printed below each."""
+        return [[f"ρ = {value:.2f}" for value in row] for row in self.magnitudes.mean(axis=2)]
+
+
+def sanity(
+    model: Model,
+    images: Pictures,
+    units: Units = (),
+    rules: RowRules = RULES,
+    *,
+    instruments: Mapping[str, Instrument] | None = None,
+    stages: Stages | None = None,
+    untrained: Model | None = None,
+    image_index: Sequence[int] | None = None,
+    seed: int = 0,
+) -> Cascade:
+    """How pictures change as the weights of a network are replaced, from its last layers on.
+
+    What stays the same owes nothing to the weights. (Adebayo et al., 2018, section 3.1.)
+
+    Args:
+        model: A `Network`, or a bare module; it is left as it is.
+        images: As `strongest` takes them.
+        units: Are projected at each step, a row for each of `rules`: all that `project` takes, such
+            as `top["conv5"][:12].head(1)`. A channel's strongest unit is that of the trained
+            network throughout. Correlations are over each unit's own box.
+        rules: Names of rules. A mapping says for each its `tanh`, or as a mapping whatever keywords
+            `project` needs: `{"gradient": None, "guided": "agreeing"}`.
+        instruments: Further rows, such as `{"saliency": partial(saliency, classes=3)}`: name the
+            class, or each network will choose another. They are given a network of the same kind
+            as `model`, and normalised inputs.
+        stages: What is randomised, one stage after the other: layers by name, or, by title, layers
+            that forget together: `{"stage 4": ["conv16", "conv17"], ...}`. By default all layers
+            with parameters of their own, the last called first, and where there are units only,
+            none after the latest unit.
+        untrained: A network of the same architecture that the weights come from; by default each
+            layer draws its own again, by its `reset_parameters`.
+        image_index: As for `project`.
+        seed: Of weights that are drawn again; another seed, another draw.
+
+    Raises:
+        LayerError: The model lacks a layer, or one cannot draw weights.
+        ProjectionError: Weights, units or pictures do not fit.
+    """
+    traced = as_traced(model)
+    inputs = traced.inputs(images)
+    chosen, numbers = locate_units(traced, inputs, units, image_index) if units else ([], [])
+    rows = _rows(_rule_rows(chosen, numbers, rules), instruments or {}, is_bare=model is not traced)
+    if stages is None:
+        until = set() if instruments else {unit.layer for unit in chosen}
+        stages = _layers_top_down(traced.model, inputs, until)
+    steps = _as_stages(stages)
+    layers = [layer for names in steps.values() for layer in names]
+    source = _drawn_again(traced.model, layers, seed) if untrained is None else untrained
+    weights = as_traced(source).model
+    # One network that forgets step by step, so that it is traced once.
+    network = traced.with_model(copied(traced.model).eval())
+    seen: list[list[_Seen]] = [[] for _ in rows]
+    with Progress("sanity", len(steps) + 1, "network", quiet=10) as bar:
+        for names in ((), *steps.values()):
+            for layer in names:
+                _replace_weights(network.model, weights, layer)
+            for row, look in zip(seen, rows.values(), strict=True):
+                row.append(look(network, inputs))
+            bar.advance()
+    return _compared(tuple(rows), tuple(steps), seen)
+
+
+def randomise(model: Model, untrained: Model, layers: Iterable[str]) -> nn.Module:
+    """A copy of a network in which some layers have untrained weights.
+
+    Args:
+        model: Is left as it is.
+        untrained: A network of the same architecture.
+        layers: Module paths.
+
+    Raises:
+        LayerError: One of the two lacks a layer.
+        ProjectionError: The weights have another shape.
+    """
+    other, source = copied(as_traced(model).model), as_traced(untrained).model
     for layer in layers:
-        replace(other, untrained, layer)
+        _replace_weights(other, source, layer)
     return other
 
 
 def rank_correlation(
     before: Sequence[Projection], after: Sequence[Projection], *, signed: bool = False
 ) -> float:
-    """How much of the pictures `before` is left `after`: the mean Spearman correlation.
+    """How much of some pictures is left: the mean Spearman correlation of their pixels.
 
-    Pixel magnitudes over each unit's own box are compared, or with `signed` the pixels themselves,
-    1 for the same order, 0 for none; a picture without any contrast has order 0 with every other.
-    Raises `ProjectionError` when the projections are not of the same units.
+    1 for the same order, 0 for none; a picture without any contrast has 0 with every other.
+
+    Args:
+        before: Projections; compared is each unit's own box.
+        after: Projections of the same units.
+        signed: Whether the pixels themselves are compared, rather than their magnitudes.
+
+    Raises:
+        ProjectionError: The projections are not of the same units.
     """
     if not before or [p.unit for p in before] != [p.unit for p in after]:
         raise ProjectionError("rank correlation needs projections of the same units, one or more")
     pictures = [[p.pixels.numpy() for p in projections] for projections in (before, after)]
-    found = [spearman(a, b, signed) for a, b in zip(*pictures, strict=True)]
-    return sum(found) / len(found)
+    correlations = [_spearman(a, b, signed) for a, b in zip(*pictures, strict=True)]
+    return sum(correlations) / len(correlations)
 
 
-def spearman(a: np.ndarray, b: np.ndarray, signed: bool) -> float:
+def _spearman(a: np.ndarray, b: np.ndarray, signed: bool) -> float:
     """The rank correlation of two pictures' values, or magnitudes; 0 where one is flat."""
     ranks = [rankdata(pixels if signed else np.abs(pixels)) for pixels in (a, b)]
     if any(np.ptp(rank) == 0 for rank in ranks):
@@ -58,14 +179,16 @@ def spearman(a: np.ndarray, b: np.ndarray, signed: bool) -> float:
     return float(np.corrcoef(ranks)[0, 1])
 
 
-def copied(model: nn.Module) -> nn.Module:
-    """A copy of `model`, with weights that can be differentiated by."""
-    # What is made in inference mode could never be differentiated.
-    with torch.inference_mode(False):
-        return copy.deepcopy(model)
+def _as_stages(stages: Stages) -> dict[str, tuple[str, ...]]:
+    """By title, the layers that are randomised together."""
+    named = stages if isinstance(stages, Mapping) else {layer: layer for layer in stages}
+    return {
+        title: (layers,) if isinstance(layers, str) else tuple(layers)
+        for title, layers in named.items()
+    }
 
 
-def replace(network: nn.Module, source: nn.Module, layer: str) -> None:
+def _replace_weights(network: nn.Module, source: nn.Module, layer: str) -> None:
     """Give `layer` of `network` the weights that it has in `source`."""
     weights = find_layer(source, layer).state_dict()
     try:
@@ -77,7 +200,7 @@ def replace(network: nn.Module, source: nn.Module, layer: str) -> None:
         ) from error
 
 
-def drawn_again(model: nn.Module, layers: Iterable[str], seed: int) -> nn.Module:
+def _drawn_again(model: nn.Module, layers: Iterable[str], seed: int) -> nn.Module:
     """A copy of `model` in which `layers` have drawn their weights again, on the CPU."""
     other = copied(model).cpu()
     with torch.random.fork_rng(devices=[]):
@@ -96,18 +219,18 @@ def drawn_again(model: nn.Module, layers: Iterable[str], seed: int) -> nn.Module
     return other
 
 
-def layers_top_down(model: nn.Module, images: Images, until: set[str]) -> list[str]:
+def _layers_top_down(model: nn.Module, images: Images, until: set[str]) -> list[str]:
     """The layers with weights of their own, the last called first, from the last of `until` on."""
     called: dict[str, nn.Module] = {}
 
-    def see(path: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    def note(path: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         called.setdefault(path, module)
 
-    with evaluating(model), torch.no_grad(), watching(model, see):
+    with evaluating(model), torch.no_grad(), watching(model, note):
         outputs_of(model, as_input(model, images[:1]))
     if _has_weights(model):
         raise LayerError(
-            f"{type(model).__name__} has weights that belong to no layer; name layers= to randomise"
+            f"{type(model).__name__} has weights that belong to no layer; name stages= to randomise"
         )
     paths = list(called)
     last = max((paths.index(layer) for layer in until if layer in called), default=len(paths) - 1)
@@ -118,81 +241,6 @@ def _has_weights(module: nn.Module) -> bool:
     return next(module.parameters(recurse=False), None) is not None
 
 
-# From a model and images to a picture of each, (n, h, w) or (n, c, h, w).
-Instrument = Callable[[nn.Module, Images], Tensor]
-
-
-@dataclass(frozen=True)
-class Cascade:
-    """What is left of the pictures of some instruments as a network forgets, top layer first.
-
-    Row i is of the instrument `names[i]`; step 0 is the network as it was given, and at each
-    further step one more of `layers` has untrained weights. `magnitudes` and `signed` hold the rank
-    correlation of each picture with that of step 0, of absolute values and of values, 1 for the
-    same order, 0 for none. `maps[i][step][image]` are the pictures, (c, h, w).
-    """
-
-    names: tuple[str, ...]
-    layers: tuple[str, ...]
-    magnitudes: Float[np.ndarray, "instruments steps n"]
-    signed: Float[np.ndarray, "instruments steps n"]
-    maps: Sequence[Sequence[Sequence[np.ndarray]]]
-
-    @property
-    def titles(self) -> list[str]:
-        """A heading for each step, such as "trained", "conv3 random", "+ conv2"."""
-        top, further = self.layers[:1], self.layers[1:]
-        return ["trained", *(f"{layer} random" for layer in top), *(f"+ {x}" for x in further)]
-
-    def pictures(self, image: int = 0) -> list[list[np.ndarray]]:
-        """The pictures of one image: a row for each instrument, a column for each step."""
-        return [[step[image] for step in row] for row in self.maps]
-
-    def notes(self) -> list[list[str]]:
-        """The mean correlation of magnitudes over all images, to be printed below each picture."""
-        return [[f"ρ = {value:.2f}" for value in row] for row in self.magnitudes.mean(axis=2)]
-
-
-def sanity(
-    model: nn.Module,
-    untrained: nn.Module | None,
-    images: Images,
-    units: Sequence[Unit] = (),
-    rules: Iterable[str] | Mapping[str, str | None] = RULES,
-    *,
-    instruments: Mapping[str, Instrument] | None = None,
-    layers: Iterable[str] | None = None,
-    seed: int = 0,
-) -> Cascade:
-    """How pictures change as the weights of `model` are replaced, layer by layer from the top.
-
-    With `units`, one an image, there is a row for each of `rules`, which may map a rule to its
-    `tanh`, as `project` takes them; correlations are over each unit's own box. `instruments` adds
-    rows of its own, such as `{"saliency": partial(saliency, classes=3)}`: name the class, or each
-    network will choose another. Weights come from `untrained`; when it is None layers draw their
-    own again (`reset_parameters`), from `seed`. `layers` are in the order of replacement; by
-    default all that have parameters of their own, the last called first, and where there are units
-    only, none after the latest unit. `model` is left as it was found. Raises `LayerError` for a
-    layer that the model lacks or that cannot draw weights, and `ProjectionError` for weights, units
-    or pictures that do not fit. (Adebayo et al., 2018, section 3.1.)
-    """
-    rows = _rows(_rules(units, rules), instruments or {})
-    if layers is None:
-        layers = layers_top_down(model, images, set() if instruments else {u.layer for u in units})
-    order = tuple(dict.fromkeys(layers))
-    source = drawn_again(model, order, seed) if untrained is None else untrained
-    network = copied(model).eval()
-    found: list[list[_Seen]] = [[] for _ in rows]
-    with Progress("sanity", len(order) + 1, "network", quiet=10) as bar:
-        for layer in (None, *order):
-            if layer is not None:
-                replace(network, source, layer)
-            for row, see in zip(found, rows.values(), strict=True):
-                row.append(see(network, images))
-            bar.advance()
-    return _compare(tuple(rows), order, found)
-
-
 @dataclass(frozen=True)
 class _Seen:
     """One instrument's pictures of one network: what is compared, and what is shown (c, h, w)."""
@@ -201,36 +249,46 @@ class _Seen:
     shown: list[np.ndarray]
 
 
-_See = Callable[[nn.Module, Images], _Seen]
+_Look = Callable[[TracedModule, Images], _Seen]
 
 
-def _rules(
-    units: Sequence[Unit], rules: Iterable[str] | Mapping[str, str | None]
-) -> dict[str, _See]:
-    def seeing(rule: str, tanh: str | None) -> _See:
-        def see(network: nn.Module, images: Images) -> _Seen:
-            found = project(network, images, units, rule, tanh=tanh)
-            return _Seen([p.pixels.numpy() for p in found], [p.full().numpy() for p in found])
+def _rule_rows(units: Sequence[Unit], numbers: Sequence[int], rules: RowRules) -> dict[str, _Look]:
+    """For each rule how it looks at a network."""
 
-        return see
+    def looking(rule: str, options: Mapping[str, Any]) -> _Look:
+        def look(network: TracedModule, images: Images) -> _Seen:
+            projections = project(network, images, units, rule, image_index=numbers, **options)
+            return _Seen(
+                [p.pixels.numpy() for p in projections],
+                [p.full().numpy() for p in projections],
+            )
 
+        return look
+
+    if not units:
+        return {}
     names = [rules] if isinstance(rules, str) else rules
-    chosen = names if isinstance(names, Mapping) else dict.fromkeys(names)
-    return {rule: seeing(rule, tanh) for rule, tanh in chosen.items()} if units else {}
+    options = names if isinstance(names, Mapping) else dict.fromkeys(names)
+    return {
+        rule: looking(rule, value if isinstance(value, Mapping) else {"tanh": value})
+        for rule, value in options.items()
+    }
 
 
-def _rows(rules: dict[str, _See], instruments: Mapping[str, Instrument]) -> dict[str, _See]:
+def _rows(
+    rules: dict[str, _Look], instruments: Mapping[str, Instrument], *, is_bare: bool
+) -> dict[str, _Look]:
     for name in rules.keys() & instruments.keys():
         raise ProjectionError(f"{name!r} is a rule already; give the instrument another name")
-    rows = rules | {name: _maps(name, ask) for name, ask in instruments.items()}
+    rows = rules | {name: _maps(name, ask, is_bare) for name, ask in instruments.items()}
     if not rows:
         raise ProjectionError("nothing to compare; give units, instruments or both")
     return rows
 
 
-def _maps(name: str, instrument: Instrument) -> _See:
-    def see(network: nn.Module, images: Images) -> _Seen:
-        maps = instrument(network, images).detach().cpu()
+def _maps(name: str, instrument: Instrument, is_bare: bool) -> _Look:
+    def look(network: TracedModule, images: Images) -> _Seen:
+        maps = instrument(network.model if is_bare else network, images).detach().cpu()
         if len(maps) != len(images) or maps.ndim not in (3, 4):
             raise ProjectionError(
                 f"{name} gives pictures of shape {tuple(maps.shape)} for {len(images)} images; "
@@ -240,18 +298,24 @@ def _maps(name: str, instrument: Instrument) -> _See:
         pictures = list((maps.unsqueeze(1) if maps.ndim == 3 else maps).numpy())
         return _Seen(pictures, pictures)
 
-    return see
+    return look
 
 
-def _compare(names: tuple[str, ...], layers: tuple[str, ...], found: list[list[_Seen]]) -> Cascade:
+def _compared(names: tuple[str, ...], stages: tuple[str, ...], seen: list[list[_Seen]]) -> Cascade:
+    counts = {len(row[0].shown) for row in seen}
+    if len(counts) > 1:
+        raise ProjectionError(
+            f"rules and instruments give {' and '.join(map(str, sorted(counts)))} pictures; give "
+            "one unit an image, or compare instruments by themselves"
+        )
     magnitudes, signed = (
-        np.array([[_correlations(row[0], step, by_sign) for step in row] for row in found])
+        np.array([[_correlations(row[0], step, by_sign) for step in row] for row in seen])
         for by_sign in (False, True)
     )
-    maps = [[step.shown for step in row] for row in found]
-    return Cascade(names, layers, magnitudes, signed, maps)
+    maps = [[step.shown for step in row] for row in seen]
+    return Cascade(names, stages, magnitudes, signed, maps)
 
 
 def _correlations(before: _Seen, after: _Seen, signed: bool) -> list[float]:
     pairs = zip(before.compared, after.compared, strict=True)
-    return [spearman(a, b, signed) for a, b in pairs]
+    return [_spearman(a, b, signed) for a, b in pairs]

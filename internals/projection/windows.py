@@ -1,8 +1,9 @@
-"""Convolutions whose backward pass goes only where there is a signal.
+"""No more of an image than a unit can see, and no more of a map than its signal reaches.
 
-The signal of one unit begins at one position and spreads by a kernel a layer, so that on most of
-each map it is 0 until the first layers are reached. What is skipped is a sum of zeros; what is left
-is the same convolution's own backward pass, on a part of the map.
+A unit is computed on the smallest window of its image that gives it the same value, and many such
+windows share a batch. On the way back its signal begins at one position and spreads by a kernel a
+layer, so that on most of each map it is 0 until the first layers are reached. What is skipped is a
+sum of zeros; what is left is the same convolution's own backward pass, on a part of the map.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from torch.nn.functional import fold
 from torch.overrides import TorchFunctionMode
 
 from internals.anatomy.fields import Axis, Field
+from internals.anatomy.hooks import batch_size
 
 
 class Cut(NamedTuple):
@@ -24,7 +26,7 @@ class Cut(NamedTuple):
     position: int
 
 
-def cut(axis: Axis, length: int, position: int) -> Cut:
+def cut_window(axis: Axis, length: int, position: int) -> Cut:
     """The window along one axis of `length` pixels for the unit at `position` of its layer.
 
     Windows have one of two lengths, so that many units can share a batch: one for fields that end
@@ -42,31 +44,34 @@ def cut(axis: Axis, length: int, position: int) -> Cut:
     return Cut(start, length - start, position - start // axis.stride)
 
 
-def windows(field: Field | None, size: tuple[int, int], row: int, column: int) -> tuple[Cut, Cut]:
+def unit_windows(
+    field: Field | None, size: tuple[int, int], row: int, column: int
+) -> tuple[Cut, Cut]:
     """The windows along rows and columns of an image of `size`, for the unit at (row, column).
 
     They are the whole image where `field` is None (unknown) or not local.
     """
     if field is None or not field.local:
         return Cut(0, size[0], row), Cut(0, size[1], column)
-    return cut(field.rows, size[0], row), cut(field.columns, size[1], column)
+    return cut_window(field.rows, size[0], row), cut_window(field.columns, size[1], column)
 
 
-def batch_size(rows: Cut, columns: Cut) -> int:
-    """How many windows to run at a time: fewer large ones, whose activations outgrow the caches.
+def stack_size(rows: Cut, columns: Cut) -> int:
+    """How many windows to run at a time; 1 where they are so large that a stack gains nothing.
 
-    Measured on two cores: many up to 64 x 64 pixels, nine up to 128 x 128, one above.
+    Measured on two cores: as many as fit up to 64 x 64 pixels, nine up to 128 x 128, one above.
     """
     pixels = rows.length * columns.length
-    if pixels <= 64 * 64:
-        return 64
-    return 9 if pixels <= 128 * 128 else 1
+    if pixels > 128 * 128:
+        return 1
+    fit = batch_size(rows.length, columns.length, backward=True)
+    return fit if pixels <= 64 * 64 else min(fit, 9)
 
 
-_WORTH = 0.75  # of a map: above it, cutting costs as much as it saves
+_NARROW = 0.75  # of a map: above it, cutting costs as much as it saves
 # Input channels, and products a position, for which a matrix product and `fold` are 2 to 3 times
 # faster on a CPU than torch's own backward pass: the first layers of all networks.
-_FEW, _PRODUCTS = 4, 512
+_FEW_CHANNELS, _FEW_PRODUCTS = 4, 512
 
 
 class NarrowedBackward(TorchFunctionMode):
@@ -120,25 +125,25 @@ class Narrowed(torch.autograd.Function):
         """The convolution `call`."""
         ctx.save_for_backward(weight)
         ctx.shape = source.shape
-        ctx.how = call._replace(source=None, weight=None, bias=None)
+        ctx.call = call._replace(source=None, weight=None, bias=None)
         return torch.conv2d(*call)
 
     @staticmethod
     def backward(ctx: Any, *signals: Tensor) -> tuple[Tensor, None, None]:
         """The signal at the convolution's input."""
-        return _adjoint(signals[0], ctx.saved_tensors[0], ctx.how, ctx.shape), None, None
+        return _adjoint(signals[0], ctx.saved_tensors[0], ctx.call, ctx.shape), None, None
 
 
-def _adjoint(signal: Tensor, weight: Tensor, how: _Call, shape: torch.Size) -> Tensor:
+def _adjoint(signal: Tensor, weight: Tensor, call: _Call, shape: torch.Size) -> Tensor:
     """What arrives at the input of `shape`."""
-    lit = (signal.amax(dim=1) != 0) | (signal.amin(dim=1) != 0)
-    tops, height = _extent(lit.any(dim=2))
-    lefts, width = _extent(lit.any(dim=1))
-    few = weight.shape[1] <= _FEW and weight[0].numel() <= _PRODUCTS
-    few = few and signal.device.type == "cpu" and how.groups == 1
-    if height * width > _WORTH * signal.shape[2] * signal.shape[3]:
+    nonzero = (signal.amax(dim=1) != 0) | (signal.amin(dim=1) != 0)
+    tops, height = _extent(nonzero.any(dim=2))
+    lefts, width = _extent(nonzero.any(dim=1))
+    few = weight.shape[1] <= _FEW_CHANNELS and weight[0].numel() <= _FEW_PRODUCTS
+    few = few and signal.device.type == "cpu" and call.groups == 1
+    if height * width > _NARROW * signal.shape[2] * signal.shape[3]:
         if not few:
-            return _convolution_backward(signal, weight, how, shape)
+            return _convolution_backward(signal, weight, call, shape)
         (height, width), tops, lefts = signal.shape[2:], [0] * len(signal), [0] * len(signal)
     part = torch.stack(
         [
@@ -149,36 +154,36 @@ def _adjoint(signal: Tensor, weight: Tensor, how: _Call, shape: torch.Size) -> T
     reached = tuple(
         (n - 1) * stride + (kernel - 1) * dilation + 1
         for n, stride, kernel, dilation in zip(
-            (height, width), how.stride, weight.shape[2:], how.dilation, strict=True
+            (height, width), call.stride, weight.shape[2:], call.dilation, strict=True
         )
     )
     if few:
         columns = weight.flatten(1).T @ part.flatten(2)
-        patches = fold(columns, reached, weight.shape[2:], how.dilation, 0, how.stride)
+        patches = fold(columns, reached, weight.shape[2:], call.dilation, 0, call.stride)
     else:
         inside = torch.Size((*shape[:2], *reached))
-        patches = _convolution_backward(part, weight, how._replace(padding=(0, 0)), inside)
+        patches = _convolution_backward(part, weight, call._replace(padding=(0, 0)), inside)
     starts = [
-        (top * how.stride[0] - how.padding[0], left * how.stride[1] - how.padding[1])
+        (top * call.stride[0] - call.padding[0], left * call.stride[1] - call.padding[1])
         for top, left in zip(tops, lefts, strict=True)
     ]
     return _pasted(patches, starts, shape)
 
 
-def _extent(lit: Tensor) -> tuple[list[int], int]:
+def _extent(nonzero: Tensor) -> tuple[list[int], int]:
     """Along one axis, (n, length): where each sample's signal begins, and the longest of all."""
-    length = lit.shape[1]
-    first = lit.int().argmax(dim=1)
-    end = length - lit.flip(1).int().argmax(dim=1)
-    longest = max(int(((end - first) * lit.any(dim=1)).max()), 1)
+    length = nonzero.shape[1]
+    first = nonzero.int().argmax(dim=1)
+    end = length - nonzero.flip(1).int().argmax(dim=1)
+    longest = max(int(((end - first) * nonzero.any(dim=1)).max()), 1)
     return first.clamp(max=length - longest).tolist(), longest
 
 
-def _convolution_backward(signal: Tensor, weight: Tensor, how: _Call, shape: torch.Size) -> Tensor:
+def _convolution_backward(signal: Tensor, weight: Tensor, call: _Call, shape: torch.Size) -> Tensor:
     source = signal.new_empty(shape)  # only its shape counts
     return torch.ops.aten.convolution_backward(
-        signal, source, weight, None, how.stride, how.padding, how.dilation, False, (0, 0),
-        how.groups, (True, False, False),
+        signal, source, weight, None, call.stride, call.padding, call.dilation, False, (0, 0),
+        call.groups, (True, False, False),
     )[0]  # fmt: skip
 
 

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from internals.activations.record import capture
-from internals.activations.similarity import centred_alignment, gram_matrices
+from internals.activations import capture, centred_alignment, gram_matrices
 from internals.errors import LayerError
 
 

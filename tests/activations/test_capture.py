@@ -5,9 +5,9 @@ import torch
 import torchvision.models as zoo
 from torch import nn
 
-from internals.activations.record import capture
+from internals.activations import capture
 from internals.errors import LayerError
-from internals.models.lenet5 import LeNet5
+from internals.models import LeNet5
 
 
 def by_hooks(model: nn.Module, images: torch.Tensor, layers) -> dict[str, torch.Tensor]:

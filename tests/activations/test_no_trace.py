@@ -7,13 +7,12 @@ import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
 
-from internals.activations.record import Unit, capture
-from internals.activations.strongest import strongest
-from internals.models.evaluation import evaluating
-from internals.anatomy.summary import connections, summarize
-from internals.anatomy.trace import receptive_field
-from internals.models.lookup import MODELS, build
-from internals.projection.project import project
+from internals.activations import Unit, capture, strongest
+from internals.anatomy import connections, receptive_field, summarize
+from internals.models import MODELS, build, evaluating
+from internals.projection import project
+
+pytestmark = pytest.mark.slow
 
 _HOOKS = [name for name in vars(nn.Module()) if name.endswith("_hooks")]
 
@@ -54,7 +53,7 @@ def _instruments():
         "gradient": lambda m, x: project(m, x[:1], _UNITS, "gradient"),
         "guided": lambda m, x: project(m, x[:1], _UNITS, "guided", tanh="agreeing"),
         "guided twice": lambda m, x: project(
-            m, x[:1], _UNITS * 2, tanh="agreeing", of=[0, 0], devices=["cpu", "cpu"]
+            m, x[:1], _UNITS * 2, tanh="agreeing", image_index=[0, 0], devices=["cpu", "cpu"]
         ),
         "summarize": lambda m, x: summarize(m, x.shape[1:]),
         "connections": lambda m, x: connections(m, x.shape[1:]),

@@ -1,5 +1,11 @@
-"""Oracle: a brute-force scan over every unit of every image in NumPy, ties by image id."""
+"""Oracle: a brute-force scan over every unit of every image in NumPy, ties by image id.
 
+The garbage collector says which batches are alive, and Python's counter what a row holds.
+"""
+
+import gc
+import weakref
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -7,11 +13,10 @@ import pytest
 import torch
 from torch import nn
 
-from internals.activations.record import Unit
-from internals.activations.strongest import strongest
-from internals.data.normalization import Normalization, Normalized
+from internals.activations import Unit, class_purity, strongest
+from internals.data import Normalization, Normalized
 from internals.errors import DataError, LayerError
-from internals.models.lenet5 import LeNet5
+from internals.models import LeNet5
 
 
 class Steps(nn.Module):
@@ -47,7 +52,7 @@ def _rows(found) -> list[list[tuple[int, int, int, float]]]:
     parts = (found.image, found.row, found.column, found.value)
     return [
         [tuple(entry) for entry in zip(*(part[channel].tolist() for part in parts), strict=True)]
-        for channel in range(found.channels)
+        for channel in found.channels
     ]
 
 
@@ -207,3 +212,67 @@ def test_unknown_layers_and_channels():
 def test_a_layer_named_twice_is_told_once():
     images = torch.rand(3, 1, 6, 7)
     assert list(strongest(Steps(), images, ["conv", "conv"])) == ["conv"]
+
+
+# One batch at a time, as weak references tell
+
+
+class Endless:
+    """Images made when they are asked for, which note how many batches before are still alive."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.given, self.alive, self.seen = count, [], [], []
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: slice) -> torch.Tensor:
+        gc.collect()
+        self.alive.append(sum(given() is not None for given in self.given))
+        start, stop, _ = index.indices(self.count)
+        self.seen += range(start, stop)
+        batch = torch.rand(stop - start, 1, 16, 16)
+        self.given.append(weakref.ref(batch))
+        return batch
+
+
+@pytest.mark.slow
+def test_one_batch_at_a_time_and_each_image_once():
+    torch.manual_seed(0)
+    maps = []
+
+    class Keeping(nn.Conv2d):
+        def forward(self, x):
+            output = super().forward(x)
+            gc.collect()
+            maps.append((sum(given() is not None for given in kept), len(x)))
+            kept.append(weakref.ref(output))
+            return output
+
+    kept: list = []
+    images = Endless(70)
+    found = strongest(nn.Sequential(Keeping(1, 4, 3), nn.ReLU()), images, ["0", "1"], k=3, batch=10)
+    assert found["1"].image.shape == (4, 3)
+    _, *passes = images.alive  # the first look is for the images' size
+    assert max(passes) <= 1
+    assert images.seen[1:] == list(range(70))
+    assert max(alive for alive, _ in maps) <= 1
+    assert max(size for _, size in maps) == 10
+
+
+# What classes the strongest images are of
+
+
+def test_the_commonest_class_of_each_row_counts():
+    labels = torch.tensor([0, 0, 0, 1, 1, 2])
+    pure, half, mixed = [0, 1, 2, 0], [0, 1, 3, 4], [0, 3, 5, 5]
+    assert class_purity(torch.tensor([pure]), labels) == 1
+    assert class_purity(torch.tensor([half]), labels) == 0.5
+    assert class_purity(torch.tensor([pure, half, mixed]), labels) == pytest.approx(2 / 3)
+
+
+def test_many_rows_as_a_counter_counts_them():
+    labels = torch.randint(10, (200,))
+    rows = torch.randint(200, (300, 9))
+    shares = [Counter(labels[row].tolist()).most_common(1)[0][1] / 9 for row in rows]
+    assert class_purity(rows, labels) == pytest.approx(sum(shares) / 300)

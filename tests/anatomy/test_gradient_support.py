@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from internals.anatomy.fields import clip
-from internals.anatomy.trace import trace
-from internals.models.lenet5 import LeNet5
+from internals.anatomy import clip, trace
+from internals.models import LeNet5
 
 HEIGHT, WIDTH = 29, 31
 

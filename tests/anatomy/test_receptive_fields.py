@@ -6,10 +6,9 @@ import torchvision.models as zoo
 from torch import nn
 from torch.nn import functional
 
-from internals.anatomy.fields import ReceptiveField
-from internals.anatomy.trace import receptive_field
+from internals.anatomy import ReceptiveField, TracedModule, receptive_field
 from internals.errors import AnatomyError, LayerError
-from internals.models.lenet5 import LeNet5
+from internals.models import LeNet5
 
 # layer: (size, stride, padding), where the field starts at -padding
 _LENET = {
@@ -66,8 +65,6 @@ _MOBILENET_V2 = {  # by hand: 3x3 with stride 2 at features 0, 2, 4, 7, 14
     ids=["lenet5", "lenet5-paper", "alexnet", "vgg16", "vgg11", "resnet18", "googlenet", "mnet2"],
 )
 def test_published_tables(make, shape, table, monkeypatch):
-    from internals.anatomy import receptive_fields, trace
-
     with torch.device("meta"), monkeypatch.context() as cheap:
         cheap.setattr(nn.init, "trunc_normal_", lambda tensor, *_, **__: tensor)
         model = make()
@@ -75,10 +72,9 @@ def test_published_tables(make, shape, table, monkeypatch):
     with torch.no_grad():
         for tensor in (*model.parameters(), *model.buffers()):
             tensor.zero_()
-    traced = trace.only_calls(model, table, shape)
-    monkeypatch.setattr(receptive_fields, "only_calls", lambda *_: traced)
+    traced = TracedModule(model, input_shape=shape)
     for layer, (size, stride, padding) in table.items():
-        found = receptive_field(model, layer, shape)
+        found = receptive_field(traced, layer)
         assert found == ReceptiveField(size, stride, -padding), layer
 
 

@@ -1,4 +1,9 @@
-"""Oracle: torch's own flop counter (two flops a multiply-add), torchvision's published counts."""
+"""Oracle: torch's own flop counter (two flops a multiply-add), torchvision's published counts.
+
+For times, a module that sleeps for a known time, and a count of the passes.
+"""
+
+import time
 
 import pytest
 import torch
@@ -6,9 +11,9 @@ import torchvision.models as zoo
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from internals.anatomy.summary import connections, summarize
+from internals.anatomy import connections, latency, summarize
 from internals.errors import AnatomyError
-from internals.models.lookup import build
+from internals.models import build
 
 
 @pytest.mark.parametrize(
@@ -91,3 +96,23 @@ def test_where_no_field_can_be_stated_the_row_says_none():
 def test_refuses_an_image_that_is_too_small(unchecked_shapes):
     with pytest.raises(AnatomyError, match="cannot take an input of shape"):
         summarize(build("lenet5"), (1, 8, 8))
+
+
+class Sleeper(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.naps = [0.5, 0.5, 0.5, 0.01, 0.01, 0.6]  # three that do not count, one outlier
+        self.seen: list[tuple[int, ...]] = []
+
+    def forward(self, x):
+        self.seen.append((*x.shape, self.training))
+        time.sleep(self.naps[len(self.seen) - 1])
+        return x * self.weight
+
+
+def test_the_median_of_the_passes_that_count_in_evaluation_mode():
+    model = Sleeper().train()
+    found = latency(model, (3, 5, 7), repeats=3)
+    assert 0.01 <= found < 0.5
+    assert model.seen == [(1, 3, 5, 7, False)] * 6 and model.training

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from internals.attacks.gradient_sign import fgsm, input_gradient, pgd, random_start
-from internals.attacks.robustness import margin, runner_up
-from internals.data.normalization import MeanImage, Normalization
+from internals.attacks import fgsm, input_gradient, pgd, random_start
+from internals.data import MeanImage, Normalization
 from internals.errors import AttackError
 from tests.reference.small_classifier import SmallClassifier
 
@@ -28,7 +27,7 @@ def _pictures(count: int = 17, seed: int = 5) -> torch.Tensor:
     return (1.6 * drawn - 0.3).clamp(0, 1)
 
 
-def _answers(count: int = 17, seed: int = 6) -> torch.Tensor:
+def _labels(count: int = 17, seed: int = 6) -> torch.Tensor:
     return torch.randint(5, (count,), generator=torch.Generator().manual_seed(seed))
 
 
@@ -44,7 +43,7 @@ class Normalised(nn.Module):
         return self.network((pixels - mean.view(-1, 1, 1)) / std.view(-1, 1, 1))
 
 
-def _each(logits, labels):
+def _losses(logits, labels):
     return functional.cross_entropy(logits, labels, reduction="none")
 
 
@@ -54,30 +53,32 @@ def _each(logits, labels):
 def test_both_attacks_are_captums(normalization, targeted, epsilon):
     """Captum drops gradients below 1e-6 unless told, and its own loss takes probabilities."""
     network, pixels = SmallClassifier().eval(), _pictures()
-    labels, targets = _answers(), _answers(seed=7)
-    aim = {"target": targets if targeted else labels, "targeted": targeted}
+    labels, targets = _labels(), _labels(seed=7)
+    captum = {"target": targets if targeted else labels, "targeted": targeted}
     ours = {"normalization": normalization, "loss": LOSS, "targets": targets if targeted else None}
-    theirs = FGSM(Normalised(network, normalization), _each, lower_bound=0, upper_bound=1)
-    theirs.zero_thresh = 0
-    wanted = theirs.perturb(pixels, epsilon=epsilon, **aim)
-    assert (wanted - pixels).abs().max() > 0.99 * epsilon
+    one_step = FGSM(Normalised(network, normalization), _losses, lower_bound=0, upper_bound=1)
+    one_step.zero_thresh = 0
+    expected = one_step.perturb(pixels, epsilon=epsilon, **captum)
+    assert (expected - pixels).abs().max() > 0.99 * epsilon
     torch.testing.assert_close(
-        fgsm(network, pixels, labels, epsilon, **ours), wanted, rtol=0, atol=1e-6
+        fgsm(network, pixels, labels, epsilon, **ours), expected, rtol=0, atol=1e-6
     )
-    walk = PGD(Normalised(network, normalization), _each, lower_bound=0, upper_bound=1)
-    walk.fgsm.zero_thresh = 0
-    wanted = walk.perturb(pixels, radius=epsilon, step_size=epsilon / 3, step_num=7, **aim)
-    found = pgd(network, pixels, labels, epsilon, step=epsilon / 3, steps=7, **ours)
-    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
+    many_steps = PGD(Normalised(network, normalization), _losses, lower_bound=0, upper_bound=1)
+    many_steps.fgsm.zero_thresh = 0
+    expected = many_steps.perturb(
+        pixels, radius=epsilon, step_size=epsilon / 3, step_num=7, **captum
+    )
+    perturbed = pgd(network, pixels, labels, epsilon, step=epsilon / 3, steps=7, **ours)
+    torch.testing.assert_close(perturbed, expected, rtol=0, atol=1e-6)
 
 
 def test_pgd_is_the_loop_that_the_paper_writes():
     """Image by image and pixel by pixel, from a random start: x <- P(x + a sgn(grad))."""
-    network, pixels, labels = SmallClassifier().eval(), _pictures(3), _answers(3)
+    network, pixels, labels = SmallClassifier().eval(), _pictures(3), _labels(3)
     epsilon, step = 0.07, 0.03
     start = random_start(pixels.shape, epsilon, torch.Generator().manual_seed(8)).double()
     assert start.abs().max() > 0.06 and abs(start.mean()) < 0.005
-    found = pgd(
+    perturbed = pgd(
         network, pixels, labels, epsilon, step=step, steps=4, normalization=IMAGENET, loss=LOSS,
         generator=torch.Generator().manual_seed(8),
     )  # fmt: skip
@@ -85,12 +86,12 @@ def test_pgd_is_the_loop_that_the_paper_writes():
         x = _near((image + start[index]).flatten().tolist(), image, epsilon)
         for _ in range(4):
             leaf = torch.tensor(x, dtype=torch.float64).view(1, *COLOURS).requires_grad_()
-            _each(Normalised(network, IMAGENET)(leaf), labels[index : index + 1]).sum().backward()
+            _losses(Normalised(network, IMAGENET)(leaf), labels[index : index + 1]).sum().backward()
             signs = leaf.grad.sign().flatten().tolist()
             moved = [value + step * sign for value, sign in zip(x, signs, strict=True)]
             x = _near(moved, image, epsilon)
-        wanted = torch.tensor(x, dtype=torch.float64).view(COLOURS)
-        torch.testing.assert_close(found[index], wanted, rtol=0, atol=1e-12)
+        expected = torch.tensor(x, dtype=torch.float64).view(COLOURS)
+        torch.testing.assert_close(perturbed[index], expected, rtol=0, atol=1e-12)
 
 
 def _near(values: list[float], image: torch.Tensor, epsilon: float) -> list[float]:
@@ -106,16 +107,16 @@ def _near(values: list[float], image: torch.Tensor, epsilon: float) -> list[floa
 def test_against_a_linear_network_both_attacks_find_the_best_there_is(targeted):
     """w.x between two classes: every pixel goes as far as it can, along the sign of its weight."""
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 11 * 13, 2)).double()
-    pixels, labels = _pictures(), _answers() % 2
+    pixels, labels = _pictures(), _labels() % 2
     towards = network[1].weight[1 - labels] - network[1].weight[labels]
     best = pixels + 0.2 * towards.detach().sign().view_as(pixels)
     best = torch.minimum(torch.maximum(best, torch.zeros_like(best)), torch.ones_like(best))
-    aim = {"targets": 1 - labels} if targeted else {}
-    options = {"normalization": PLAIN, "loss": LOSS, **aim}
+    targets = 1 - labels if targeted else None
+    options = {"normalization": PLAIN, "loss": LOSS, "targets": targets}
     torch.testing.assert_close(fgsm(network, pixels, labels, 0.2, **options), best)
     random = torch.Generator().manual_seed(1)
-    found = pgd(network, pixels, labels, 0.2, step=0.09, steps=5, generator=random, **options)
-    torch.testing.assert_close(found, best)  # 5 x 0.09 crosses the ball from any start
+    perturbed = pgd(network, pixels, labels, 0.2, step=0.09, steps=5, generator=random, **options)
+    torch.testing.assert_close(perturbed, best)  # 5 x 0.09 crosses the ball from any start
 
 
 @settings(max_examples=25, deadline=None)
@@ -130,47 +131,47 @@ def test_no_pixel_leaves_the_ball_or_the_range(epsilon, normalization, seed, tar
     """And some pixel goes to the border of what it may, so the bounds are not met by idleness."""
     network = SmallClassifier().to(torch.float32 if single else torch.float64)
     pixels = _pictures(5, seed).to(torch.float32 if single else torch.float64)
-    labels = _answers(5, seed)
+    labels = _labels(5, seed)
     options = {"normalization": normalization, "loss": LOSS}
     options["targets"] = (labels + 1) % 5 if targeted else None
     random = torch.Generator().manual_seed(seed)
-    for found in (
+    for perturbed in (
         fgsm(network, pixels, labels, epsilon, **options),
         pgd(network, pixels, labels, epsilon, steps=3, generator=random, **options),
     ):
-        assert found.min() >= 0 and found.max() <= 1
-        moved = (found - pixels).abs().max().item()
+        assert perturbed.min() >= 0 and perturbed.max() <= 1
+        moved = (perturbed - pixels).abs().max().item()
         assert moved <= epsilon + (1e-7 if single else 1e-15)
         assert moved >= 0.5 * min(epsilon, 0.5) - 1e-7
 
 
 @pytest.mark.parametrize("normalization", [IMAGENET, RANGE])
 def test_an_epsilon_of_0_changes_not_one_bit(normalization):
-    network, labels = SmallClassifier().float(), _answers()
+    network, labels = SmallClassifier().float(), _labels()
     pixels = torch.randint(256, (17, *COLOURS)).float() / 255
     options = {"normalization": normalization, "loss": LOSS}
     random = torch.Generator().manual_seed(2)
     assert torch.equal(fgsm(network, pixels, labels, 0.0, **options), pixels)
     for generator in (None, random):
-        found = pgd(network, pixels, labels, 0.0, steps=3, generator=generator, **options)
-        assert torch.equal(found, pixels)
-    found = pgd(network, pixels, labels, 0.0, step=0.1, steps=3, **options)
-    assert torch.equal(found, pixels)
+        perturbed = pgd(network, pixels, labels, 0.0, steps=3, generator=generator, **options)
+        assert torch.equal(perturbed, pixels)
+    perturbed = pgd(network, pixels, labels, 0.0, step=0.1, steps=3, **options)
+    assert torch.equal(perturbed, pixels)
 
 
 def test_pgd_raises_the_loss_more_than_fgsm_and_fgsm_more_than_chance():
-    network, pixels, labels = SmallClassifier().eval(), _pictures(60), _answers(60)
+    network, pixels, labels = SmallClassifier().eval(), _pictures(60), _labels(60)
     options = {"normalization": IMAGENET, "loss": LOSS}
 
-    def loss(found):
-        return LOSS(Normalised(network, IMAGENET)(found), labels).item()
+    def loss(perturbed):
+        return LOSS(Normalised(network, IMAGENET)(perturbed), labels).item()
 
     noise = random_start(pixels.shape, 0.05, torch.Generator().manual_seed(3)).sign()
     chance = (pixels + 0.05 * noise).clamp(0, 1)
-    once = fgsm(network, pixels, labels, 0.05, **options)
-    often = pgd(network, pixels, labels, 0.05, steps=10, **options)
-    assert loss(pixels) < loss(once) < loss(often)
-    assert loss(chance) < loss(once)
+    one_step = fgsm(network, pixels, labels, 0.05, **options)
+    ten_steps = pgd(network, pixels, labels, 0.05, steps=10, **options)
+    assert loss(pixels) < loss(one_step) < loss(ten_steps)
+    assert loss(chance) < loss(one_step)
 
 
 def test_the_normalisation_changes_the_network_and_not_the_ball():
@@ -179,12 +180,12 @@ def test_the_normalisation_changes_the_network_and_not_the_ball():
     with torch.no_grad():
         scaled.conv1.weight.div_(1.275)
     shift = torch.full((3,), 0.1, dtype=torch.float64)
-    pixels, labels = _pictures(), _answers()
+    pixels, labels = _pictures(), _labels()
     # Padding has no pixel to shift, so the scale is compared without the shift.
     stretched = Normalization((0.0,) * 3, (1 / 1.275,) * 3)
-    one = pgd(plain, pixels, labels, 0.1, steps=5, normalization=PLAIN, loss=LOSS)
-    two = pgd(scaled, pixels, labels, 0.1, steps=5, normalization=stretched, loss=LOSS)
-    torch.testing.assert_close(one, two, rtol=0, atol=1e-12)
+    unscaled = pgd(plain, pixels, labels, 0.1, steps=5, normalization=PLAIN, loss=LOSS)
+    rescaled = pgd(scaled, pixels, labels, 0.1, steps=5, normalization=stretched, loss=LOSS)
+    torch.testing.assert_close(unscaled, rescaled, rtol=0, atol=1e-12)
     reach = RANGE.apply(255 * (pixels + 0.1)) - RANGE.apply(255 * pixels)
     torch.testing.assert_close(reach, torch.full_like(reach, 1.275 * 0.1))
     black = RANGE.apply(torch.zeros(1, *COLOURS, dtype=torch.float64))[0, :, 0, 0]
@@ -193,19 +194,19 @@ def test_the_normalisation_changes_the_network_and_not_the_ball():
 
 def test_a_mean_image_is_a_normalisation_too():
     mean = MeanImage(torch.rand(3, 13, 13), 13)
-    network, labels = SmallClassifier().float(), _answers(4)
+    network, labels = SmallClassifier().float(), _labels(4)
     pixels = _pictures(4).float()
-    found = fgsm(network, pixels, labels, 0.1, normalization=mean, loss=LOSS)
+    perturbed = fgsm(network, pixels, labels, 0.1, normalization=mean, loss=LOSS)
     leaf = pixels.clone().requires_grad_()
     top = mean.image[:, 1:12]
-    _each(network.eval()(leaf - top), labels).sum().backward()
-    wanted = (pixels + 0.1 * leaf.grad.sign()).clamp(0, 1)
-    torch.testing.assert_close(found, wanted)
+    _losses(network.eval()(leaf - top), labels).sum().backward()
+    expected = (pixels + 0.1 * leaf.grad.sign()).clamp(0, 1)
+    torch.testing.assert_close(perturbed, expected)
 
 
 def test_the_network_is_left_as_it_was_found():
     """Modes, gradients that are there, what needs one, and the dropout's random state."""
-    network, pixels, labels = SmallClassifier(), _pictures(), _answers()
+    network, pixels, labels = SmallClassifier(), _pictures(), _labels()
     network.train()
     network.relu1.eval()
     network.conv1.weight.requires_grad_(False)
@@ -215,36 +216,27 @@ def test_the_network_is_left_as_it_was_found():
     before = [None if p.grad is None else p.grad.clone() for p in network.parameters()]
     state, original = torch.random.get_rng_state(), pixels.clone()
     with torch.no_grad():
-        found = pgd(network, pixels, labels, 0.1, steps=2, normalization=IMAGENET, loss=LOSS)
+        perturbed = pgd(network, pixels, labels, 0.1, steps=2, normalization=IMAGENET, loss=LOSS)
     assert [module.training for module in network.modules()] == modes
     assert [p.requires_grad for p in network.parameters()] == needs
     for p, gradient in zip(network.parameters(), before, strict=True):
         assert p.grad is None if gradient is None else torch.equal(p.grad, gradient)
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert torch.equal(pixels, original) and not found.requires_grad
-    assert not torch.equal(found, pixels)
+    assert torch.equal(pixels, original) and not perturbed.requires_grad
+    assert not torch.equal(perturbed, pixels)
 
 
 def test_the_gradient_is_the_slope_of_the_loss():
     """By central differences, pixel for pixel of one channel."""
-    network, pixels, labels = SmallClassifier().eval(), _pictures(2), _answers(2)
-    found = input_gradient(network, pixels, labels, normalization=IMAGENET, loss=LOSS)
+    network, pixels, labels = SmallClassifier().eval(), _pictures(2), _labels(2)
+    gradient = input_gradient(network, pixels, labels, normalization=IMAGENET, loss=LOSS)
     whole, step = Normalised(network, IMAGENET), 1e-6
     for row, column in [(0, 0), (3, 5), (10, 12)]:
         moved = [pixels.clone(), pixels.clone()]
         for sign, picture in zip((1, -1), moved, strict=True):
             picture[1, 2, row, column] += sign * step
         up, down = (LOSS(whole(picture), labels).item() for picture in moved)
-        assert found[1, 2, row, column].item() == pytest.approx((up - down) / 2 / step, rel=1e-6)
-
-
-def test_margins_by_hand():
-    scores = torch.tensor([[3.0, 1.0, -2.0], [0.5, 0.25, 4.0]], requires_grad=True)
-    value = margin(scores, torch.tensor([0, 1]))
-    assert value.item() == ((1 - 3) + (4 - 0.25)) / 2
-    value.backward()
-    assert scores.grad.tolist() == [[-0.5, 0.5, 0.0], [0.0, -0.5, 0.5]]
-    assert runner_up(scores, torch.tensor([0, 2])).tolist() == [1, 0]
+        assert gradient[1, 2, row, column].item() == pytest.approx((up - down) / 2 / step, rel=1e-6)
 
 
 @pytest.mark.parametrize(

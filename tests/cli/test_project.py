@@ -1,6 +1,5 @@
 """Oracle: a network of 1 x 1 filters whose answers can be told from the colours of the pictures."""
 
-import json
 import re
 import subprocess
 import sys
@@ -8,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 from PIL import Image
 from typer.testing import CliRunner
@@ -16,7 +14,8 @@ from typer.testing import CliRunner
 from internals.cli import app
 from internals.environment import ROOT
 from internals.errors import InternalsError
-from internals.training.checkpoint import save_tensors
+from internals.models import build, pack_tensors
+from internals.training import save_weights
 
 OWN = """
 import torch
@@ -164,6 +163,7 @@ def test_the_suffix_chooses_the_kind_of_file(here, suffix, start):
     assert (here / f"p.{suffix}").read_bytes().startswith(start)
 
 
+@pytest.mark.slow
 def test_resnet18_on_everything_and_twice_the_same(here):
     words = [
         "resnet18", "--layer", "layer2.0.conv1", "--images", "zoo", "--size", "64", "--k", "2",
@@ -176,9 +176,10 @@ def test_resnet18_on_everything_and_twice_the_same(here):
     assert (here / "a.png").read_bytes() == (here / "b.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_our_lenet5_reads_grey_at_its_own_size_and_range(here):
     """On a flat picture a unit of conv1 is bias + sum of weights x input, input -0.1 to 1.175."""
-    from internals.models.lookup import build
+    from internals.models import build
 
     (here / "zoo" / "turned.jpg").unlink()  # the only one that is not flat
     done = run(
@@ -198,24 +199,24 @@ def test_our_lenet5_reads_grey_at_its_own_size_and_range(here):
         assert value == pytest.approx(wanted, rel=6e-3, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_what_our_training_leaves_says_the_size_and_the_input_range(here):
     """Trained at 24 px on grey 0.5 and contrast 0.25: on flat colours that is the affine map."""
-    from internals.models.lookup import build
-
     torch.manual_seed(1)
     net = build("resnet18")
     recipe = {"network": "resnet18", "size": 24, "pipeline": "mean-std"}
-    about = {"provenance": json.dumps({"network": "resnet18", "recipe": recipe})}
-    safetensors.torch.save_file(net.state_dict(), "weights.safetensors", metadata=about)
+    provenance = {"network": "resnet18", "recipe": recipe}
+    weights = here / "weights.safetensors"
+    save_weights(weights, net, provenance=provenance)
     words = ["resnet18", "--layer", "conv1", "--images", "zoo/warm", "--channels", "0",
              "--weights", "weights.safetensors", "--out", "p.png"]  # fmt: skip
     done = run(*words)
-    assert "weights.safetensors was trained with statistics that" in str(done.exception)
+    assert "does not hold the statistics that it was trained with" in str(done.exception)
     statistics = {
         "mean": torch.tensor([0.5] * 3).double(),
         "std": torch.tensor([0.25] * 3).double(),
     }
-    save_tensors(here / "statistics.safetensors", statistics)
+    save_weights(weights, net, provenance=provenance, statistics=pack_tensors(statistics))
     done = run(*words)
     assert done.stderr.splitlines() == ["resnet18 is ours here, because its weights are"]
     colours = {"red.png": (250, 10, 20), "pink.png": (200, 100, 100)}
@@ -225,6 +226,7 @@ def test_what_our_training_leaves_says_the_size_and_the_input_range(here):
         assert value == pytest.approx(wanted, rel=6e-3, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_which_of_two_networks_is_meant_is_said(here):
     done = run("resnet18", "--layer", "conv1", "--images", "zoo/warm", "--size", "32",
                "--channels", "0", "--out", "p.png")  # fmt: skip
@@ -249,8 +251,14 @@ BAD = [
     ("mine:leaks --layer 2 --leaky x", "unknown leaky='x'; choose one of gradient, rectified"),
     ("mine:Colours --layer colour --rule smart", "unknown rule 'smart'; choose one of gradient"),
     ("mine:Colours --layer colour --mean 1,2,3", "give --mean and --std together"),
-    ("mine:Colours --layer colour --mean 1,2 --std 1,2", "--mean 1,2 is not 3 numbers with commas"),
-    ("mine:Colours --layer colour --mean 1,2,x --std 1,2,3", "--mean 1,2,x is not 3 numbers"),
+    (
+        "mine:Colours --layer colour --mean 1,2 --std 1,2",
+        "the normalisation has 2 channels, and mine:Colours takes 3",
+    ),
+    (
+        "mine:Colours --layer colour --mean 1,2,x --std 1,2,3",
+        "--mean 1,2,x is not numbers with commas",
+    ),
     ("mine:Colours --layer colour --mean 0,0,0 --std 1,0,1", "--std 1,0,1 must be above 0"),
     ("mine:Colours --layer colour --device nowhere", "device 'nowhere' cannot be used here"),
     ("mine:Colours --layer colour --weights none.pth", "none.pth does not exist"),
@@ -286,6 +294,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(here, unchecked_shapes, words,
     assert [path for path in sorted(here.rglob("*")) if "__pycache__" not in path.parts] == before
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_status_1_and_one_line(here):
     done = subprocess.run(
         [sys.executable, "-c", "from internals.cli import main; main()", "project", "mine:Colours",
@@ -299,14 +308,12 @@ def test_the_command_ends_with_status_1_and_one_line(here):
 
 
 def test_an_interrupted_panel_leaves_the_old_one(here, monkeypatch):
-    import internals.cli.project as panel
-
     (here / "p.png").write_bytes(b"old")
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(panel, "on_paper", interrupted)
+    monkeypatch.setattr("internals.figures.illustration.on_paper", interrupted)
     done = run("mine:Colours", "--layer", "colour", "--images", "zoo", "--size", "16",
                "--out", "p.png")  # fmt: skip
     assert done.exit_code != 0

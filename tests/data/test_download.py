@@ -1,26 +1,31 @@
 """Oracle: an HTTP server of the test's own on 127.0.0.1, which serves, lies, stalls or hangs."""
 
+import functools
 import gzip
 import hashlib
 import http.server
 import io
 import socket
+import tarfile
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from torchvision.datasets import MNIST
 
-from internals.data import download, sources
-from internals.data.load import load
+from internals.data import cache_folder, download, find_source, imagenette, load, mnist
 from internals.errors import DataError, OutputError
+from tests.reference import tiny_imagenette
 from tests.reference.tiny_mnist import check_content, facts, idx_files
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def tiny_facts(monkeypatch, no_real_data):
-    monkeypatch.setattr(sources, "MNIST_FILES", facts())
+def tiny_mnist(monkeypatch, no_real_data):
+    monkeypatch.setattr(mnist, "MNIST_FILES", facts())
     monkeypatch.setattr(download, "PATIENCE", 1.0)
 
 
@@ -61,16 +66,16 @@ def serving(monkeypatch, spoil=None):
 
 
 def _nothing_is_left() -> bool:
-    folder = sources.cache_folder()
+    folder = cache_folder()
     return not folder.exists() or all(p.name == "mnist.unreachable" for p in folder.iterdir())
 
 
 @pytest.mark.parametrize("mode", ["auto", "real"])
-def test_downloads_once_and_reads_what_was_served(tiny_facts, monkeypatch, mode):
+def test_downloads_once_and_reads_what_was_served(tiny_mnist, monkeypatch, mode):
     with serving(monkeypatch):
         check_content(load("mnist", mode))
     check_content(load("mnist", mode))  # the server is gone
-    raw = sources.cache_folder() / "MNIST" / "raw"
+    raw = cache_folder() / "MNIST" / "raw"
     assert {p.name for p in raw.iterdir()} == set(idx_files())
     assert [p.name for p in raw.parent.parent.iterdir()] == ["MNIST"]
 
@@ -121,7 +126,7 @@ def _babble(handler, name, archive):
 @pytest.mark.parametrize(
     "spoil", [_corrupt, _stop_half_way, _stall_half_way, _reset, _refuse, _babble]
 )
-def test_a_failed_transfer_leaves_nothing_and_auto_takes_the_digits(tiny_facts, monkeypatch, spoil):
+def test_a_failed_transfer_leaves_nothing_and_auto_takes_the_digits(tiny_mnist, monkeypatch, spoil):
     with serving(monkeypatch, spoil):
         with pytest.raises(DataError, match=r"MNIST's download failed: .*try `internals data") as e:
             load("mnist", "real")
@@ -131,7 +136,7 @@ def test_a_failed_transfer_leaves_nothing_and_auto_takes_the_digits(tiny_facts, 
     assert _nothing_is_left()
 
 
-def test_a_full_disk_is_no_reason_for_other_data(tiny_facts, monkeypatch):
+def test_a_full_disk_is_no_reason_for_other_data(tiny_mnist, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
@@ -142,7 +147,7 @@ def test_a_full_disk_is_no_reason_for_other_data(tiny_facts, monkeypatch):
     assert _nothing_is_left()
 
 
-def test_nobody_listens(tiny_facts, monkeypatch):
+def test_nobody_listens(tiny_mnist, monkeypatch):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
@@ -153,7 +158,7 @@ def test_nobody_listens(tiny_facts, monkeypatch):
 
 
 def test_a_host_that_accepts_and_never_answers_is_unreachable_within_the_patience(
-    tiny_facts, monkeypatch
+    tiny_mnist, monkeypatch
 ):
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -165,7 +170,7 @@ def test_a_host_that_accepts_and_never_answers_is_unreachable_within_the_patienc
         assert time.monotonic() - began < 2.5
 
 
-def test_a_name_server_that_hangs_is_not_waited_for(tiny_facts, monkeypatch):
+def test_a_name_server_that_hangs_is_not_waited_for(tiny_mnist, monkeypatch):
     """It ignores the time limits of sockets."""
     awake = threading.Event()
 
@@ -181,7 +186,7 @@ def test_a_name_server_that_hangs_is_not_waited_for(tiny_facts, monkeypatch):
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_host_that_answers_rubbish_is_unreachable_without_a_trace(tiny_facts):
+def test_a_host_that_answers_rubbish_is_unreachable_without_a_trace(tiny_mnist):
     with socket.socket() as host:
         host.bind(("127.0.0.1", 0))
         host.listen()
@@ -196,7 +201,7 @@ def test_a_host_that_answers_rubbish_is_unreachable_without_a_trace(tiny_facts):
         assert not download.answers(f"http://127.0.0.1:{host.getsockname()[1]}/")
 
 
-def test_the_time_limit_of_sockets_is_put_back(tiny_facts, monkeypatch):
+def test_the_time_limit_of_sockets_is_put_back(tiny_mnist, monkeypatch):
     before = socket.getdefaulttimeout()
     with serving(monkeypatch, _corrupt), pytest.raises(DataError):
         load("mnist", "real")
@@ -206,3 +211,93 @@ def test_the_time_limit_of_sockets_is_put_back(tiny_facts, monkeypatch):
 def test_other_data_cannot_be_downloaded(tmp_path):
     with pytest.raises(DataError, match="no download is known for data set 'cifar'"):
         download.download("cifar", tmp_path)
+
+
+# Imagenette
+
+ARCHIVE_NAME = "imagenette2-320.tgz"
+
+
+def archive() -> bytes:
+    """The tiny data set packed as the published one is, with a table beside its two splits."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        table = {"noisy_imagenette.csv": b"path\n"}
+        for path, content in (tiny_imagenette.files() | table).items():
+            entry = tarfile.TarInfo(f"imagenette2-320/{path}")
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        return
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch, no_real_data):
+    """The folder that is served; the data set is expected to be what `archive` says."""
+    (tmp_path / "served").mkdir()
+    content = archive()
+    (tmp_path / "served" / ARCHIVE_NAME).write_bytes(content)
+    handler = functools.partial(QuietHandler, directory=str(tmp_path / "served"))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/{ARCHIVE_NAME}"
+    monkeypatch.setattr(imagenette, "ARCHIVE", (address, hashlib.md5(content).hexdigest()))
+    yield tmp_path / "served"
+    server.shutdown()
+    server.server_close()
+
+
+def imagenette_left_over() -> list[Path]:
+    folder = cache_folder()
+    return [p for p in folder.glob("*") if p.name != "imagenette.unreachable"]
+
+
+def test_imagenette_is_downloaded_once_and_keeps_the_pictures_only(served):
+    tiny_imagenette.check_content(load("imagenette", "real", size=16))
+    (served / ARCHIVE_NAME).unlink()
+    tiny_imagenette.check_content(load("imagenette", "auto", size=20))
+    folder = cache_folder() / "imagenette2-320"
+    assert {p.name for p in folder.iterdir()} == {"train", "val"}
+    assert {p.name for p in folder.parent.iterdir()} == {"imagenette2-320", "decoded"}
+
+
+def test_another_archive_than_the_published_is_refused_and_nothing_stays(served):
+    (served / ARCHIVE_NAME).write_bytes(archive()[:-1] + b"x")
+    with pytest.raises(DataError, match=r"Imagenette's download failed: .*corrupted.*; try `int"):
+        load("imagenette", "real")
+    assert imagenette_left_over() == []
+    assert find_source("imagenette", "auto").name == "shapes"
+
+
+def test_a_full_disk_is_no_reason_for_other_pictures(served, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", full)
+    with pytest.raises(OutputError, match=r"cannot write .*imagenette2-320: No space left on dev"):
+        find_source("imagenette", "auto")
+    assert imagenette_left_over() == []
+
+
+def test_a_host_that_does_not_answer_is_remembered(served, monkeypatch):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}/{ARCHIVE_NAME}"
+    monkeypatch.setattr(imagenette, "ARCHIVE", (address, "0" * 32))
+    with pytest.raises(DataError, match=r"Imagenette cannot be downloaded: none of http://127.*"):
+        find_source("imagenette", "real")
+    assert find_source("imagenette", "auto").name == "shapes"
+    monkeypatch.setattr(download, "download", lambda *_: pytest.fail("asked again"))
+    assert find_source("imagenette", "auto").name == "shapes"
+
+
+def test_address_and_checksum_are_torchvisions():
+    """Its class for the data set is asked, by a name of its own, what it would fetch."""
+    from torchvision.datasets import Imagenette
+
+    assert Imagenette._ARCHIVES["320px"] == imagenette.ARCHIVE

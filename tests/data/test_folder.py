@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from internals.data.folder import read_folder
+from internals.data import read_folder
 from internals.errors import DataError
 
 RED, GREEN, BLUE, WHITE, BLACK = (

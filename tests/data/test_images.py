@@ -1,6 +1,7 @@
 """Oracle: counting in NumPy, identities of a partition, and facts of MNIST and of the digits."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from internals.data.image_set import ImageSet
-from internals.data.load import load
-from internals.data.normalization import Normalization, Normalized
+from internals.data import ImageSet, Normalization, Normalized, load
 from internals.errors import DataError
 
 CLASSES = tuple("abcd")
@@ -39,15 +38,15 @@ def test_hold_out_is_a_stratified_partition(labels, share, seed):
     whole = numbered(labels)
     count = 1 + round(share * (len(labels) - 2))
     rest, held = whole.hold_out(count, seed)
-    kept, taken = numbers_of(rest), numbers_of(held)
+    kept_files, taken = numbers_of(rest), numbers_of(held)
     assert len(taken) == count
-    assert sorted(kept + taken) == list(range(len(labels)))
-    assert kept == sorted(kept)
+    assert sorted(kept_files + taken) == list(range(len(labels)))
+    assert kept_files == sorted(kept_files)
     for part in (rest, held):
         assert part.labels.tolist() == [labels[n] for n in numbers_of(part)]
-    sizes, found = Counter(labels), Counter(held.labels.tolist())
+    sizes, actual = Counter(labels), Counter(held.labels.tolist())
     for label, size in sizes.items():
-        assert abs(found[label] - size * count / len(labels)) < 1 + 1e-9
+        assert abs(actual[label] - size * count / len(labels)) < 1 + 1e-9
 
 
 def test_hold_out_depends_on_the_seed_and_on_nothing_else():
@@ -82,6 +81,19 @@ def test_padding_is_background_all_round():
     np.testing.assert_array_equal(images.padded(2).images[0, 0].numpy(), expected)
 
 
+@pytest.mark.parametrize("count", [0, 3, 7, 9, None])
+def test_the_head_is_the_first_images_in_the_same_memory(count):
+    whole = replace(numbered([0, 1, 2, 3, 0, 1, 2]), files=tuple("abcdefg"))
+    head = whole.head(count, "few")
+    expected = list(range(7))[:count]
+    assert numbers_of(head) == expected and len(head) == len(expected)
+    assert head.files == tuple("abcdefg")[:count]
+    assert head.labels.tolist() == [n % 4 for n in expected]
+    assert (head.name, whole.head(count).name) == ("few", "numbered")
+    if expected:
+        assert head.images.data_ptr() == whole.images.data_ptr()
+
+
 # Normalisation
 
 
@@ -89,9 +101,9 @@ def test_paper_range_sends_paper_to_minus_a_tenth_and_ink_to_1175():
     map_ = Normalization.from_range(-0.1, 1.175)
     pixels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
     expected = np.arange(256) / 255 * 1.275 - 0.1
-    found = map_.apply(pixels)
-    np.testing.assert_allclose(found.numpy().ravel(), expected, atol=2e-7)
-    np.testing.assert_allclose(map_.invert(found).numpy().ravel(), np.arange(256) / 255, atol=2e-7)
+    actual = map_.apply(pixels)
+    np.testing.assert_allclose(actual.numpy().ravel(), expected, atol=2e-7)
+    np.testing.assert_allclose(map_.invert(actual).numpy().ravel(), np.arange(256) / 255, atol=2e-7)
 
 
 def test_frame_is_background_too(digits):
@@ -106,11 +118,11 @@ def test_fit_is_numpys_mean_and_standard_deviation():
     pixels = torch.randint(0, 256, (37, 3, 5, 7), dtype=torch.uint8)
     pixels[:, 1] //= 3
     images = ImageSet(pixels, torch.zeros(37, dtype=torch.int64), CLASSES, "x", "f")
-    found = Normalization.fit(images)
+    actual = Normalization.fit(images)
     exact = pixels.numpy().astype(np.float64) / 255
-    np.testing.assert_allclose(found.mean, exact.mean((0, 2, 3)), rtol=1e-13)
-    np.testing.assert_allclose(found.std, exact.std((0, 2, 3)), rtol=1e-13)
-    inputs = found.apply(pixels).double()
+    np.testing.assert_allclose(actual.mean, exact.mean((0, 2, 3)), rtol=1e-13)
+    np.testing.assert_allclose(actual.std, exact.std((0, 2, 3)), rtol=1e-13)
+    inputs = actual.apply(pixels).double()
     np.testing.assert_allclose(inputs.mean((0, 2, 3)).numpy(), 0, atol=1e-6)
     np.testing.assert_allclose(inputs.var((0, 2, 3), correction=0).numpy(), 1, rtol=1e-6)
 
@@ -128,8 +140,8 @@ def test_normalized_is_the_same_a_slice_at_a_time(digits):
 def test_digits_are_scikit_learns_all_of_them_once(digits):
     assert [len(split) for split in digits] == [1318, 119, 360]
     assert {split.fingerprint for split in digits} == {digits.train.fingerprint}
-    found = Counter(torch.cat([split.labels for split in digits]).tolist())
-    assert found == Counter(load_digits().target.tolist())
+    actual = Counter(torch.cat([split.labels for split in digits]).tolist())
+    assert actual == Counter(load_digits().target.tolist())
     together = torch.cat([split.images for split in digits]).flatten(1)
     originals = load_digits().images.reshape(1797, -1)
     assert len(together.unique(dim=0)) == len(np.unique(originals, axis=0))

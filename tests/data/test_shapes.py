@@ -13,11 +13,18 @@ import torch
 from sklearn.linear_model import RidgeClassifier
 from torchvision.transforms.v2.functional import resize
 
-from internals.data import shapes, shapes_identity
-from internals.data.shapes.noise import noise
-from internals.data.shapes.outlines import OUTLINES
-from internals.data.shapes.scenes import CLASS_NAMES, draw, label
-from internals.data.shapes.textures import TEXTURES, Surface
+from internals.data import cache_folder
+from internals.data.shapes import (
+    CLASS_NAMES,
+    OUTLINES,
+    TEXTURES,
+    Surface,
+    dataset,
+    draw,
+    label,
+    noise,
+    read_shapes,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -53,7 +60,7 @@ def test_a_picture_depends_on_index_and_seed_alone():
     """Another process, which draws them backwards, draws the same bytes."""
     here = [hashlib.sha256(draw(index, 66, seed=3).tobytes()).hexdigest() for index in range(6)]
     code = (
-        "import hashlib; from internals.data.shapes.scenes import draw\n"
+        "import hashlib; from internals.data.shapes import draw\n"
         "for i in reversed(range(6)):\n"
         "    print(hashlib.sha256(draw(i, 66, seed=3).tobytes()).hexdigest())"
     )
@@ -66,12 +73,12 @@ def test_a_larger_picture_is_the_same_picture_only_finer(size):
     """Averaged over its pixels it is the 64-pixel one; that one moved by a pixel is further off."""
     for index in range(8):
         small = draw(index, 64).astype(np.float64)
-        found = averaged(draw(index, size), size // 64)
-        error = np.abs(found - small).mean()
+        actual = averaged(draw(index, size), size // 64)
+        error = np.abs(actual - small).mean()
         assert error < 1, index
         for axis in (1, 2):
-            assert error < 0.12 * np.abs(np.roll(found, 1, axis) - small).mean(), index
-        assert np.abs(found - draw(index + 10, 64)).mean() > 15
+            assert error < 0.12 * np.abs(np.roll(actual, 1, axis) - small).mean(), index
+        assert np.abs(actual - draw(index + 10, 64)).mean() > 15
 
 
 def test_every_ten_pictures_in_a_row_hold_each_class_once():
@@ -82,11 +89,13 @@ def test_every_ten_pictures_in_a_row_hold_each_class_once():
     assert labels != [label(index, seed=1) for index in range(400)]
 
 
+@pytest.mark.slow
 def test_no_picture_is_shown_twice_not_even_with_another_thing_on_it():
     indices = [*range(60), *range(2400, 2430)]
     assert len({corner(index) for index in indices}) == len(indices)
 
 
+@pytest.mark.slow
 def test_a_linear_classifier_fails_and_flipping_hides_no_class():
     """Ridge regression on 32 x 32 pixels: above chance (10 %), far below a network."""
     train, test = 900, 300
@@ -184,90 +193,95 @@ def few(monkeypatch):
         drawn.append(index)
         return draw(index, size)
 
-    monkeypatch.setattr(shapes, "_TRAIN", 30)
-    monkeypatch.setattr(shapes, "_TEST", 10)
-    monkeypatch.setattr(shapes, "_BLOCK", 7)
-    monkeypatch.setattr(shapes, "DRAWN_AT", 33)
-    monkeypatch.setattr(shapes, "draw", counted)
+    monkeypatch.setattr(dataset, "TRAIN_IMAGES", 30)
+    monkeypatch.setattr(dataset, "TEST_IMAGES", 10)
+    monkeypatch.setattr(dataset, "BLOCK_IMAGES", 7)
+    monkeypatch.setattr(dataset, "DRAWN_AT", 33)
+    monkeypatch.setattr(dataset, "draw", counted)
     return drawn
 
 
-def kept() -> list[Path]:
-    return sorted(shapes.cache_folder().parent.glob("shapes/*"))
+def kept_files() -> list[Path]:
+    return sorted(cache_folder().parent.glob("shapes/*.*"))
 
 
+@pytest.mark.slow
 def test_pictures_are_drawn_once_for_a_fingerprint_and_a_size(few):
-    train, test = shapes.shapes("f", 33)
+    train, test = read_shapes("f", 33)
     assert sorted(few) == list(range(40))
-    assert [len(train), len(test), train.fingerprint] == [30, 10, "f"]
+    assert [len(train.pixels), len(test.pixels)] == [30, 10]
     assert train.class_names == CLASS_NAMES
-    again, _ = shapes.shapes("f", 33)
+    again, _ = read_shapes("f", 33)
     assert len(few) == 40
     for index in range(30):
-        np.testing.assert_array_equal(train.images[index].numpy(), draw(index, 33))
-        np.testing.assert_array_equal(again.images[index].numpy(), draw(index, 33))
+        np.testing.assert_array_equal(train.pixels[index], draw(index, 33))
+        np.testing.assert_array_equal(again.pixels[index], draw(index, 33))
         assert train.labels[index] == label(index)
-    np.testing.assert_array_equal(test.images[9].numpy(), draw(39, 33))
+    np.testing.assert_array_equal(test.pixels[9], draw(39, 33))
     assert test.labels.tolist() == [label(index) for index in range(30, 40)]
-    shapes.shapes("f", 34)
-    shapes.shapes("g", 33)
+    read_shapes("f", 34)
+    read_shapes("g", 33)
     assert len(few) == 120
-    assert [path.suffix for path in kept()] == [".npy"] * 3
+    assert sorted(path.suffix for path in kept_files()) == [".json"] * 3 + [".npy"] * 3
 
 
+@pytest.mark.slow
 def test_smaller_pictures_are_made_of_those_drawn_once(few):
     """By torchvision: whole pictures, bilinear, low-pass filtered."""
-    train, _ = shapes.shapes("f", 20)
+    train, _ = read_shapes("f", 20)
     assert len(few) == 40
     for index in range(30):
         expected = torch.from_numpy(draw(index, 33))
         expected = resize(expected, [20, 20], antialias=True)
-        torch.testing.assert_close(train.images[index], expected, rtol=0, atol=0)
-    shapes.shapes("f", 19)
-    shapes.shapes("f", 33)
+        np.testing.assert_array_equal(train.pixels[index], expected.numpy())
+    read_shapes("f", 19)
+    read_shapes("f", 33)
     assert len(few) == 40
 
 
 def test_only_as_many_as_are_asked_for_are_drawn_and_they_are_the_first(few):
-    train, test = shapes.shapes("f", 33, most=4)
+    train, test = read_shapes("f", 33, most=4)
     assert sorted(few) == [0, 1, 2, 3, 30, 31, 32, 33]
-    assert [len(train), len(test)] == [4, 4]
-    np.testing.assert_array_equal(train.images[3].numpy(), draw(3, 33))
-    np.testing.assert_array_equal(test.images[3].numpy(), draw(33, 33))
+    assert [len(train.pixels), len(test.pixels)] == [4, 4]
+    np.testing.assert_array_equal(train.pixels[3], draw(3, 33))
+    np.testing.assert_array_equal(test.pixels[3], draw(33, 33))
     assert test.labels.tolist() == [label(index) for index in range(30, 34)]
-    whole, _ = shapes.shapes("f", 33)
-    assert len(whole) == 30 and (whole.images[:4] == train.images).all()
+    whole, _ = read_shapes("f", 33)
+    assert len(whole.pixels) == 30
+    np.testing.assert_array_equal(whole.pixels[:4], train.pixels)
 
 
 def test_what_is_done_to_the_pictures_stays_in_memory(few):
-    train, _ = shapes.shapes("f", 33)
-    train.images.zero_()
-    assert shapes.shapes("f", 33)[0].images.any()
+    train, _ = read_shapes("f", 33)
+    train.pixels[:] = 0
+    assert read_shapes("f", 33)[0].pixels.any()
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "foreign", "other shape"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "foreign", "other shape", "no record"])
 def test_a_damaged_cache_is_drawn_again(few, damage):
-    shapes.shapes("f", 33)
-    (path,) = kept()
+    read_shapes("f", 33)
+    record, path = kept_files()
     whole = path.read_bytes()
     if damage == "cut":
         path.write_bytes(whole[:-1])
     elif damage == "other shape":
         np.save(path, np.zeros((2, 3, 33, 33), np.uint8))
+    elif damage == "no record":
+        record.unlink()
     else:
         path.write_bytes(b"" if damage == "empty" else b"not an array")
-    train, _ = shapes.shapes("f", 33)
+    train, _ = read_shapes("f", 33)
     assert len(few) == 80
-    np.testing.assert_array_equal(train.images[0].numpy(), draw(0, 33))
+    np.testing.assert_array_equal(train.pixels[0], draw(0, 33))
     assert path.read_bytes() == whole
 
 
 def test_without_a_usable_cache_folder_they_are_drawn_each_time(few):
-    shapes.cache_folder().parent.mkdir(parents=True)
-    (shapes.cache_folder().parent / "shapes").write_text("a file is in the way")
+    cache_folder().parent.mkdir(parents=True)
+    (cache_folder().parent / "shapes").write_text("a file is in the way")
     for times in (1, 2):
-        train, _ = shapes.shapes("f", 33)
-        np.testing.assert_array_equal(train.images[29].numpy(), draw(29, 33))
+        train, _ = read_shapes("f", 33)
+        np.testing.assert_array_equal(train.pixels[29], draw(29, 33))
         assert len(set(few)) == 40
         assert len(few) >= 40 * times
 
@@ -277,9 +291,9 @@ def test_a_full_disk_leaves_nothing_behind(few, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    train, _ = shapes.shapes("f", 33)
-    np.testing.assert_array_equal(train.images[29].numpy(), draw(29, 33))
-    assert kept() == []
+    train, _ = read_shapes("f", 33)
+    np.testing.assert_array_equal(train.pixels[29], draw(29, 33))
+    assert kept_files() == []
 
 
 def test_the_fingerprint_follows_the_drawing_code_and_needs_no_torch(tmp_path):
@@ -288,15 +302,15 @@ def test_the_fingerprint_follows_the_drawing_code_and_needs_no_torch(tmp_path):
     )
     code = (
         "import sys; from pathlib import Path\n"
-        "from internals.data.shapes.dataset import fingerprint\n"
-        "path = Path('internals/data/shape_outlines.py')\n"
+        "from internals.data.shapes import fingerprint\n"
+        "path = Path('internals/data/shapes/outlines.py')\n"
         "print(fingerprint())\n"
         "path.write_text(path.read_text() + '# a comment draws nothing')\n"
         "print(fingerprint())\n"
         "path.write_text(path.read_text().replace('- 0.85', '- 0.84'))\n"
         "print(fingerprint())\n"
-        "assert not {'torch', 'numpy'} & set(sys.modules)"
+        "assert 'torch' not in sys.modules"
     )
     as_is, commented, edited = in_a_new_process(code, tmp_path).splitlines()
-    assert as_is == commented == shapes_identity.fingerprint()
+    assert as_is == commented == dataset.fingerprint()
     assert edited != as_is

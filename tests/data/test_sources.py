@@ -1,11 +1,13 @@
 """Oracle: IDX files that the test wrote byte by byte, and folders broken on purpose."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from internals.data import sources
-from internals.data.load import load
+from internals.data import cache_folder, find_source, identify, load, mnist
 from internals.errors import DataError
 from tests.reference.tiny_mnist import check_content, facts, idx_files
 
@@ -21,7 +23,7 @@ def write_mnist(folder: Path) -> Path:
 @pytest.fixture
 def tiny(monkeypatch, no_real_data):
     """The tiny files are what is taken for MNIST; the network is never asked."""
-    monkeypatch.setattr(sources, "MNIST_FILES", facts())
+    monkeypatch.setattr(mnist, "MNIST_FILES", facts())
     monkeypatch.setattr("internals.data.download.download", _unreachable)
 
 
@@ -40,34 +42,34 @@ def test_reads_exactly_what_is_in_the_named_folder(tiny, tmp_path, monkeypatch, 
 
 
 def test_reads_the_cache_folder_and_says_so(tiny, capsys):
-    write_mnist(sources.cache_folder())
+    write_mnist(cache_folder())
     check_content(load("mnist", "real"))
-    assert str(sources.resolve("mnist")) == f"mnist (from {sources.cache_folder()})"
+    assert str(find_source("mnist")) == f"mnist (from {cache_folder()})"
 
 
 def test_the_named_folder_comes_before_the_cache(tiny, tmp_path, monkeypatch):
-    write_mnist(sources.cache_folder())
+    write_mnist(cache_folder())
     write_mnist(tmp_path / "named")
     monkeypatch.setenv("INTERNALS_DATA", str(tmp_path / "named"))
-    assert sources.resolve("mnist").root == tmp_path / "named"
+    assert find_source("mnist").root == tmp_path / "named"
 
 
 def test_a_named_folder_without_mnist_leaves_it_to_the_cache(tiny, tmp_path, monkeypatch):
-    write_mnist(sources.cache_folder())
+    write_mnist(cache_folder())
     (tmp_path / "named" / "imagenette2-320").mkdir(parents=True)
     monkeypatch.setenv("INTERNALS_DATA", str(tmp_path / "named"))
-    assert sources.resolve("mnist").root == sources.cache_folder()
+    assert find_source("mnist").root == cache_folder()
 
 
 def test_fingerprint_is_of_the_content_not_of_the_place(tiny, tmp_path, monkeypatch):
     write_mnist(tmp_path / "a")
     write_mnist(tmp_path / "b")
-    found = set()
+    fingerprints = set()
     for folder in "ab":
         monkeypatch.setenv("INTERNALS_DATA", str(tmp_path / folder))
-        found.add(sources.identify("mnist"))
-    assert len(found) == 1
-    assert found != {sources.identify("digits")}
+        fingerprints.add(identify("mnist"))
+    assert len(fingerprints) == 1
+    assert fingerprints != {identify("digits")}
 
 
 def _missing(path: Path) -> None:
@@ -92,7 +94,7 @@ def _make_unreadable(path: Path) -> None:
 @pytest.mark.parametrize("mode", ["auto", "real"])
 @pytest.mark.parametrize("file", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("damage", "reason"),
     [
         (_missing, "is missing"),
         (_truncate, r"has [\d,]+ bytes, not [\d,]+"),
@@ -101,21 +103,21 @@ def _make_unreadable(path: Path) -> None:
     ],
 )
 def test_damage_is_one_line_naming_file_and_remedy(
-    tiny, tmp_path, monkeypatch, mode, file, damage, message
+    tiny, tmp_path, monkeypatch, mode, file, damage, reason
 ):
     raw = write_mnist(tmp_path)
     damage(raw / file)
     monkeypatch.setenv("INTERNALS_DATA", str(tmp_path))
-    with pytest.raises(DataError, match=message) as caught:
+    with pytest.raises(DataError, match=reason) as caught:
         load("mnist", mode)
-    said = str(caught.value)
-    assert str(raw / file) in said
-    assert said.endswith("; put the original file there")
-    assert "\n" not in said
+    message = str(caught.value)
+    assert str(raw / file) in message
+    assert message.endswith("; put the original file there")
+    assert "\n" not in message
 
 
 def test_damage_in_the_cache_has_its_own_remedy(tiny):
-    _change(write_mnist(sources.cache_folder()) / "t10k-images-idx3-ubyte")
+    _change(write_mnist(cache_folder()) / "t10k-images-idx3-ubyte")
     with pytest.raises(DataError, match=r"delete .*MNIST, then run `internals data fetch mnist`"):
         load("mnist")
 
@@ -166,21 +168,21 @@ def test_a_failed_download_is_remembered_for_an_hour_by_auto_only(tiny, monkeypa
 
     monkeypatch.setattr("internals.data.download.download", fail)
     for _ in range(3):
-        sources.resolve("mnist", "auto")
+        find_source("mnist", "auto")
     assert len(tries) == 1
     with pytest.raises(DataError):
-        sources.resolve("mnist", "real")
+        find_source("mnist", "real")
     assert len(tries) == 2
-    now = sources.time.time()
-    monkeypatch.setattr(sources.time, "time", lambda: now + 3601)
-    sources.resolve("mnist", "auto")
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3601)
+    find_source("mnist", "auto")
     assert len(tries) == 3
 
 
 def test_embedded_never_looks_at_the_folder(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("INTERNALS_DATA", str(tmp_path / "nowhere"))
-    assert sources.resolve("mnist", "embedded").name == "digits"
-    assert sources.resolve("digits", "real").root is None
+    assert find_source("mnist", "embedded").name == "digits"
+    assert find_source("digits", "real").root is None
 
 
 def test_unknown_names_are_refused_with_the_known():
@@ -190,3 +192,12 @@ def test_unknown_names_are_refused_with_the_known():
         load("cifar")
     with pytest.raises(DataError, match="unknown data mode 'best'; choose one of auto, real"):
         load("mnist", "best")
+
+
+def test_a_download_is_imported_only_when_one_is_due():
+    """torchvision imports torch."""
+    code = (
+        "import sys; from internals.data.sources import identify; identify('mnist', 'embedded'); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

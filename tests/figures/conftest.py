@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from internals.figures.illustration import Illustration
+from internals.figures import Illustration
 
 CAPTION = "A caption of twelve words or more that says what is to notice here."
 DEVICE = 2
@@ -33,11 +33,11 @@ def tiles() -> Callable[..., list[np.ndarray]]:
     """The rendered RGB pixels under every picture of a figure, in the order they were drawn."""
 
     def cut(illustration: Illustration, scheme: str = "light") -> list[np.ndarray]:
-        page, found = read(illustration, scheme), []
+        page, actual = read(illustration, scheme), []
         for picture in illustration.figure.axes[0].images:
             left, right, bottom, top = (round(edge * DEVICE) for edge in picture.get_extent())
             assert (page[top:bottom, left:right, 3] == 255).all()
-            found.append(page[top:bottom, left:right, :3])
-        return found
+            actual.append(page[top:bottom, left:right, :3])
+        return actual
 
     return cut

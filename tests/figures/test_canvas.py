@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from internals.figures.canvas import Canvas, text_width, wrap
-from internals.figures.illustration import Illustration
-from internals.figures.inks import BLUE, GREEN, TEXT
+from internals.figures import BLUE, GREEN, TEXT, Canvas, Illustration, text_width, wrap
 
 Draw = Callable[[Canvas], np.ndarray]
 

@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from internals.errors import ProbingError
-from internals.probing.linear_probe import linear_probe
+from internals.probing import linear_probe
 
 PENALTY = 0.01
 
@@ -35,8 +35,8 @@ def by_definition(x: np.ndarray, y: np.ndarray, classes: int) -> tuple[np.ndarra
         return -likelihood.mean() + PENALTY / 2 * (weights**2).sum()
 
     start = np.zeros(classes * (x.shape[1] + 1))
-    found = minimize(objective, start, options={"gtol": 1e-8}).x
-    return found[:-classes].reshape(classes, -1), found[-classes:]
+    solution = minimize(objective, start, options={"gtol": 1e-8}).x
+    return solution[:-classes].reshape(classes, -1), solution[-classes:]
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -47,11 +47,12 @@ def test_coefficients_are_those_of_the_objective(classes: int) -> None:
     if classes == 2:  # a penalty on the difference is half of that on its two halves
         weights, bias = by_halves(x.numpy(), y.numpy())
     z = (x.numpy() - x.numpy().mean(axis=0)) / x.numpy().std(axis=0)
-    want, found = z @ weights.T + bias, x.numpy() @ probe.coefficients.T + probe.intercepts
+    expected, logits = z @ weights.T + bias, x.numpy() @ probe.coefficients.T + probe.intercepts
     # Logits count up to a constant an image.
-    centred = [a - a.mean(axis=1, keepdims=True) for a in (want, found)]
-    np.testing.assert_allclose(centred[1], centred[0], atol=2e-3)
-    np.testing.assert_allclose(probe.deviations, x.numpy().std(axis=0))
+    expected -= expected.mean(axis=1, keepdims=True)
+    logits -= logits.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(logits, expected, atol=2e-3)
+    np.testing.assert_allclose(probe.std, x.numpy().std(axis=0))
     assert probe.converged
 
 
@@ -77,11 +78,11 @@ def test_it_learns_from_training_activations_and_is_scored_on_test_activations()
     np.testing.assert_array_equal(probe.predicted, other.predicted)
     logits = new.numpy() @ probe.coefficients.T + probe.intercepts
     np.testing.assert_array_equal(probe.predicted, logits.argmax(axis=1))
-    right = probe.predicted == truth.numpy()
-    assert probe.accuracy == right.mean() and probe.accuracy != probe.train_accuracy
-    want = np.zeros((3, 3), dtype=int)
-    np.add.at(want, (truth.numpy(), probe.predicted), 1)
-    np.testing.assert_array_equal(probe.confusion, want)
+    correct = probe.predicted == truth.numpy()
+    assert probe.accuracy == correct.mean() and probe.accuracy != probe.train_accuracy
+    counts = np.zeros((3, 3), dtype=int)
+    np.add.at(counts, (truth.numpy(), probe.predicted), 1)
+    np.testing.assert_array_equal(probe.confusion, counts)
 
 
 def test_the_unit_of_an_input_changes_nothing_but_its_coefficient() -> None:
@@ -115,7 +116,7 @@ def test_a_class_without_training_images_is_never_answered() -> None:
     np.testing.assert_array_equal(probe.coefficients[1], 0)
 
 
-def test_too_few_iterations_are_told() -> None:
+def test_too_few_iterations_do_not_converge() -> None:
     x, y = blobs(90, 0)
     assert not linear_probe(x, y, x, y, penalty=1e-6, iterations=2).converged
 

@@ -8,8 +8,8 @@ import torchvision
 from captum.attr import NeuronDeconvolution, NeuronGradient, NeuronGuidedBackprop
 from torch import nn
 
-from internals.activations.record import Unit
-from internals.projection.project import project
+from internals.activations import Unit
+from internals.projection import project
 
 THEIRS = {
     "gradient": NeuronGradient,

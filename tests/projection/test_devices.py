@@ -4,10 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from internals.activations.record import Unit
-from internals.activations.strongest import strongest
+from internals.activations import Unit, strongest
 from internals.errors import LayerError, ProjectionError
-from internals.projection.project import project
+from internals.projection import project
 
 
 def net(squash=None) -> nn.Sequential:
@@ -40,10 +39,10 @@ def test_projecting(rule, side):
     images = torch.randn(4, 1, side, side + 3)
     layer = "1" if layers else "0.5"
     units = [Unit(layer, n % 3, n, 2 * n) for n in range(9)]
-    of = [n % 4 for n in range(9)]
-    alone = project(model, images, units, rule, of=of)
+    image_index = [n % 4 for n in range(9)]
+    alone = project(model, images, units, rule, image_index=image_index)
     for devices in (["cpu"], ["cpu", "cpu"], ["cpu"] * 20):
-        shared = project(model, images, units, rule, of=of, devices=devices)
+        shared = project(model, images, units, rule, image_index=image_index, devices=devices)
         for found, expected in zip(shared, alone, strict=True):
             assert (found.unit, found.value, found.box) == (
                 expected.unit, expected.value, expected.box

@@ -6,10 +6,9 @@ from captum.attr import GuidedGradCam, LayerAttribution, LayerGradCam
 from torch import nn
 
 from internals.errors import LayerError, ProjectionError
-from internals.models.lenet5 import LeNet5
-from internals.projection.attribution import grad_cam, guided_grad_cam, upsampled
-from internals.projection.project import project
-from internals.training.losses import MapLoss
+from internals.models import LeNet5
+from internals.projection import grad_cam, guided_grad_cam, project, upsampled
+from internals.training import Map
 from tests.reference.small_classifier import SPELLINGS, SmallClassifier, photographs
 
 CLASSES = [4, 0, 2]
@@ -114,7 +113,7 @@ def test_penalties_are_read_by_their_own_score(digits):
     (gradient,) = torch.autograd.grad(-penalties[range(3), best].sum(), maps["out"])
     weights = gradient.mean(dim=(2, 3), keepdim=True)
     expected = (weights * maps["out"]).sum(dim=1).relu().detach()
-    found = grad_cam(model, images, "pool2", score=MapLoss(1.0).scores)
+    found = grad_cam(model, images, "pool2", score=Map(1.0).scores)
     torch.testing.assert_close(found, expected, **EXACT)
     wrong = grad_cam(model, images, "pool2", best)
     assert (found - wrong).abs().max() > 0.1 * found.max(), "the sign matters"
@@ -122,7 +121,7 @@ def test_penalties_are_read_by_their_own_score(digits):
 
 def test_tanh_is_read_as_it_is_by_project():
     """The guided factor is the guided projection of the class score, which is a unit of `fc`."""
-    from internals.activations.record import Unit
+    from internals.activations import Unit
 
     model, images = SmallClassifier(nn.Tanh), photographs()
     for tanh in ("straight", "agreeing"):

@@ -10,17 +10,18 @@ import pytest
 import torch
 from torch.nn.modules import module as torch_module
 
-from internals.activations.record import Unit
-from internals.projection.attribution import (
+from internals.activations import Unit
+from internals.projection import (
     grad_cam,
     gradient_times_input,
     guided_grad_cam,
     integrated_gradients,
+    occluded_activity,
+    occlusion,
     saliency,
+    sanity,
     smooth_grad,
 )
-from internals.projection.occlusion import occluded_activity, occlusion
-from internals.projection.sanity import sanity
 from tests.reference.small_classifier import SPELLINGS, SmallClassifier, photographs
 
 INSTRUMENTS = {
@@ -33,7 +34,7 @@ INSTRUMENTS = {
     "occlusion": lambda m, x: occlusion(m, x, size=4, stride=4),
     "occluded_activity": lambda m, x: occluded_activity(m, x, "conv2", size=4, stride=4),
     "sanity": lambda m, x: torch.from_numpy(
-        sanity(m, None, x, [Unit("conv2", 0), Unit("conv2", 1)], ["guided"]).magnitudes
+        sanity(m, x, [Unit("conv2", 0), Unit("conv2", 1)], ["guided"]).magnitudes
     ),
 }
 every_instrument = pytest.mark.parametrize("name", INSTRUMENTS)

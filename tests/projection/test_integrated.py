@@ -6,12 +6,7 @@ from captum.attr import IntegratedGradients, NoiseTunnel, Saliency
 from torch import nn
 
 from internals.errors import ProjectionError
-from internals.projection.attribution import (
-    gradient_times_input,
-    integrated_gradients,
-    saliency,
-    smooth_grad,
-)
+from internals.projection import gradient_times_input, integrated_gradients, saliency, smooth_grad
 from tests.reference.small_classifier import SPELLINGS, SmallClassifier, photographs
 
 EXACT = {"rtol": 1e-11, "atol": 1e-13}

@@ -5,11 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from internals.activations.record import Unit
+from internals.activations import Unit
 from internals.errors import ProjectionError
-from internals.projection.attribution import grad_cam, guided_grad_cam
-from internals.projection.project import project
-from internals.projection.rules import LEAKY_RULES
+from internals.projection import LEAKY_RULES, grad_cam, guided_grad_cam, project
 
 RULES = ("deconvnet", "guided")
 UNIT = Unit("last", 1, 3, 4)

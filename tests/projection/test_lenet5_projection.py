@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from internals.activations.record import Unit
-from internals.data.normalization import Normalization
-from internals.models.lenet5 import LeNet5
-from internals.projection.project import project
-from internals.projection.rules import RULES, TANH_RULES
+from internals.activations import Unit
+from internals.data import Normalization
+from internals.models import LeNet5
+from internals.projection import RULES, TANH_RULES, project
 from tests.reference.lenet5_backward import Network
+
+pytestmark = pytest.mark.slow
 
 _MAPS = {"conv1": (6, 28), "pool1": (6, 14), "conv2": (16, 10), "pool2": (16, 5), "conv3": (120, 1)}
 _CHOICES = [("gradient", None), ("gradient", "gradient")] + [
@@ -105,6 +106,7 @@ def test_boxes_by_hand(inputs):
     assert [p.unit for p in found] == units
 
 
+@pytest.mark.slow
 def test_many_units_of_mixed_layers_come_back_in_order(inputs):
     model = _model(False)
     units = [Unit(layer, n % 6, 0, 0) for n in range(14) for layer in _MAPS]

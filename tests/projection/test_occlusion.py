@@ -5,7 +5,7 @@ import torch
 from captum.attr import Occlusion
 
 from internals.errors import LayerError, ProjectionError
-from internals.projection.occlusion import occluded_activity, occlusion, occlusion_map
+from internals.projection import occluded_activity, occlusion, occlusion_map
 from tests.reference.small_classifier import SPELLINGS, SmallClassifier, photographs
 
 CLASSES = [4, 0, 3]
@@ -75,7 +75,7 @@ def test_a_map_of_pixels_that_no_square_reaches_and_of_other_squares():
     covered = torch.tensor([[[1.0, 4.0, 2.0]]])
     found = occlusion_map(covered, torch.tensor([5.0]), (1, 5), size=1, stride=2)
     assert found.tolist() == [[[4, 0, 1, 0, 3]]]
-    with pytest.raises(ProjectionError, match=r"have 1 x 5 places on an image of .* not .1, 3."):
+    with pytest.raises(ProjectionError, match=r"have 1 x 5 positions on an image of .* not .1, 3."):
         occlusion_map(covered, torch.tensor([5.0]), (1, 5), size=1)
 
 

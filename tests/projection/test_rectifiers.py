@@ -6,10 +6,9 @@ import torch.nn.functional as functional
 from captum.attr import NeuronDeconvolution, NeuronGuidedBackprop
 from torch import nn
 
-from internals.activations.record import Unit
+from internals.activations import Unit
 from internals.errors import ProjectionError
-from internals.projection.project import project
-from internals.projection.rules import RULES
+from internals.projection import RULES, project
 
 UNIT = Unit("conv3", 3, 2, 4)
 

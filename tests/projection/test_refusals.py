@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from internals.activations.record import Unit
+from internals.activations import Unit
 from internals.errors import LayerError, ProjectionError
-from internals.models.lenet5 import LeNet5
-from internals.projection.project import project
+from internals.models import LeNet5
+from internals.projection import project
 
 UNIT = Unit("conv2", 3, 4, 5)
 

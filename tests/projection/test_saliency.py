@@ -6,9 +6,9 @@ from captum.attr import InputXGradient, Saliency
 from torch import nn
 
 from internals.errors import ProjectionError
-from internals.models.lenet5 import LeNet5
-from internals.projection.attribution import gradient_times_input, saliency
-from internals.training.losses import MapLoss
+from internals.models import LeNet5
+from internals.projection import gradient_times_input, saliency
+from internals.training import Map
 from tests.reference.small_classifier import SPELLINGS, SmallClassifier, photographs
 
 CLASSES = [4, 0, 3]
@@ -75,7 +75,7 @@ def test_penalties_are_read_by_their_own_score(digits):
     assert (best != model(images).argmax(dim=1)).all()
     leaves = images.clone().requires_grad_()
     (expected,) = torch.autograd.grad(-model(leaves).amin(dim=1).sum(), leaves)
-    scores = MapLoss(1.0).scores
+    scores = Map(1.0).scores
     found = gradient_times_input(model, images, score=scores)
     torch.testing.assert_close(found, expected * images, **EXACT)
     torch.testing.assert_close(saliency(model, images, best), expected[:, 0].abs(), **EXACT)

@@ -9,16 +9,24 @@ import torch
 from scipy.stats import spearmanr
 from torch import nn
 
-from internals.activations.record import Unit
+from internals import BackwardRule, Network
+from internals.activations import Unit, strongest
 from internals.errors import LayerError, ProjectionError
 from internals.figures import comparison
-from internals.models.lenet5 import LeNet5
-from internals.projection.attribution import grad_cam, gradient_times_input, saliency
-from internals.projection.project import project
-from internals.projection.rules import RULES
-from internals.projection.sanity import randomise, rank_correlation, sanity
+from internals.models import LeNet5
+from internals.projection import (
+    RULES,
+    grad_cam,
+    gradient_times_input,
+    project,
+    randomise,
+    rank_correlation,
+    saliency,
+    sanity,
+)
 from tests.reference.small_classifier import SmallClassifier, photographs
 
+POSITIVE = BackwardRule(lambda x: None, lambda signal, _: signal.clamp(min=0))
 UNITS = [Unit("conv2", 0, 1, 2), Unit("conv2", 4, 0, 0), Unit("conv2", 2, 2, 3)]
 INSTRUMENTS = {
     "saliency": partial(saliency, classes=1),
@@ -38,9 +46,9 @@ def _untrained() -> SmallClassifier:
 
 def test_a_cascade_of_rules_is_the_loop_written_out():
     model, untrained = SmallClassifier(), _untrained()
-    control = sanity(model, untrained, photographs(), UNITS)
+    control = sanity(model, photographs(), UNITS, untrained=untrained)
     steps = [[], ["conv2"], ["conv2", "conv1"]]
-    assert control.names == RULES and control.layers == ("conv2", "conv1")
+    assert control.names == RULES and control.stages == ("conv2", "conv1")
     for row, rule in enumerate(RULES):
         networks = [randomise(model, untrained, layers) for layers in steps]
         runs = [project(network, photographs(), UNITS, rule) for network in networks]
@@ -55,7 +63,9 @@ def test_a_cascade_of_rules_is_the_loop_written_out():
 
 def test_the_correlations_are_scipys():
     """Over the box of the unit for projections, over the whole image for other pictures."""
-    control = sanity(SmallClassifier(), _untrained(), photographs(), UNITS, instruments=INSTRUMENTS)
+    control = sanity(
+        SmallClassifier(), photographs(), UNITS, instruments=INSTRUMENTS, untrained=_untrained()
+    )
     boxes = [p.box for p in project(SmallClassifier(), photographs(), UNITS, "gradient")]
     assert control.names == (*RULES, *INSTRUMENTS)
     assert control.magnitudes.shape == control.signed.shape == (6, 4, 3)
@@ -75,9 +85,14 @@ def test_the_correlations_are_scipys():
 @pytest.mark.parametrize("how", ["no layer", "the same weights"])
 def test_where_nothing_is_randomised_everything_is_left(how):
     model = SmallClassifier()
-    layers = [] if how == "no layer" else None
+    stages = [] if how == "no layer" else None
     control = sanity(
-        model, copy.deepcopy(model), photographs(), UNITS, instruments=INSTRUMENTS, layers=layers
+        model,
+        photographs(),
+        UNITS,
+        instruments=INSTRUMENTS,
+        stages=stages,
+        untrained=copy.deepcopy(model),
     )
     ones = np.ones((6, 1 if how == "no layer" else 4, 3))
     np.testing.assert_allclose(control.magnitudes, ones, rtol=0, atol=1e-14)
@@ -85,8 +100,10 @@ def test_where_nothing_is_randomised_everything_is_left(how):
 
 
 def test_the_last_step_is_the_untrained_network():
-    control = sanity(SmallClassifier(), _untrained(), photographs(), instruments=INSTRUMENTS)
-    assert control.layers == ("fc", "conv2", "conv1")
+    control = sanity(
+        SmallClassifier(), photographs(), instruments=INSTRUMENTS, untrained=_untrained()
+    )
+    assert control.stages == ("fc", "conv2", "conv1")
     for row, (name, instrument) in enumerate(INSTRUMENTS.items()):
         expected = instrument(_untrained(), photographs()).numpy()
         found = np.stack(control.maps[row][-1])
@@ -96,17 +113,70 @@ def test_the_last_step_is_the_untrained_network():
 def test_layers_draw_their_own_weights_where_no_network_is_given():
     """As `reset_parameters` does from the seed, top layer first; the global generator stays."""
     model, torch_state = SmallClassifier(), torch.get_rng_state()
-    control = sanity(model, None, photographs(), UNITS, ["gradient"], seed=7)
+    control = sanity(model, photographs(), UNITS, ["gradient"], seed=7)
     assert torch.equal(torch.get_rng_state(), torch_state)
     torch.manual_seed(7)
     drawn = copy.deepcopy(model)
     drawn.conv2.reset_parameters()
     drawn.conv1.reset_parameters()
-    expected = sanity(model, drawn, photographs(), UNITS, ["gradient"])
+    expected = sanity(model, photographs(), UNITS, ["gradient"], untrained=drawn)
     np.testing.assert_array_equal(control.magnitudes, expected.magnitudes)
     assert control.magnitudes[0, 2].mean() < 0.9
-    other = sanity(model, None, photographs(), UNITS, ["gradient"], seed=8)
+    other = sanity(model, photographs(), UNITS, ["gradient"], seed=8)
     assert (other.magnitudes != control.magnitudes).any()
+
+
+def test_layers_of_a_stage_forget_together():
+    """A stage of two layers is the second of two steps of one; `randomise` says what it is."""
+    model, untrained = SmallClassifier(), _untrained()
+    options = {"rules": ["guided"], "untrained": untrained}
+    stages = {"top": ["fc", "conv2"], "conv1": "conv1"}
+    together = sanity(model, photographs(), UNITS, stages=stages, **options)
+    apart = sanity(model, photographs(), UNITS, stages=["fc", "conv2", "conv1"], **options)
+    assert together.stages == ("top", "conv1")
+    assert together.titles == ["trained", "top random", "+ conv1"]
+    np.testing.assert_array_equal(together.magnitudes, apart.magnitudes[:, [0, 2, 3]])
+    network = randomise(model, untrained, ["fc", "conv2"])
+    for picture, expected in zip(
+        together.maps[0][1], project(network, photographs(), UNITS, "guided"), strict=True
+    ):
+        assert np.array_equal(picture, expected.full().numpy())
+
+
+def test_units_by_channel_are_those_of_the_trained_network():
+    """What `strongest` returns, on a set with more images than are looked at, and a name."""
+    model, images = SmallClassifier(), photographs()
+    top = strongest(model, images, ["conv2"])["conv2"]
+    units, numbers = [top.units(c)[0] for c in (1, 3)], top.image[[1, 3], 0]
+    expected = sanity(model, images[numbers], units)
+    control = sanity(model, images, top[[1, 3]].head(1))
+    np.testing.assert_array_equal(control.magnitudes, expected.magnitudes)
+    rules = {"guided": {"rules": {"silu": POSITIVE}}}
+    named = sanity(model, images, "conv2:3", rules)
+    for row, number in enumerate(top.image[3].tolist()):
+        [alone] = sanity(model, images[number : number + 1], [top.units(3)[row]], rules).maps[0][1]
+        np.testing.assert_array_equal(named.maps[0][1][number], alone)
+
+
+def test_a_network_is_traced_once_and_its_instruments_are_given_its_score():
+    asked = []
+
+    def score(outputs):
+        asked.append(len(outputs))
+        return -outputs
+
+    net = Network(SmallClassifier(), score=score)
+    control = net.sanity(photographs(), instruments={"saliency": partial(saliency, classes=1)})
+    expected = saliency(SmallClassifier(), photographs(), 1, score=lambda y: -y)
+    np.testing.assert_array_equal(np.stack(control.maps[0][0])[:, 0], expected.numpy())
+    assert asked
+
+
+def test_rules_and_instruments_must_give_as_many_pictures():
+    with pytest.raises(ProjectionError, match="rules and instruments give 1 and 3 pictures"):
+        sanity(
+            SmallClassifier(), photographs(), UNITS[:1], image_index=[2], instruments=INSTRUMENTS
+        )
 
 
 def test_lenet5_with_a_reading_of_tanh_for_each_rule(digits):
@@ -114,8 +184,8 @@ def test_lenet5_with_a_reading_of_tanh_for_each_rule(digits):
     model, units = LeNet5(), [Unit("conv3", 0), Unit("conv3", 7)]
     images = digits.test.images[:2].float() / 255
     rules = {"gradient": None, "deconvnet": "straight", "guided": "agreeing"}
-    control = sanity(model, LeNet5(), images, units, rules)
-    assert control.layers == ("conv3", "conv2", "conv1")
+    control = sanity(model, images, units, rules, untrained=LeNet5())
+    assert control.stages == ("conv3", "conv2", "conv1")
     assert control.titles == ["trained", "conv3 random", "+ conv2", "+ conv1"]
     for row, (rule, tanh) in enumerate(rules.items()):
         expected = project(model, images, units, rule, tanh=tanh)[1].full().numpy()
@@ -126,7 +196,7 @@ def test_lenet5_with_a_reading_of_tanh_for_each_rule(digits):
 
 
 def test_it_is_ready_to_be_drawn():
-    control = sanity(SmallClassifier(), None, photographs(), UNITS, instruments=INSTRUMENTS)
+    control = sanity(SmallClassifier(), photographs(), UNITS, instruments=INSTRUMENTS)
     words = "A caption of at least twelve words, as each picture of this book has to have one."
     drawn = comparison(
         control.pictures(2),
@@ -145,26 +215,26 @@ def test_it_is_ready_to_be_drawn():
 
 def test_a_picture_without_contrast_has_no_order():
     flat = {"flat": lambda model, images: torch.zeros(len(images), 4, 4)}
-    control = sanity(SmallClassifier(), _untrained(), photographs(), instruments=flat)
+    control = sanity(SmallClassifier(), photographs(), instruments=flat)
     assert not control.magnitudes.any() and not control.signed.any()
 
 
 def test_an_instrument_of_ones_own_sees_networks_in_evaluation_mode():
     mode = {"mode": lambda model, images: torch.full_like(images, float(model.drop.training))}
-    control = sanity(SmallClassifier().train(), None, photographs(), instruments=mode)
+    control = sanity(SmallClassifier().train(), photographs(), instruments=mode)
     assert not np.array(control.maps).any()
 
 
 def test_images_that_the_model_cannot_take():
     with pytest.raises(ProjectionError, match=r"cannot take images of shape \(1, 11, 13\)"):
-        sanity(SmallClassifier(), None, photographs()[:, :1], instruments=INSTRUMENTS)
+        sanity(SmallClassifier(), photographs()[:, :1], instruments=INSTRUMENTS)
 
 
 def test_the_model_is_left_as_it_was():
     model, untrained = SmallClassifier().train(), _untrained()
     before, other = copy.deepcopy(model.state_dict()), copy.deepcopy(untrained.state_dict())
-    sanity(model, untrained, photographs(), UNITS, instruments=INSTRUMENTS)
-    sanity(model, None, photographs(), UNITS)
+    sanity(model, photographs(), UNITS, instruments=INSTRUMENTS, untrained=untrained)
+    sanity(model, photographs(), UNITS)
     for kept, now in ((before, model.state_dict()), (other, untrained.state_dict())):
         for name, weights in kept.items():
             assert torch.equal(now[name], weights), name
@@ -213,8 +283,8 @@ def _other_shape() -> SmallClassifier:
             "'guided' is a rule already; give the instrument another name",
         ),
         (SmallClassifier(), None, {"rules": "guide"}, ProjectionError, "unknown rule 'guide'"),
-        (SmallClassifier(), None, {"layers": ["conv9"]}, LayerError, "no layer 'conv9'"),
-        (_OwnWeights(), None, {}, LayerError, "has weights that belong to no layer; name layers="),
+        (SmallClassifier(), None, {"stages": ["conv9"]}, LayerError, "no layer 'conv9'"),
+        (_OwnWeights(), None, {}, LayerError, "has weights that belong to no layer; name stages="),
         (_without_reset(), None, {}, LayerError, r"'conv1.0' \(_NoResetting\) has no reset_param"),
         (SmallClassifier(), _other_shape(), {}, ProjectionError, "weights of layer 'conv1' are ot"),
         (
@@ -235,5 +305,5 @@ def _other_shape() -> SmallClassifier:
 )
 def test_refusals(model, untrained, options, error, words):
     with pytest.raises(error, match=words) as raised:
-        sanity(model, untrained, photographs(), **({"units": UNITS} | options))
+        sanity(model, photographs(), untrained=untrained, **({"units": UNITS} | options))
     assert "\n" not in str(raised.value)

@@ -1,5 +1,7 @@
 """Oracle: the whole image. A second model, its rectifiers replaced by functions that have the rule
-written into their backward pass, is run on all of it and differentiated by autograd."""
+written into their backward pass, is run on all of it and differentiated by autograd.
+For convolutions, torch's own backward pass of the same convolution, which knows nothing of zeros.
+"""
 
 import copy
 from contextlib import suppress
@@ -8,17 +10,16 @@ from functools import cache, partial
 import pytest
 import torch
 import torchvision
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.functional import conv2d
 from torchvision.models.googlenet import BasicConv2d
 
-from internals.activations.record import Unit
-from internals.anatomy.fields import Axis
-from internals.anatomy.trace import trace
-from internals.models.lookup import build
-from internals.projection.project import project
-from internals.projection.windows import cut, windows
+from internals.activations import Unit
+from internals.anatomy import Axis, trace
+from internals.models import build
+from internals.projection import NarrowedBackward, cut_window, project, unit_windows
 
 RULES = ("gradient", "deconvnet", "guided")
 
@@ -81,7 +82,7 @@ class Whole:
         """The projections through windows are those through the whole image."""
         self.chosen["rule"] = rule
         image = self.image.detach()
-        found = project(model, image, units, rule, of=[0] * len(units))
+        found = project(model, image, units, rule, image_index=[0] * len(units))
         for unit, ours in zip(units, found, strict=True):
             value = self.seen[unit.layer][0, unit.channel, unit.row, unit.column]
             (signal,) = torch.autograd.grad(value, self.image, retain_graph=True)
@@ -125,6 +126,7 @@ def layer(draw):
     return pool(kernel, stride, padding, ceil_mode=draw(st.booleans()))
 
 
+@pytest.mark.slow
 @given(
     layers=st.lists(layer(), min_size=1, max_size=4),
     size=st.tuples(st.integers(30, 48), st.integers(30, 48)),
@@ -198,12 +200,13 @@ def _places(call):
     return [(last // 2, last // 3), (0, last // 2), (last, last)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name", "layer", "size"), CASES)
 def test_networks(kind, name, layer, size):
     """The places by one rule each, in turn from size to size, in float64 and in float32."""
     net = network(kind, name)
     call = trace(net, (3, size, size))[layer]
-    window, _ = windows(call.field, (size, size), 0, 0)
+    window, _ = unit_windows(call.field, (size, size), 0, 0)
     assert window.length < size, "a test of windows needs one"
     torch.manual_seed(size)
     image = torch.randn(1, 3, size, size)
@@ -219,10 +222,10 @@ def test_networks(kind, name, layer, size):
 def test_units_of_one_image_share_it(layer):
     """Small windows and the whole image: the same as one image a unit, in any order."""
     torch.manual_seed(1)
-    images, of = torch.randn(3, 3, 224, 224), [2, 0, 2, 1, 2]
+    images, image_index = torch.randn(3, 3, 224, 224), [2, 0, 2, 1, 2]
     units = [Unit(layer, 7 * n, n, 5) for n in range(5)]
-    together = project(network("theirs", "alexnet"), images, units, of=of)
-    apart = project(network("theirs", "alexnet"), images[of], units)
+    together = project(network("theirs", "alexnet"), images, units, image_index=image_index)
+    apart = project(network("theirs", "alexnet"), images[image_index], units)
     for shared, alone in zip(together, apart, strict=True):
         assert shared.unit == alone.unit and shared.box == alone.box
         assert shared.value == pytest.approx(alone.value, rel=1e-5)
@@ -232,13 +235,17 @@ def test_units_of_one_image_share_it(layer):
 def test_a_window_written_out():
     """VGG-16's conv4 by hand: field 14, stride 2, start -6, on 224 pixels."""
     axis = Axis(14, 2, -6)
-    assert cut(axis, 224, 0) == (0, 14, 0)  # anchored to the border, padding and all
-    assert cut(axis, 224, 3) == (0, 14, 3)
-    assert cut(axis, 224, 4) == (2, 14, 3)  # one stride on
-    assert cut(axis, 224, 108) == (210, 14, 3)  # the last whose field ends on the image
-    assert cut(axis, 224, 109) == cut(axis, 224, 110)._replace(position=3) == (212, 12, 3)
-    assert cut(axis, 224, 111) == (212, 12, 5)  # anchored to the far border
-    assert cut(Axis(196, 16, -90), 200, 5) == (0, 200, 5)  # no room to cut
+    assert cut_window(axis, 224, 0) == (0, 14, 0)  # anchored to the border, padding and all
+    assert cut_window(axis, 224, 3) == (0, 14, 3)
+    assert cut_window(axis, 224, 4) == (2, 14, 3)  # one stride on
+    assert cut_window(axis, 224, 108) == (210, 14, 3)  # the last whose field ends on the image
+    assert (
+        cut_window(axis, 224, 109)
+        == cut_window(axis, 224, 110)._replace(position=3)
+        == (212, 12, 3)
+    )
+    assert cut_window(axis, 224, 111) == (212, 12, 5)  # anchored to the far border
+    assert cut_window(Axis(196, 16, -90), 200, 5) == (0, 200, 5)  # no room to cut
 
 
 class Placed(nn.Module):
@@ -277,3 +284,87 @@ def test_where_no_window_serves_the_whole_image_is_taken(how):
     whole = Whole(model, image, ["last"])
     places = [(0, 0), (last // 2, last // 2), (last, 1)]
     whole.check(model, [Unit("last", 1, *place) for place in places], "gradient", 1e-12)
+
+
+# Convolutions whose backward pass goes only where there is a signal
+
+
+@given(
+    kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    stride=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    padding=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    dilation=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    groups_channels=st.sampled_from([(1, 1), (1, 3), (1, 5), (2, 6), (7, 7)]),
+    lit=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=3),
+    samples=st.integers(1, 3),
+)
+@example((11, 11), (4, 4), (2, 2), (1, 1), (1, 3), [(0.0, 0.0), (1.0, 1.0), (0.5, 0.5)], 3)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_signals_that_are_mostly_zero(
+    kernel, stride, padding, dilation, groups_channels, lit, samples
+):
+    """Each sample is lit elsewhere, at one point or none."""
+    groups, channels = groups_channels
+    torch.manual_seed(len(lit))
+    layer = nn.Conv2d(channels, 2 * groups, kernel, stride, padding, dilation, groups).double()
+    image = torch.randn(samples, channels, 19, 23, dtype=torch.float64, requires_grad=True)
+    expected_output = layer(image)
+    signal = torch.zeros_like(expected_output)
+    for number, (row, column) in enumerate(lit[:samples]):
+        height, width = signal.shape[2:]
+        y, x = round(row * (height - 1)), round(column * (width - 1))
+        signal[number, :, y, x : x + 2] = torch.randn(len(signal[0]), 1, dtype=torch.float64)
+    (expected,) = torch.autograd.grad(expected_output, image, signal)
+    with NarrowedBackward():
+        output = layer(image)
+    assert "Narrowed" in type(output.grad_fn).__name__
+    torch.testing.assert_close(output, expected_output, rtol=0, atol=0)
+    (found,) = torch.autograd.grad(output, image, signal)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize(("rows", "channels"), [(13, 1), (13, 5), (3, 5)])
+def test_signals_everywhere(rows, channels):
+    image = torch.randn(2, channels, rows, rows, dtype=torch.float64, requires_grad=True)
+    layer = nn.Conv2d(channels, 4, 3, padding=1).double()
+    signal = torch.randn(2, 4, rows, rows, dtype=torch.float64)
+    (expected,) = torch.autograd.grad(layer(image), image, signal)
+    with NarrowedBackward():
+        output = layer(image)
+    (found,) = torch.autograd.grad(output, image, signal)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-13)
+
+
+class Dynamic(nn.Module):
+    """Filters computed from the image: a gradient leads through them as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.make, self.bias = nn.Linear(1, 18), nn.Parameter(torch.zeros(2))
+
+    def forward(self, x):
+        weight = self.make(x.mean().view(1, 1)).view(2, 1, 3, 3)
+        return conv2d(x, weight, self.bias)
+
+
+@pytest.mark.parametrize(
+    "make", [Dynamic, lambda: nn.Conv2d(1, 2, 3, padding="same"), lambda: nn.Conv2d(1, 2, 3)]
+)
+def test_what_is_not_plain_is_left_to_torch(make):
+    model = make().double()
+    image = torch.randn(1, 1, 9, 9, dtype=torch.float64, requires_grad=True)
+    (expected,) = torch.autograd.grad(model(image)[0, 1, 2, 3], image)
+    with NarrowedBackward():
+        value = model(image)[0, 1, 2, 3]
+    torch.testing.assert_close(torch.autograd.grad(value, image)[0], expected, rtol=1e-12, atol=0)
+
+
+def test_under_autocast_it_is_left_to_torch():
+    layer, image = nn.Conv2d(1, 2, 3), torch.randn(1, 1, 9, 9, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = layer(image)
+        with NarrowedBackward():
+            found = layer(image)
+    assert found.dtype == torch.bfloat16
+    signals = [torch.autograd.grad(output[0, 1, 2, 3], image)[0] for output in (found, expected)]
+    torch.testing.assert_close(*signals, rtol=0, atol=0)

@@ -1,4 +1,4 @@
-"""Random colours of a given lightness, in linear light."""
+"""Smooth noise that is the same field at every size, and random colours in linear light."""
 
 from functools import cache
 
@@ -10,7 +10,17 @@ _WITHIN = 4  # places in each pixel over which the spline is averaged
 
 
 def noise(rng: np.random.Generator, pixels: int, across: int, down: int) -> Field:
-    """A field (pixels, pixels) of `across` x `down` waves or so, mean 0 and variance about 1."""
+    """A smooth random field of mean 0 and variance about 1.
+
+    Args:
+        rng: Decides the field, whatever its size.
+        pixels: Side of the field.
+        across: About how many waves it has from left to right.
+        down: About how many from top to bottom.
+
+    Returns:
+        The field, (pixels, pixels).
+    """
     grid = rng.standard_normal((down + 3, across + 3), dtype=np.float32)
     field: Field = _weights(down, pixels) @ grid @ _weights(across, pixels).T
     return field * np.float32(2)  # a cubic B-spline leaves about a quarter of the variance
@@ -32,7 +42,13 @@ _BRIGHTEST = 0.8  # of a channel
 
 
 def colour(rng: np.random.Generator, luminance: float, saturation: float) -> Field:
-    """A random hue, (3,); luminance and saturation are 0..1, 0 being black and grey."""
+    """A colour of random hue, (3,), in linear light.
+
+    Args:
+        rng: Decides the hue.
+        luminance: 0 (black) to 1.
+        saturation: 0 (grey) to 1.
+    """
     turn = -0.06 + 0.82 * rng.random()  # 0 red, 1/3 green; magentas, rare in photographs, left out
     wheel = 0.5 + 0.5 * np.cos(2 * np.pi * (turn - np.arange(3) / 3))
     away = luminance * (wheel / (wheel @ _LUMINANCE) - 1)

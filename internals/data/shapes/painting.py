@@ -14,7 +14,13 @@ _KEPT_IN_SHADOW = np.array([0.34, 0.36, 0.42], np.float32)  # the sky's share, a
 
 @dataclass(frozen=True)
 class Light:
-    """The sun: the direction (x, y) to it in the picture's plane, and its height in radians."""
+    """The sun.
+
+    Args:
+        x: Of the direction to it in the picture's plane.
+        y: Of the same direction.
+        height: Above the plane (unit: radians).
+    """
 
     x: float
     y: float
@@ -23,10 +29,25 @@ class Light:
 
 @dataclass(frozen=True)
 class Piece:
-    """A thing of one outline and texture; lengths in picture sides, `rise` and `bevel` in radii.
+    """A thing of one outline and texture.
 
-    `facing` is 1 or, mirrored, -1; `squash` below 1 is how much a slanted view shortens it;
-    `colours` is (2, 3), linear light.
+    Args:
+        outline: Its signed distance.
+        texture: Its pattern.
+        x: Of its centre (unit: sides of the picture).
+        y: Of its centre (unit: sides of the picture).
+        radius: Its size (unit: sides of the picture).
+        angle: By which it is turned (unit: radians).
+        facing: 1 or, mirrored, -1.
+        squash: Below 1, how much a slanted view shortens it.
+        rise: Its height above the ground (unit: radii).
+        bevel: The width of its rounded edge (unit: radii).
+        gloss: Strength of its highlight.
+        colours: Two colours in linear light, (2, 3).
+        period: Of the texture (unit: radii).
+        phase: Of the texture (unit: periods).
+        texture_angle: By which the texture is turned against the thing (unit: radians).
+        tones: 64 random numbers in 0..1.
     """
 
     outline: Outline
@@ -60,7 +81,14 @@ class Piece:
 
 
 def lay(picture: Field, piece: Piece, light: Light, grain: Field) -> None:
-    """Paint `piece`, and before it its shadow, on `picture` (3, n, n), in linear light."""
+    """Paint a thing, and before it its shadow.
+
+    Args:
+        picture: Where it is painted, (3, n, n) in linear light.
+        piece: The thing.
+        light: The sun.
+        grain: A noise of the picture's size.
+    """
     size = picture.shape[-1]
     reach = piece.radius * (1.15 + piece.rise)
     rows = _overlap(piece.y - reach, piece.y + reach, size)

@@ -17,7 +17,12 @@ _TWO_GROUNDS = 0.45  # share of the pictures in which two grounds meet
 
 
 def ground(rng: np.random.Generator, grain: Field) -> Field:
-    """A surface (3, n, n) in linear light; `grain` is a noise of the same size."""
+    """A surface in linear light, (3, n, n).
+
+    Args:
+        rng: Decides its kind and colours.
+        grain: A noise of the picture's size, (n, n).
+    """
     kinds = (_cloth, _planks, _stone)
     surface = _coloured(rng, kinds[rng.integers(len(kinds))](rng, grain), grain)
     if rng.random() < _TWO_GROUNDS:
@@ -27,7 +32,7 @@ def ground(rng: np.random.Generator, grain: Field) -> Field:
 
 
 def _coloured(rng: np.random.Generator, tone: Field, grain: Field) -> Field:
-    """`tone` (0..1 or so) between a colour and a darker kin of it."""
+    """`tone` (0..1 or so) between a random colour and a darker one of the same hue."""
     light = colour(rng, rng.uniform(0.06, 0.55), rng.uniform(0.05, 0.35))
     dark = rng.uniform(0.6, 0.85)
     amount = (dark + (1 - dark) * tone) * (1 + 0.06 * grain)
@@ -92,7 +97,16 @@ def label(index: int, seed: int = 0) -> int:
 
 
 def draw(index: int, size: int, seed: int = 0) -> NDArray[np.uint8]:
-    """Picture `index`, uint8 (3, size, size), sRGB-like."""
+    """A picture, decided by index and seed alone.
+
+    Args:
+        index: Its number.
+        size: Its side (unit: pixels).
+        seed: Of the whole set.
+
+    Returns:
+        The pixels, (3, size, size), 0..255, sRGB-like.
+    """
     finer = -(-_FINE // size)
     linear = _scene(np.random.default_rng([seed, 1, index]), label(index, seed), size * finer)
     values = np.sqrt(np.clip(linear, 0, 1))  # gamma 2: what a camera's file would hold

@@ -14,10 +14,18 @@ from internals.data.shapes.noise import Field
 
 @dataclass(frozen=True)
 class Surface:
-    """Where a texture is asked for, in units of the object's radius; `pixel` is one pixel's side.
+    """What a texture is a function of; lengths are in units of the object's radius.
 
-    `outline` is the object's signed distance, `grain` a smooth noise of about unit variance and
-    `tones` 64 random numbers in 0..1. The free textures are turned by `angle` against the object.
+    Args:
+        u: Object coordinate along the object's own axis.
+        v: Object coordinate across it.
+        outline: The object's signed distance.
+        grain: A smooth noise of about unit variance.
+        pixel: Side of a pixel.
+        period: Of the texture.
+        phase: Of the texture (unit: periods).
+        angle: By which free textures are turned against the object (unit: radians).
+        tones: 64 random numbers in 0..1.
     """
 
     u: Field

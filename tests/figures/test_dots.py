@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from internals.figures.dots import replicates
-from internals.figures.inks import BLUE, CATEGORICAL, MUTED, VERMILION
-from internals.figures.plots import sweeps
+from internals.figures import BLUE, MUTED, VERMILION, dots, replicates, shares
+from tests.figures.reading import printed
 
 GROUPS = {
     "pooling": {"average": (0.01, 0.02), "maximum": (0.04, 0.08)},
     "output": {"none": (0.16, 0.02, 0.04)},
 }
+
+
 SAID = {"reference": 0.02, "referred": "default", "measured": "test errors"}
 
 
@@ -40,13 +41,13 @@ def test_replicates_stand_at_their_values(words) -> None:
 
 def test_replicates_write_mean_and_sample_deviation(words) -> None:
     axes = replicates(GROUPS, **SAID, **words).figure.axes[0]
-    said = {text.get_text() for text in axes.texts}
-    assert {"pooling", "output", "average", "maximum", "none", "default"} <= said
+    message = {text.get_text() for text in axes.texts}
+    assert {"pooling", "output", "average", "maximum", "none", "default"} <= message
     for group in GROUPS.values():
         for values in group.values():
             spread = 100 * np.std(values, ddof=1)
-            assert f"{100 * np.mean(values):.2f} % ± {spread:.2f}" in said
-    assert {"1 %", "10 %"} <= said
+            assert f"{100 * np.mean(values):.2f} % ± {spread:.2f}" in message
+    assert {"1 %", "10 %"} <= message
     narrow = {"pooling": {"average": (0.12, 0.2), "maximum": (0.1, 0.21)}}
     axes = replicates(narrow, **SAID | {"reference": 0.15}, **words).figure.axes[0]
     assert {"10 %", "15 %", "20 %"} <= {text.get_text() for text in axes.texts}
@@ -65,29 +66,29 @@ def test_replicates_refuse_what_they_cannot_draw(groups, complaint: str, words) 
         replicates(groups, **SAID, **words)
 
 
-SWEEPS = {
-    "Adam": {0.001: (0.9, 0.8), 0.1: (0.1, 0.3), 0.01: (0.95, 0.97)},
-    "SGD": {0.01: (0.7, 0.75)},
-}
+def test_dots_stand_where_their_values_are(words) -> None:
+    values = [58.3, 134.3, 6.0, 11.2, 3.2]
+    assert shares([1, 10, 100], True) == pytest.approx([0, 0.5, 1])
+    assert shares([1, 10, 100], False) == pytest.approx([0, 1 / 11, 1])
+    assert shares([3, 3], False) == [0, 0]
+    figure = dots(
+        list("abcde"), {"size": values, "time": values}, {n: [f"{v} M" for v in values] for n in
+        ("size", "time")}, logarithmic=["size"], **words,
+    )  # fmt: skip
+    centres = [patch.get_xy()[:-1].mean(axis=0) for patch in figure.figure.axes[0].patches]
+    size, time = np.array(centres[:5]), np.array(centres[5:])
+    assert (np.argsort(size[:, 0]) == np.argsort(values)).all()
+    for column, places in ((size, shares(values, True)), (time, shares(values, False))):
+        x = column[:, 0]
+        assert (x - x.min()) / (x.max() - x.min()) == pytest.approx(np.array(places))
+    assert {"size (log)", "time", "134.3 M"} <= set(printed(figure))
 
 
-def test_sweeps_go_through_the_means_in_rising_order(words) -> None:
-    illustration = sweeps(SWEEPS, xlabel="rate", ylabel="accuracy", **words)
-    axes = illustration.figure.axes[0]
-    assert axes.get_xscale() == "log"
-    lines = iter(axes.lines)
-    for (_, sweep), ink in zip(SWEEPS.items(), CATEGORICAL, strict=False):
-        mean = next(lines)
-        assert mean.get_xdata().tolist() == sorted(sweep)
-        np.testing.assert_allclose(mean.get_ydata(), [np.mean(sweep[x]) for x in sorted(sweep)])
-        for rate in sorted(sweep):
-            dots = next(lines)
-            assert set(dots.get_xdata()) == {rate} and tuple(dots.get_ydata()) == sweep[rate]
-            assert dots.get_marker() == "o" and to_hex(dots.get_color()) == ink.light
-    assert {"Adam", "SGD"} <= {text.get_text() for text in axes.texts}
-
-
-@pytest.mark.parametrize("sweep", [{}, {0.0: (0.5,)}, {0.1: ()}])
-def test_sweeps_refuse_what_they_cannot_draw(sweep, words) -> None:
-    with pytest.raises(ValueError, match="positive numbers"):
-        sweeps({"Adam": sweep}, xlabel="rate", ylabel="accuracy", **words)
+def test_dots_refuse_what_does_not_fit(words) -> None:
+    for columns, message in [
+        ({"n": [1.0]}, {"n": ["1", "2"]}),
+        ({"n": [0.0, 1.0]}, {"n": ["0", "1"]}),
+        ({"n": [1.0, 1.0]}, {}),
+    ]:
+        with pytest.raises(ValueError, match=r"names|logarithm"):
+            dots(["a", "b"], columns, message, logarithmic=["n"], **words)

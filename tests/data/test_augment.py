@@ -1,4 +1,4 @@
-"""Oracle: torchvision's functional transforms, Pillow, NumPy in float64, and laws of chance."""
+"""Oracle: torchvision's transforms, Pillow, NumPy in float64, slicing, and laws of chance."""
 
 import numpy as np
 import pytest
@@ -8,29 +8,33 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import stats
 from scipy.spatial.transform import Rotation
+from torch.nn import functional
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.functional import rotate
 from torchvision.transforms.v2 import functional as reference
 
-from internals.data.augment import (
+from internals.data import (
+    INTERPOLATIONS,
     AreaAndAspect,
     Augmentation,
     ColourJitter,
+    ColourSums,
+    ImageSet,
+    PrincipalColours,
     Shift,
     ShorterSide,
-    colour_matrices,
-    recolour,
-)
-from internals.data.image_set import ImageSet
-from internals.data.normalization import ColourSums, PrincipalColours
-from internals.data.resampling import (
-    INTERPOLATIONS,
     Windows,
+    augment_digits,
     centre_offset,
+    colour_matrices,
     crop,
     crop_by_gathering,
+    recolour,
     resized,
     resized_crop,
     resized_crop_by_matrices,
 )
+from internals.errors import DataError
 
 LUMA = np.array([0.299, 0.587, 0.114])
 PILLOWS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC,
@@ -81,9 +85,9 @@ def test_resized_windows_are_pillows(kind, size):
         [pillows(image, row, size, kind) for image, row in zip(batch, ROWS, strict=True)]
     )
     for function in (resized_crop, resized_crop_by_matrices):
-        found = function(batch, windows_of(ROWS), size, [kind] * len(ROWS)).numpy()
-        assert np.abs(found.astype(int) - expected).max() <= (kind != "nearest")
-        assert np.abs(found.astype(int) - expected).mean() < 0.2
+        actual = function(batch, windows_of(ROWS), size, [kind] * len(ROWS)).numpy()
+        assert np.abs(actual.astype(int) - expected).max() <= (kind != "nearest")
+        assert np.abs(actual.astype(int) - expected).mean() < 0.2
 
 
 @pytest.mark.parametrize("kind", INTERPOLATIONS)
@@ -100,10 +104,10 @@ def test_each_window_has_its_own_interpolation():
     batch = noise(len(ROWS), 3, 37, 37) // 2 + 64
     kinds = ["bicubic", "nearest", "bilinear", "nearest", "bilinear", "bicubic"]
     for function in (resized_crop, resized_crop_by_matrices):
-        found = function(batch, windows_of(ROWS), 19, kinds).numpy()
+        actual = function(batch, windows_of(ROWS), 19, kinds).numpy()
         for number, kind in enumerate(kinds):
             expected = pillows(batch[number], ROWS[number], 19, kind)
-            assert np.abs(found[number].astype(int) - expected).max() <= 1
+            assert np.abs(actual[number].astype(int) - expected).max() <= 1
 
 
 def test_shrunken_images_do_not_alias():
@@ -126,8 +130,8 @@ def test_crops_are_slices(side, size, corners):
     rows = [(round(y * room), round(x * room), size, size, flip) for y, x, flip in corners]
     batch = noise(len(rows), 2, side, side)
     for function in (crop, crop_by_gathering):
-        found = function(batch, windows_of(rows), size).numpy()
-        for image, (top, left, _, _, flip), cut in zip(batch.numpy(), rows, found, strict=True):
+        actual = function(batch, windows_of(rows), size).numpy()
+        for image, (top, left, _, _, flip), cut in zip(batch.numpy(), rows, actual, strict=True):
             expected = image[:, top : top + size, left : left + size]
             np.testing.assert_array_equal(cut, expected[:, :, ::-1] if flip else expected)
 
@@ -148,12 +152,12 @@ POLICIES = [Shift(), ShorterSide(256, 480), AreaAndAspect(0.08, 1.0), AreaAndAsp
 @settings(max_examples=80, deadline=None, derandomize=True)
 def test_windows_lie_in_the_square(policy, size, seed):
     side = round(size * 256 / 224)
-    found = policy.draw(50, side, size, seeded(seed))
-    assert found.top.min() >= 0
-    assert found.left.min() >= 0
-    assert min(found.height.min(), found.width.min()) >= 1
-    assert (found.top + found.height).max() <= side
-    assert (found.left + found.width).max() <= side
+    actual = policy.draw(50, side, size, seeded(seed))
+    assert actual.top.min() >= 0
+    assert actual.left.min() >= 0
+    assert min(actual.height.min(), actual.width.min()) >= 1
+    assert (actual.top + actual.height).max() <= side
+    assert (actual.left + actual.width).max() <= side
 
 
 def chi_square(values: torch.Tensor, choices: int) -> float:
@@ -161,30 +165,30 @@ def chi_square(values: torch.Tensor, choices: int) -> float:
 
 
 def test_shifts_are_uniform_over_all_places_and_half_are_mirrored():
-    found = Shift().draw(20_000, 16, 14, seeded())
-    place = found.top * 6 + found.left * 2 + found.flipped
-    assert found.height.unique().tolist() == found.width.unique().tolist() == [14]
+    actual = Shift().draw(20_000, 16, 14, seeded())
+    place = actual.top * 6 + actual.left * 2 + actual.flipped
+    assert actual.height.unique().tolist() == actual.width.unique().tolist() == [14]
     assert chi_square(place, 18) > 0.001
 
 
 def test_scale_jitter_is_uniform_in_the_shorter_side():
     """At a stored side of 2^20 rounding to pixels vanishes: 224 of S are 224 / S of the whole."""
     side = 2**20
-    found = ShorterSide(256, 480).draw(5000, side, 1, seeded())
-    assert torch.equal(found.height, found.width)
-    shorter = 224 * side / found.height.double().numpy()
+    actual = ShorterSide(256, 480).draw(5000, side, 1, seeded())
+    assert torch.equal(actual.height, actual.width)
+    shorter = 224 * side / actual.height.double().numpy()
     assert stats.kstest(shorter, stats.uniform(256, 224).cdf).pvalue > 0.001
-    room = (side - found.height).double().numpy()
-    assert stats.kstest(found.top.numpy() / room, "uniform").pvalue > 0.001
-    assert stats.kstest(found.left.numpy() / room, "uniform").pvalue > 0.001
-    assert abs(np.corrcoef(found.top.numpy() / room, found.left.numpy() / room)[0, 1]) < 0.05
+    room = (side - actual.height).double().numpy()
+    assert stats.kstest(actual.top.numpy() / room, "uniform").pvalue > 0.001
+    assert stats.kstest(actual.left.numpy() / room, "uniform").pvalue > 0.001
+    assert abs(np.corrcoef(actual.top.numpy() / room, actual.left.numpy() / room)[0, 1]) < 0.05
 
 
 def test_small_windows_are_uniform_in_area_and_log_uniform_in_aspect():
     """Where every window fits, nothing is drawn again and the two laws hold as they stand."""
     side = 2**20
-    found = AreaAndAspect(0.1, 0.5).draw(5000, side, 1, seeded())
-    height, width = found.height.double().numpy(), found.width.double().numpy()
+    actual = AreaAndAspect(0.1, 0.5).draw(5000, side, 1, seeded())
+    height, width = actual.height.double().numpy(), actual.width.double().numpy()
     area, aspect = height * width / side**2, np.log(width / height)
     assert stats.kstest(area, stats.uniform(0.1, 0.4).cdf).pvalue > 0.001
     third = np.log(4 / 3)
@@ -199,22 +203,22 @@ def test_large_windows_are_drawn_as_torchvision_draws_them():
     theirs = np.array(
         [RandomResizedCrop.get_params(image, [0.5, 1.0], [3 / 4, 4 / 3]) for _ in range(4000)]
     ).T
-    found = AreaAndAspect(0.5, 1.0).draw(4000, 146, 128, seeded())
-    ours = [found.top, found.left, found.height, found.width]
+    actual = AreaAndAspect(0.5, 1.0).draw(4000, 146, 128, seeded())
+    ours = [actual.top, actual.left, actual.height, actual.width]
     for mine, other in zip(ours, theirs, strict=True):
         assert stats.ks_2samp(mine.numpy(), other).pvalue > 0.001
 
 
 def test_a_window_that_never_fits_is_the_whole_image():
-    found = AreaAndAspect(1.0, 1.0).draw(200, 1000, 100, seeded())
-    whole = found.height == 1000
+    actual = AreaAndAspect(1.0, 1.0).draw(200, 1000, 100, seeded())
+    whole = actual.height == 1000
     assert whole.all()
-    assert (found.width == 1000).all()
+    assert (actual.width == 1000).all()
 
 
 def test_interpolations_are_equally_likely():
-    found = Augmentation(Shift(), INTERPOLATIONS).draw(6000, 8, 7, seeded())
-    kinds = torch.tensor([INTERPOLATIONS.index(kind) for kind in found.interpolations])
+    actual = Augmentation(Shift(), INTERPOLATIONS).draw(6000, 8, 7, seeded())
+    kinds = torch.tensor([INTERPOLATIONS.index(kind) for kind in actual.interpolations])
     assert chi_square(kinds, 3) > 0.001
 
 
@@ -242,9 +246,9 @@ def test_jitter_is_the_four_steps_in_order_in_float64():
     """Where nothing is cut off, explicit arithmetic pixel by pixel gives the same."""
     pixels = 0.4 + 0.2 * torch.rand(7, 3, 5, 11, generator=seeded(), dtype=torch.float64)
     factors = ColourJitter(0.2, 0.2, 0.2, 0.05).draw(7, seeded(1)).double()
-    found = recolour(pixels * 255, factors, colour_matrices(factors)) / 255
+    actual = recolour(pixels * 255, factors, colour_matrices(factors)) / 255
     for image, (bright, contrast, saturation, hue), mine in zip(
-        pixels.numpy(), factors.numpy(), found.numpy(), strict=True
+        pixels.numpy(), factors.numpy(), actual.numpy(), strict=True
     ):
         value = image * bright
         mean = np.einsum("c,chw->hw", LUMA, value).mean()
@@ -269,12 +273,12 @@ def test_hue_is_torchvisions_at_thirds_of_the_circle_and_near_it_elsewhere():
 
 
 def test_factors_are_uniform_and_independent():
-    found = ColourJitter(0.1, 0.2, 0.3, 0.05).draw(5000, seeded()).numpy()
+    actual = ColourJitter(0.1, 0.2, 0.3, 0.05).draw(5000, seeded()).numpy()
     for column, (low, width) in zip(
-        found.T, [(0.9, 0.2), (0.8, 0.4), (0.7, 0.6), (-0.05, 0.1)], strict=True
+        actual.T, [(0.9, 0.2), (0.8, 0.4), (0.7, 0.6), (-0.05, 0.1)], strict=True
     ):
         assert stats.kstest(column, stats.uniform(low, width).cdf).pvalue > 0.001
-    assert np.abs(np.corrcoef(found.T) - np.eye(4)).max() < 0.06
+    assert np.abs(np.corrcoef(actual.T) - np.eye(4)).max() < 0.06
 
 
 # Statistics of colours
@@ -288,34 +292,34 @@ def coloured(count: int = 41) -> ImageSet:
     return ImageSet(pixels, torch.zeros(count, dtype=torch.int64), ("a",), "coloured", "c")
 
 
-def test_colour_sums_are_exact_over_many_blocks(monkeypatch):
-    monkeypatch.setattr("internals.data.normalization._BLOCK", 3 * 11 * 13 * 7)
-    images = coloured()
-    found = ColourSums.of(images)
-    colours = images.images.transpose(0, 1).reshape(3, -1).numpy().astype(object)
-    assert found.pixels == colours.shape[1] == 41 * 11 * 13
-    assert list(found.sums) == colours.sum(axis=1).tolist()
-    assert [list(row) for row in found.products] == (colours @ colours.T).tolist()
+def test_colour_sums_are_exact_over_many_blocks():
+    """4 MiB are read at a time; these are 6."""
+    images = coloured(count=15_000)
+    sums = ColourSums.of(images)
+    colours = images.images.transpose(0, 1).reshape(3, -1).numpy().astype(np.int64)
+    assert sums.pixels == colours.shape[1] == 15_000 * 11 * 13
+    assert list(sums.sums) == colours.sum(axis=1).tolist()
+    assert [list(row) for row in sums.products] == (colours @ colours.T).tolist()
 
 
 def test_principal_colours_are_numpys_on_pixels_in_0_to_1():
     images = coloured()
     colours = images.images.transpose(0, 1).reshape(3, -1).numpy() / 255
     values, vectors = np.linalg.eigh(np.cov(colours, bias=True))
-    found = PrincipalColours.fit(images)
-    np.testing.assert_allclose(found.variances.numpy(), values[::-1], rtol=1e-10)
-    overlap = found.directions.numpy().T @ vectors[:, ::-1]
+    actual = PrincipalColours.fit(images)
+    np.testing.assert_allclose(actual.variances.numpy(), values[::-1], rtol=1e-10)
+    overlap = actual.directions.numpy().T @ vectors[:, ::-1]
     np.testing.assert_allclose(np.abs(overlap), np.eye(3), atol=1e-10)
-    largest = np.abs(found.directions.numpy()).argmax(axis=0)
-    assert (found.directions.numpy()[largest, range(3)] > 0).all()
+    largest = np.abs(actual.directions.numpy()).argmax(axis=0)
+    assert (actual.directions.numpy()[largest, range(3)] > 0).all()
 
 
 def test_lighting_has_the_covariance_of_the_paper():
     """[p1 p2 p3] [a l] with a ~ N(0, 0.1): covariance P diag(0.01 l^2) P^T, three numbers each."""
-    found = PrincipalColours.fit(coloured())
+    actual = PrincipalColours.fit(coloured())
     amounts = 0.1 * torch.randn(200_000, 3, generator=seeded(), dtype=torch.float64)
-    shifts = found.lighting(amounts).numpy()
-    vectors, values = found.directions.numpy(), found.variances.numpy()
+    shifts = actual.lighting(amounts).numpy()
+    vectors, values = actual.directions.numpy(), actual.variances.numpy()
     expected = vectors @ np.diag(0.01 * values**2) @ vectors.T
     np.testing.assert_allclose(np.cov(shifts.T), expected, atol=0.02 * expected.max())
     one = vectors @ (amounts[0].numpy() * values)
@@ -334,3 +338,124 @@ def test_lighting_of_imagenets_constants_is_a_small_shift():
     drawn = Augmentation(Shift(), lighting=0.1).draw(20_000, 8, 7, seeded())
     shifts = usual.lighting(drawn.lighting).double()
     assert shifts.norm(dim=1).square().mean().sqrt().item() == pytest.approx(0.0218, rel=0.02)
+
+
+# Digits
+
+
+def digit_bytes(count: int, side: int, channels: int = 1) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    shape = (count, channels, side, side)
+    return torch.randint(1, 256, shape, generator=generator, dtype=torch.uint8)
+
+
+def shifted(image: torch.Tensor, down: int, right: int) -> torch.Tensor:
+    """By slicing: what leaves is lost, what comes in is 0."""
+    side = image.shape[-1]
+    actual = torch.zeros_like(image)
+    into = [slice(max(0, by), side + min(0, by)) for by in (down, right)]
+    out_of = [slice(max(0, -by), side + min(0, -by)) for by in (down, right)]
+    actual[:, into[0], into[1]] = image[:, out_of[0], out_of[1]]
+    return actual
+
+
+def shift_between(image: torch.Tensor, moved: torch.Tensor, most: int) -> tuple[int, int]:
+    span = range(-most, most + 1)
+    fits = [(d, r) for d in span for r in span if torch.equal(shifted(image, d, r), moved)]
+    assert len(fits) == 1
+    return fits[0]
+
+
+@given(st.integers(1, 13), st.integers(0, 6), st.integers(0, 2**31))
+@settings(max_examples=25, deadline=None, derandomize=True)
+def test_a_shift_is_a_slice_with_background_around_it(side, shift, seed):
+    shift = min(shift, side // 2)
+    batch = digit_bytes(3, side, channels=2)
+    moved = augment_digits(batch, shift, 0.0, seeded(seed))
+    for image, other in zip(batch, moved, strict=True):
+        shift_between(image, other, shift)
+
+
+def test_all_shifts_are_equally_likely_both_ways():
+    batch = digit_bytes(1, 7).expand(5_000, 1, 7, 7)
+    moved = augment_digits(batch, 2, 0.0, seeded())
+    kinds, counts = torch.unique(moved.flatten(1), dim=0, return_counts=True)
+    assert len(kinds) == 25
+    expected = 5_000 / 25
+    assert ((counts - expected).square() / expected).sum() < 51.2  # chi squared, 24: 0.1 %
+    seen = {shift_between(batch[0], kind.view(1, 7, 7), 2) for kind in kinds}
+    assert seen == {(d, r) for d in range(-2, 3) for r in range(-2, 3)}
+
+
+def rotated(image: torch.Tensor, degrees: float) -> torch.Tensor:
+    return rotate(image, degrees, InterpolationMode.BILINEAR)
+
+
+def drawn_angles(rotation: float, count: int) -> list[float]:
+    """The third row of numbers that are drawn, as counterclockwise degrees."""
+    drawn = torch.rand((3, count), generator=seeded(), dtype=torch.float64)[2]
+    return (rotation * (2 * drawn - 1)).tolist()
+
+
+@pytest.mark.parametrize("rotation", [10.0, 180.0])
+@pytest.mark.parametrize("side", [7, 32])
+def test_a_rotation_is_torchvisions(rotation, side):
+    batch = digit_bytes(5, side, channels=2).double()
+    actual = augment_digits(batch, 0, rotation, seeded())
+    for image, ours, degrees in zip(batch, actual, drawn_angles(rotation, 5), strict=True):
+        # Its grid is of single precision: 3e-7 of a half side times the steepest edge.
+        torch.testing.assert_close(ours, rotated(image, degrees), rtol=0, atol=2e-3)
+
+
+def test_angles_are_uniform_both_ways():
+    """A point on the rim, at a quarter to, is found again by its centre of gravity."""
+    image = torch.zeros(1, 1, 33, 33)
+    image[..., 16, 30] = 1.0
+    turned = augment_digits(image.expand(4_000, 1, 33, 33), 0, 30.0, seeded(2))
+    line = torch.arange(33.0) - 16
+    mass = turned.sum(dim=(1, 2, 3))
+    x = (turned.sum(dim=(1, 2)) @ line) / mass
+    y = (turned.sum(dim=(1, 3)) @ line) / mass
+    share = (torch.rad2deg(torch.atan2(-y, x)) / 60 + 0.5).sort().values
+    steps = torch.arange(1, 4_001) / 4_000
+    assert (share - steps).abs().max() < 1.95 / 4_000**0.5  # Kolmogorov and Smirnov: 0.1 %
+
+
+def test_turned_first_then_moved():
+    """What a turn carries beyond the frame comes back when it is moved in again."""
+    batch = digit_bytes(40, 11)
+    actual = augment_digits(batch, 3, 25.0, seeded())
+    drawn = torch.rand((3, 40), generator=seeded(), dtype=torch.float64)
+    moves = (drawn[:2] * 7).floor().long() - 3
+    assert {-3, 3} <= set(moves.flatten().tolist())
+    for image, ours, move, degrees in zip(
+        batch, actual, moves.T, drawn_angles(25.0, 40), strict=True
+    ):
+        wide = rotated(functional.pad(image.double(), (8,) * 4), degrees)
+        theirs = shifted(wide, *move.tolist())[:, 8:-8, 8:-8]
+        torch.testing.assert_close(ours.double(), theirs, rtol=0, atol=0.502)  # rounded to bytes
+
+
+def test_no_shift_and_no_turn_change_nothing():
+    batch = digit_bytes(4, 9)
+    torch.testing.assert_close(augment_digits(batch, 0, 0.0, seeded()), batch, rtol=0, atol=0)
+    nearly = augment_digits(batch, 0, 1e-9, seeded())
+    torch.testing.assert_close(nearly, batch, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("rotation", [0.0, 15.0])
+def test_the_number_of_threads_changes_no_bit(rotation):
+    batch = digit_bytes(64, 32)
+    one = augment_digits(batch, 2, rotation, seeded(4))
+    torch.set_num_threads(3)
+    three = augment_digits(batch, 2, rotation, seeded(4))
+    torch.testing.assert_close(three, one, rtol=0, atol=0)
+    assert (augment_digits(batch, 2, rotation, seeded(5)) != one).any()
+
+
+@pytest.mark.parametrize(
+    ("shift", "rotation"), [(-1, 0.0), (5, 0.0), (0, -0.1), (0, 180.5), (0, float("nan"))]
+)
+def test_more_than_an_image_bears_is_refused(shift, rotation):
+    with pytest.raises(DataError, match="a shift of 0 to 4 pixels and a rotation of 0 to 180 deg"):
+        augment_digits(digit_bytes(1, 9), shift, rotation, seeded())

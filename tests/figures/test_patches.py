@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from internals.figures.inks import PADDING, natural, signed
-from internals.figures.patches import Evidence, panels
+from internals.figures import PADDING, ChannelPatches, natural, panels, signed
 
 RNG = np.random.default_rng(7)
 
@@ -21,10 +20,10 @@ def rgb(colour: str) -> np.ndarray:
     return np.array([int(colour[index : index + 2], 16) for index in (1, 3, 5)])
 
 
-def row(channel: int, projections: list, patches: list | None = None, **more) -> Evidence:
+def row(channel: int, projections: list, patches: list | None = None, **more) -> ChannelPatches:
     count = len(projections)
     blank = [np.full(pixels.shape, 0.3) for pixels in projections]
-    given_ = {
+    fields = {
         "patches": blank if patches is None else patches,
         "values": [3.0] * count,
         "labels": ["7"] * count,
@@ -32,7 +31,7 @@ def row(channel: int, projections: list, patches: list | None = None, **more) ->
         "offsets": [(0, 0)] * count,
         "size": projections[0].shape[1:] if projections else (5, 5),
     } | more
-    return Evidence("conv1", channel, projections, **given_)
+    return ChannelPatches("conv1", channel, projections, **fields)
 
 
 def small(tile: np.ndarray, size: int) -> np.ndarray:
@@ -158,7 +157,7 @@ def test_a_field_larger_than_the_page_is_averaged(words, tiles) -> None:
 def test_refusals(words) -> None:
     tile = np.zeros((1, 5, 5))
 
-    def refuse(message: str, *rows: Evidence) -> None:
+    def refuse(message: str, *rows: ChannelPatches) -> None:
         with pytest.raises(ValueError, match=message):
             panels(rows, **words)
 

@@ -8,16 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 
-from internals.figures.inks import (
-    CATEGORICAL,
-    FRAME,
-    INKS,
-    MUTED,
-    TEXT,
-    Ink,
-    natural,
-    signed,
-)
+from internals.figures import CATEGORICAL, FRAME, INKS, MUTED, TEXT, Ink, natural, signed
 
 PAGES = {"light": "#ffffff", "dark": "#1b1d22"}
 # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.

@@ -1,0 +1,9 @@
+from .dataset import fingerprint as fingerprint
+from .dataset import read_shapes as read_shapes
+from .noise import noise as noise
+from .outlines import OUTLINES as OUTLINES
+from .scenes import CLASS_NAMES as CLASS_NAMES
+from .scenes import draw as draw
+from .scenes import label as label
+from .textures import TEXTURES as TEXTURES
+from .textures import Surface as Surface

@@ -1,0 +1,333 @@
+"""The noun of the package: a network together with how it is fed and how it is read.
+
+What looks into a network needs to know how pictures become its input, how its outputs are read, and
+what its layers see. A `Network` holds all of that, resolved once, and has the instruments as
+methods. They are the functions of the same name, which take a `Network` or a bare module.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torchvision.models import list_models
+
+from internals.activations.record import capture
+from internals.activations.strongest import strongest
+from internals.anatomy.summary import summarize
+from internals.anatomy.trace import TracedModule, receptive_field
+from internals.data.normalization import IMAGENET, InputMap, Normalization
+from internals.data.pipeline import Pipeline
+from internals.errors import AnatomyError, DataError, InternalsError, ModelError
+from internals.models.lookup import ResolvedModel, resolve
+from internals.models.weights_file import fill, open_weights
+from internals.projection.attribution import (
+    grad_cam,
+    gradient_times_input,
+    guided_grad_cam,
+    integrated_gradients,
+    saliency,
+    smooth_grad,
+)
+from internals.projection.occlusion import occluded_activity, occlusion
+from internals.projection.patches import patches
+from internals.projection.project import project
+from internals.projection.sanity import sanity
+
+if TYPE_CHECKING:
+    from internals.training.run import Run
+
+# Tried in this order where the network does not say what it was made for.
+_GREY_SIDES, _COLOUR_SIDES = (32, 28, 224), (224, 32)
+
+Shape = tuple[int, int, int]
+
+
+class Network(TracedModule):
+    """A network with how it is fed and read, and with the instruments that look into it.
+
+    `Network(model, normalization=...)` takes any module, `Network.of` a training run, and
+    `Network.open` a name and a file of weights. Everything that is asked of it later uses the
+    normalisation, the class names, the score and the traces that it holds, so a network whose
+    layers were changed needs a new `Network`; new weights are no such change.
+
+    Pictures are an `ImageSet`, a `PictureFolder` or bytes in a tensor, which are normalised, or
+    float tensors (n, channels, height, width) and `Normalized` sets, which are taken as they are.
+
+    Args:
+        model: The network; it is left as it is found.
+        normalization: From bytes to its input, or a function that returns this map when it is first
+            needed. Without one it takes normalised inputs only.
+        classes: The names of its classes, in the order of its scores.
+        score: From its outputs to scores (n, classes), the larger the likelier; by default the
+            `scores` of `loss`, or else the outputs themselves.
+        loss: `loss(outputs, labels)`, for attacks, with methods `scores` and `probabilities`.
+        input_shape: (channels, height, width) of its input, for `summary` and `receptive_field`.
+        resolved: Where it comes from, if from a name.
+        random_weights: Whether its weights are known to be random.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        normalization: InputMap | Callable[[], InputMap | None] | None = None,
+        classes: Sequence[str] = (),
+        score: Callable[[Any], Tensor] | None = None,
+        loss: Any = None,
+        input_shape: Sequence[int] | None = None,
+        resolved: ResolvedModel | None = None,
+        random_weights: bool = False,
+    ) -> None:
+        super().__init__(
+            model,
+            normalization=normalization,
+            classes=classes,
+            score=score,
+            loss=loss,
+            input_shape=input_shape,
+        )
+        self.resolved = resolved
+        self.random_weights = random_weights
+
+    @classmethod
+    def of(cls, run: "Run", *, classes: Sequence[str] = ()) -> "Network":
+        """The network of a training run, read as its loss reads it.
+
+        Args:
+            run: What `trained` returns.
+            classes: The names of its classes, by default those of its training images.
+        """
+        size = run.recipe.size
+        return cls(
+            run.model,
+            normalization=run.normalization,
+            classes=classes or run.class_names,
+            loss=run.loss,
+            input_shape=(_channels(run.model), size, size),
+        )
+
+    @classmethod
+    def open(
+        cls,
+        network: str | Callable[[], nn.Module],
+        weights: Path | str | None = None,
+        *,
+        size: int | None = None,
+        input_shape: Sequence[int] | None = None,
+        normalization: InputMap | None = None,
+        classes: Sequence[str] = (),
+        score: Callable[[Any], Tensor] | None = None,
+        device: str | torch.device = "cpu",
+        seed: int = 0,
+    ) -> "Network":
+        """A network by name, with all that its name and its file of weights say about it.
+
+        Nothing is downloaded.
+
+        Args:
+            network: One of torchvision's ("resnet18"), one of ours ("lenet5"),
+                "package.module:callable", or a callable that gives a module.
+            weights: A file of weights, .safetensors or a state dict saved by torch; without one
+                they are random.
+            size: Side of its input in pixels; by default what it was made for, as far as known,
+                or else the first usual side that it takes.
+            input_shape: (channels, height, width), where the input is no square.
+            normalization: From bytes to its input; by default that of its training, as far as
+                known, or else ImageNet's for colour and 0 to 1 for grey. Statistics that lie
+                beside the weights are read when they are first needed.
+            classes: The names of its classes.
+            score: From its outputs to scores (n, classes), where they are none themselves.
+            device: Where it is to work: "cpu", "cuda", "auto" for the fastest, or "meta", which
+                spares torchvision's networks their random numbers: `summary` needs none.
+            seed: Of random weights.
+
+        Raises:
+            ModelError: There is no such network, it takes no usual input, or the device cannot be
+                used.
+            CheckpointError: The weights cannot be read, or are of another network.
+            DataError: The normalisation has other channels than the network.
+        """
+        resolved = _resolved(network, weights, seed, bare=str(device) == "meta")
+        model = resolved.model
+        if str(device) != "meta":
+            model = model.to(find_device(device))
+        opened = cls(
+            model,
+            classes=classes,
+            score=score,
+            resolved=resolved,
+            random_weights=weights is None
+            and (resolved.origin != "imported" or resolved.name.startswith("internals.models:")),
+        )
+        if input_shape is None:
+            side = size or _trained_size(resolved)
+            channels = _channels(model)
+            input_shape = (channels, side, side) if side else _usual_shape(opened, channels)
+        opened.input_shape = tuple(input_shape)
+        if normalization is not None:
+            _check_channels(normalization, opened)
+        opened._normalization = normalization or partial(_normalization, opened)
+        return opened
+
+    @property
+    def name(self) -> str:
+        """The name that it was opened by, or that of its class."""
+        return self.resolved.name if self.resolved else type(self.model).__name__
+
+    receptive_field = receptive_field
+    summary = summarize
+    capture = capture
+    strongest = strongest
+    project = project
+    patches = patches
+    saliency = saliency
+    gradient_times_input = gradient_times_input
+    integrated_gradients = integrated_gradients
+    smooth_grad = smooth_grad
+    grad_cam = grad_cam
+    guided_grad_cam = guided_grad_cam
+    occlusion = occlusion
+    occluded_activity = occluded_activity
+    sanity = sanity
+
+
+def find_device(device: str | torch.device) -> torch.device:
+    """`device`, or for "auto" the fastest here; raises `ModelError` where it cannot be used."""
+    if device == "auto":
+        fastest = torch.accelerator.current_accelerator(check_available=True)
+        return fastest or torch.device("cpu")
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ModelError(
+            f"device {str(device)!r} cannot be used here: {reason}; leave it out"
+        ) from error
+    return torch.device(device)
+
+
+@contextmanager
+def as_model_error(name: str, shape: Sequence[int]) -> Iterator[None]:
+    """Turn whatever a network of the user's own raises on an input of `shape` into one line."""
+    try:
+        yield
+    except AnatomyError as error:
+        raise ModelError(f"{name}: {error}") from error
+    except InternalsError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        size = " x ".join(map(str, shape))
+        raise ModelError(
+            f"{name} fails on an input of {size}: {type(error).__name__}: {reason}"
+        ) from error
+
+
+def _resolved(
+    network: str | Callable[[], nn.Module], weights: Path | str | None, seed: int, *, bare: bool
+) -> ResolvedModel:
+    """The network by name, with its weights, or random ones that are the same every time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        if not isinstance(network, str):
+            return _called(network, weights)
+        if bare and weights is None and network.lower() in list_models(module=torchvision.models):
+            with torch.device("meta"):
+                return resolve(network)
+        return resolve(network, weights)
+
+
+def _called(make: Callable[[], nn.Module], weights: Path | str | None) -> ResolvedModel:
+    """The network that `make` returns."""
+    name = getattr(make, "__name__", type(make).__name__)
+    model = make()
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"{name} gives {type(model).__name__}, not a torch.nn.Module")
+    opened = None if weights is None else open_weights(weights)
+    if opened is not None:
+        fill(model, opened)
+    return ResolvedModel(name, model.eval(), "imported", opened, None, False)
+
+
+def _channels(model: nn.Module) -> int:
+    """How many channels the first convolution takes; 3 where there is none."""
+    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    return first.in_channels if first else 3
+
+
+def _trained_size(resolved: ResolvedModel) -> int | None:
+    """The side of the input that the network was trained on, as far as known."""
+    if resolved.preparation:
+        return resolved.preparation.size
+    return resolved.provenance["recipe"].get("size") if resolved.provenance else None
+
+
+def _usual_shape(network: Network, channels: int) -> Shape:
+    """The first of the usual shapes that the network takes."""
+    sides = _GREY_SIDES if channels == 1 else _COLOUR_SIDES
+    for side in sides:
+        shape = (channels, side, side)
+        try:
+            with as_model_error(network.name, shape):
+                network.trace(shape)
+        except ModelError:
+            continue
+        return shape
+    tried = ", ".join(map(str, sides))
+    raise ModelError(
+        f"{network.name} takes no square input of {tried} pixels; give the size of its input"
+    )
+
+
+def _check_channels(normalization: InputMap, network: Network) -> None:
+    if isinstance(normalization, Normalization):
+        count = len(normalization.mean)
+    else:
+        count = len(normalization.image)
+    channels = network.shape()[0]
+    if count != channels:
+        raise DataError(
+            f"the normalisation has {count} channels, and {network.name} takes {channels}; "
+            "give a mean and a standard deviation for each"
+        )
+
+
+def _normalization(network: Network) -> InputMap | None:
+    """What the network was trained to be fed, as far as known."""
+    channels, height, width = network.shape()
+    resolved = network.resolved
+    assert resolved is not None
+    if resolved.provenance:
+        return _trained_with(resolved).at(max(height, width)).normalization
+    if channels == 1:
+        from internals.training.recipe import InputRange
+        from internals.training.recipes import RECIPES
+
+        recipe = RECIPES[resolved.name]["full"] if resolved.name in RECIPES else None
+        if recipe and isinstance(recipe.pipeline, InputRange):
+            return Normalization.from_range(recipe.pipeline.black, recipe.pipeline.white)
+        return Normalization.from_range(0.0, 1.0)
+    if channels != 3:
+        return None
+    if resolved.preparation:
+        return Normalization(resolved.preparation.mean, resolved.preparation.std)
+    return IMAGENET
+
+
+def _trained_with(resolved: ResolvedModel) -> Pipeline:
+    """The way images went into training, for weights that this package has trained."""
+    assert resolved.weights is not None and resolved.provenance is not None
+    recipe, statistics = resolved.provenance["recipe"], resolved.weights.statistics
+    if statistics is None:
+        raise DataError(
+            f"{resolved.weights.path} does not hold the statistics that it was trained with; "
+            "give the normalisation (--mean and --std)"
+        )
+    pipeline = recipe["pipeline"]
+    name = pipeline if isinstance(pipeline, str) else "range"
+    return Pipeline.from_state(name, recipe["size"], statistics)
