@@ -12,21 +12,35 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from internals.environment import ROOT
+
 PACKAGE = "internals"
 _DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-_ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
 class Reach:
-    """The first-party modules an import would run, with their hashes, and the third-party names."""
+    """Everything that an import would run.
+
+    Attributes:
+        modules: The modules of this package, with a hash of each.
+        third_party: The top-level names of all other imports, the standard library's included.
+    """
 
     modules: Mapping[str, str]
     third_party: frozenset[str]
 
 
 def reach(*, modules: Iterable[str] = (), source: str = "") -> Reach:
-    """Follow the imports of `source` and of the named first-party `modules` to the end."""
+    """Follow imports to the end, through functions and circles.
+
+    Args:
+        modules: Names of modules of this package to start from.
+        source: Python code to start from.
+
+    Raises:
+        FileNotFoundError: A module of this package that is imported does not exist.
+    """
     hashes: dict[str, str] = {}
     third_party: set[str] = set()
     todo = list(modules)
@@ -48,7 +62,11 @@ def reach(*, modules: Iterable[str] = (), source: str = "") -> Reach:
 
 
 def digest(parts: object) -> str:
-    """A short, stable name for anything JSON can write: 20 hexadecimal digits of its SHA-256."""
+    """A short, stable name for anything that JSON can write.
+
+    Returns:
+        The first 20 hexadecimal digits of the SHA-256 of its JSON, keys sorted.
+    """
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
@@ -64,7 +82,7 @@ def tree_hash(source: str) -> str:
 
 @cache
 def _read(name: str, path: Path, changed: int) -> tuple[str, list[str], set[str]]:
-    """`changed`, the time of the last edit, keeps a long-lived server from telling old news."""
+    """A module's hash and imports; `changed`, its modification time, is part of the cache's key."""
     source = path.read_text(encoding="utf-8")
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     inner, outer = _split(ast.parse(source), package)
@@ -77,16 +95,16 @@ def _split(tree: ast.AST, package: str) -> tuple[list[str], set[str]]:
     outer: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            wanted: list[tuple[str, str | None]] = [(alias.name, None) for alias in node.names]
+            imported: list[tuple[str, str | None]] = [(alias.name, None) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 parents = package.split(".")[: len(package.split(".")) - node.level + 1]
                 base = ".".join([*parents, base] if base else parents)
-            wanted = [(base, alias.name) for alias in node.names]
+            imported = [(base, alias.name) for alias in node.names]
         else:
             continue
-        for base, member in wanted:
+        for base, member in imported:
             if base.partition(".")[0] != PACKAGE:
                 outer.add(base.partition(".")[0])
             else:
@@ -100,30 +118,43 @@ def _defining_module(base: str, member: str | None) -> str:
         return base
     if _exists(f"{base}.{member}"):
         return f"{base}.{member}"
-    return _exports(base).get(member, base)
+    module = public_names(base).get(member)
+    return _defining_module(module, member) if module else base
+
+
+def public_names(package: str) -> Mapping[str, str]:
+    """The public names of a lazy package and where its `.pyi` imports them from.
+
+    Returns:
+        For each name a module or, for names that another package defines, that package; nothing
+        for a package without a `.pyi`, or a module.
+    """
+    stub = ROOT.joinpath(*package.split("."), "__init__.pyi")
+    return _read_stub(package, stub, stub.stat().st_mtime_ns) if stub.is_file() else {}
+
+
+def defines(module: str, name: str) -> bool:
+    """Whether a module of this package defines a function or class of this name."""
+    tree = ast.parse(_file(module).read_text(encoding="utf-8"))
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    return any(isinstance(node, kinds) and node.name == name for node in tree.body)
 
 
 @cache
-def _exports(package: str) -> Mapping[str, str]:
-    """The contents of a lazily importing package: public name -> module, from its `.pyi`."""
-    stub = _ROOT.joinpath(*package.split("."), "__init__.pyi")
-    if not stub.is_file():
-        return {}
-    names = {}
+def _read_stub(package: str, stub: Path, changed: int) -> Mapping[str, str]:
+    names: dict[str, str] = {}
     for node in ast.parse(stub.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom):
             base = f"{package}.{node.module}" if node.level else str(node.module)
-            for alias in node.names:
-                names[alias.asname or alias.name] = _defining_module(base, alias.name)
+            names |= {alias.asname or alias.name: base for alias in node.names}
     return names
 
 
 def _exists(name: str) -> bool:
-    base = _ROOT.joinpath(*name.split("."))
-    return base.with_suffix(".py").is_file() or (base / "__init__.py").is_file()
+    return _file(name).is_file()
 
 
 def _file(name: str) -> Path:
-    base = _ROOT.joinpath(*name.split("."))
+    base = ROOT.joinpath(*name.split("."))
     module = base.with_suffix(".py")
     return module if module.is_file() else base / "__init__.py"

@@ -22,8 +22,13 @@ for (const heading of document.querySelectorAll("article :is(h2, h3, h4)[id]")) 
 // What Material leaves to be said to those who hear the page or go through it by keyboard: a name
 // for the search, no landmark for each copy button, and a stop at whatever has to be scrolled.
 document.querySelector(".md-search")?.setAttribute("aria-label", "Search")
+const scrolling = ".md-typeset__scrollwrap, article table, article pre > code, .equation"
+const focusWhatScrolls = () => {
+  for (const box of document.querySelectorAll(scrolling))
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0
+}
 addEventListener("load", () => {
   for (const buttons of document.querySelectorAll("nav.md-code__nav")) buttons.role = "none"
-  for (const box of document.querySelectorAll(".md-typeset__scrollwrap, article table, .equation"))
-    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0
+  focusWhatScrolls()
 })
+addEventListener("toggle", focusWhatScrolls, true) // folded code has no width before it is opened

@@ -1,4 +1,9 @@
-"""The same chapter as a script, cell by cell in a notebook, and executed for the book."""
+"""What a chapter calls: how it is run, and how it shows its figures and tables.
+
+The same chapter runs as a script, cell by cell in a notebook, and executed for the book. As a
+script it saves figures and prints; in a notebook it displays them; executed, it hands them over
+under private MIME types (`internals.book.outputs`).
+"""
 
 import argparse
 import base64
@@ -10,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from internals.book.layout import DATA_MODES, PROFILES, Layout
 from internals.book.outputs import DARK, FIGURE, METRICS, TABLE
@@ -21,7 +26,10 @@ from internals.files import write_atomically
 if TYPE_CHECKING:
     from internals.figures.illustration import Illustration
 
+Value = TypeVar("Value")
+
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_SMOKE_IMAGES = 240  # of each split
 _SCALE = 2  # device pixels drawn for each logical pixel
 _ARGUMENTS: dict[str, dict[str, Any]] = {
     "profile": {
@@ -38,7 +46,14 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Chapter:
-    """How the chapter is run: its name, profile, data mode and seed."""
+    """How a chapter is run.
+
+    Attributes:
+        name: The name of its file, such as `01_lenet5`.
+        profile: "smoke", "quick" or "full".
+        data: "auto" (real data, else the embedded stand-in), "real" or "embedded".
+        seed: The seed of every random choice.
+    """
 
     name: str
     profile: str
@@ -47,18 +62,38 @@ class Chapter:
 
     @property
     def most_images(self) -> int | None:
-        """How many images of each split are enough: a few at smoke, all (None) else."""
-        return 240 if self.profile == "smoke" else None
+        """The number of images to load of each split: a few at smoke, else all (None)."""
+        return self.at(smoke=_SMOKE_IMAGES, quick=None)
+
+    @overload
+    def at(self, *, smoke: Value, quick: Value, full: Value) -> Value: ...
+
+    @overload
+    def at(self, *, smoke: Value, quick: Value, full: None = None) -> Value | None: ...
+
+    def at(self, *, smoke: Any, quick: Any, full: Any = None) -> Any:
+        """The one of three values that belongs to this profile.
+
+        Args:
+            smoke: The value for a test run of seconds.
+            quick: The value for a run of minutes.
+            full: The value for the published edition; None, for "all of them", if left out.
+        """
+        return {"smoke": smoke, "quick": quick, "full": full}[self.profile]
 
     def record(self, **metrics: float | int | str) -> None:
-        """Publish named results; `internals execute` keeps them in the chapter's `run.json`."""
+        """Publish named results; `internals execute` keeps them in the chapter's `run.json`.
+
+        Args:
+            metrics: Numbers or texts by name, such as `test_accuracy=0.991`.
+        """
         if _executing():
             _publish({METRICS: metrics})
 
 
 @dataclass
 class _Session:
-    """What `show` remembers between two calls: the chapter, and the order of its figures."""
+    """What `show` keeps between calls: the chapter, and its figures in order."""
 
     chapter: Chapter | None = None
     figures: list[str] = field(default_factory=list)
@@ -68,36 +103,49 @@ _session = _Session()
 
 
 def open_chapter() -> Chapter:
-    """Say how this chapter is run: from the command line, else from the environment.
+    """How this chapter is run: from the command line, else from the environment.
 
-    `INTERNALS_PROFILE`, `INTERNALS_DATA_MODE` and `INTERNALS_SEED` hold outside a script. Raises
-    `ChapterError` where one of them has a value that is not allowed.
+    The variables `INTERNALS_PROFILE`, `INTERNALS_DATA_MODE` and `INTERNALS_SEED` set the defaults
+    of the command line, and the values in a notebook.
+
+    Returns:
+        Name, profile, data mode and seed.
+
+    Raises:
+        ChapterError: A variable has a value that is not allowed.
     """
     script = _running_script()
     if script:
-        sys.excepthook = _report
-    chosen = _from_environment()
+        sys.excepthook = _print_error
+    options = _from_environment()
     if script:
-        chosen |= _from_command_line(script, chosen)
-    chapter = Chapter(name=_name(script), **chosen)
+        options |= _from_command_line(script, options)
+    chapter = Chapter(name=_name(script), **options)
     _session.chapter, _session.figures = chapter, []
     return chapter
 
 
-def show(what: "Illustration | Table", name: str) -> None:
-    """Show a figure or table under `name`, its anchor and file name: `fig-NAME` or `tab-NAME`.
+def show(content: "Illustration | Table", name: str) -> None:
+    """Show a figure or a table.
 
-    A script saves the picture and says where; a notebook displays it with its caption; executed
-    for the book it goes to the page. Raises `ChapterError` for a name no anchor can have.
+    A script saves the picture and prints its path; a notebook displays it with its caption;
+    executed for the book it goes to the page, with the anchor `fig-NAME` or `tab-NAME`.
+
+    Args:
+        content: The figure or table.
+        name: Its anchor and file name: lower-case words joined by hyphens.
+
+    Raises:
+        ChapterError: `name` cannot be an anchor.
     """
     if not _NAME.fullmatch(name):
         raise ChapterError(
             f"cannot show under the name {name!r}; use lower-case words joined by hyphens"
         )
-    if isinstance(what, Table):
-        _show_table(what, name)
+    if isinstance(content, Table):
+        _show_table(content, name)
     else:
-        _show_figure(what, name)
+        _show_figure(content, name)
 
 
 def _show_figure(illustration: "Illustration", name: str) -> None:
@@ -113,12 +161,12 @@ def _show_figure(illustration: "Illustration", name: str) -> None:
     width, height = (side // _SCALE for side in _png_size(light))
     size = {"width": width, "height": height}
     if _executing():
-        words = {"name": name, "caption": illustration.caption, "alt": illustration.alt}
+        texts = {"name": name, "caption": illustration.caption, "alt": illustration.alt}
         pictures = {
             "image/png": base64.b64encode(light).decode(),
             DARK: base64.b64encode(illustration.render("dark", dpi=dpi)).decode(),
         }
-        _publish({FIGURE: {**words, **size}, **pictures})
+        _publish({FIGURE: {**texts, **size}, **pictures})
         return
     picture = base64.b64encode(_on_white(light)).decode()
     _publish({"image/png": picture, "text/plain": illustration.alt}, {"image/png": size})
@@ -129,8 +177,8 @@ def _show_table(table: "Table", name: str) -> None:
     if not _in_kernel():
         print(f"{table.text()}\n  {table.caption}\n")
     elif _executing():
-        words = {"name": name, "caption": table.caption}
-        _publish({TABLE: words, "text/markdown": table.markdown(), "text/plain": table.text()})
+        texts = {"name": name, "caption": table.caption}
+        _publish({TABLE: texts, "text/markdown": table.markdown(), "text/plain": table.text()})
     else:
         _publish(
             {"text/markdown": f"{table.markdown()}\n\n{table.caption}", "text/plain": table.text()}
@@ -144,7 +192,7 @@ def _publish(data: Mapping[str, object], metadata: Mapping[str, object] | None =
 
 
 def _save(png: bytes, name: str, number: int) -> Path:
-    """Write the picture into the chapter's folder; an earlier run's file by that name goes."""
+    """Write the picture into the chapter's folder, in place of an earlier run's."""
     chapter = _session.chapter or open_chapter()
     folder = Layout.here().build(chapter.profile) / "figures" / chapter.name
     path = folder / f"{number:02}-{name}.png"
@@ -159,16 +207,16 @@ def _save(png: bytes, name: str, number: int) -> Path:
 
 
 def _on_white(png: bytes) -> bytes:
-    """The picture on white paper: a viewer's own background may be dark."""
+    """The picture on white: the background of the viewer may be dark."""
     from PIL import Image
 
     with Image.open(io.BytesIO(png)) as picture:
-        inked = picture.convert("RGBA")
-    paper = Image.new("RGBA", inked.size, "white")
-    paper.alpha_composite(inked)
-    out = io.BytesIO()
-    paper.convert("RGB").save(out, "PNG")
-    return out.getvalue()
+        transparent = picture.convert("RGBA")
+    opaque = Image.new("RGBA", transparent.size, "white")
+    opaque.alpha_composite(transparent)
+    file = io.BytesIO()
+    opaque.convert("RGB").save(file, "PNG")
+    return file.getvalue()
 
 
 def _png_size(png: bytes) -> tuple[int, int]:
@@ -193,27 +241,29 @@ def _running_script() -> Path | None:
 
 
 def _name(script: Path | None) -> str:
-    """The chapter's name: its file's, as told by whoever runs it."""
+    """The name of the chapter's file; a kernel knows it only from its environment."""
     if script:
         return script.stem
-    told = os.environ.get("INTERNALS_CHAPTER") or os.environ.get("JPY_SESSION_NAME") or "chapter"
-    return Path(told).stem
+    file = os.environ.get("INTERNALS_CHAPTER") or os.environ.get("JPY_SESSION_NAME") or "chapter"
+    return Path(file).stem
 
 
 def _from_environment() -> dict[str, Any]:
-    def allowed(variable: str, default: str, choices: tuple[str, ...]) -> str:
+    def choice(variable: str, default: str, choices: tuple[str, ...]) -> str:
         value = os.environ.get(variable) or default
         if value not in choices:
             raise ChapterError(f"{variable}={value} is not one of {', '.join(choices)}")
         return value
 
     seed = os.environ.get("INTERNALS_SEED") or "0"
-    if not seed.lstrip("-").isdecimal():
-        raise ChapterError(f"INTERNALS_SEED={seed} is not a whole number")
+    try:
+        number = int(seed)
+    except ValueError as error:
+        raise ChapterError(f"INTERNALS_SEED={seed} is not a whole number") from error
     return {
-        "profile": allowed("INTERNALS_PROFILE", "quick", PROFILES),
-        "data": allowed("INTERNALS_DATA_MODE", "auto", DATA_MODES),
-        "seed": int(seed),
+        "profile": choice("INTERNALS_PROFILE", "quick", PROFILES),
+        "data": choice("INTERNALS_DATA_MODE", "auto", DATA_MODES),
+        "seed": number,
     }
 
 
@@ -229,8 +279,10 @@ def _from_command_line(script: Path, defaults: Mapping[str, Any]) -> dict[str, A
     return vars(parser.parse_args())
 
 
-def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """End a script on one line for an expected error; anything else keeps its traceback."""
+def _print_error(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print an expected error on one line; any other keeps its traceback."""
     if issubclass(kind, InternalsError):
         print(f"error: {error}", file=sys.stderr)
         return

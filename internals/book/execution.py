@@ -1,4 +1,8 @@
-"""Chapters executed where a result is missing, and kept whole under their content key."""
+"""Chapters executed where a result is missing, and stored whole under their content key.
+
+Several chapters run in parallel and share the cores. A person at a terminal sees one live line, a
+log plain lines. A chapter that fails stores nothing; the others go on.
+"""
 
 import json
 import time
@@ -15,23 +19,33 @@ from typing import TypeVar
 from rich.console import Console
 from rich.text import Text
 
-from internals.book.keys import Key, Settings, data_part, key_of
+from internals.book.keys import ExecutionSettings, Key, data_part, key_of
 from internals.book.layout import Layout
-from internals.book.script import Script, read_script
+from internals.book.outputs import extract_outputs
+from internals.book.script import Script, describe_failure, read_script
 from internals.book.stored import RECORD, has_run, prune
 from internals.environment import commit, cores, machine, memory
 from internals.errors import InternalsError
 from internals.files import new_folder, write_atomically
 
-_NEEDED = 6 * 2**30  # bytes of memory that the hungriest chapter takes at quick
-_CORES = 2  # that one chapter makes good use of where there are four or more
-
 Result = TypeVar("Result")
+
+_CHAPTER_MEMORY = 6 * 2**30  # bytes that the largest chapter takes at quick
+_CHAPTER_CORES = 2  # that one chapter makes good use of where there are four or more
+_LONG_CELL = 5.0  # seconds after which a finished cell gets a line in a log
+# glibc then keeps the memory that a cell frees for the next one, and the system need not clear its
+# pages again: a sixth of a chapter's time. Other allocators ignore these variables.
+_KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 
 
 @dataclass(frozen=True, eq=False)
-class Turn:
-    """A chapter's share of the machine: how many `cores`, all if None; `stop` ends it early."""
+class CpuShare:
+    """A chapter's share of the machine.
+
+    Attributes:
+        cores: The number of cores; None for all of them.
+        stop: Set to end the chapter early.
+    """
 
     cores: int | None = None
     stop: Event = field(default_factory=Event)
@@ -43,63 +57,68 @@ class Turn:
         return {"INTERNALS_CORES": str(self.cores), "OMP_NUM_THREADS": str(self.cores)}
 
 
-ALONE = Turn()
+WHOLE_MACHINE = CpuShare()
 
 
-def most_at_once() -> int:
-    """How many chapters are worth executing at once, memory permitting.
+def most_parallel() -> int:
+    """How many chapters are worth executing in parallel on this machine.
 
-    One for two cores, and two on two: half of a chapter's time, drawing above all, keeps one core
-    busy whatever there is.
+    One for every two cores, memory permitting, but two on two cores: half of a chapter's time,
+    above all drawing, uses one core however many there are.
     """
-    have = memory()
-    wanted = max(min(cores(), 2), cores() // _CORES)
-    return max(1, min(wanted, 1 if have is None else have // _NEEDED))
+    installed = memory()
+    by_cores = max(min(cores(), 2), cores() // _CHAPTER_CORES)
+    return max(1, min(by_cores, 1 if installed is None else installed // _CHAPTER_MEMORY))
 
 
-def at_once(
-    paths: Sequence[Path], jobs: int, run: Callable[[Path, Turn], Result]
+def run_parallel(
+    paths: Sequence[Path], jobs: int, run: Callable[[Path, CpuShare], Result]
 ) -> dict[Path, Result]:
-    """What `run(path, turn)` returns for each of `paths`, `jobs` of them at a time, in this order.
+    """Call `run(path, share)` for each path, several at a time.
 
-    A single one is run in this thread and has all cores. On Ctrl-C those that run are told by
-    their turn's `stop`, and no other is begun.
+    On Ctrl-C the running ones are told by their share's `stop`, and no other is begun.
+
+    Args:
+        paths: The chapters.
+        jobs: How many run at a time. A single one runs in this thread and has the whole machine.
+        run: What is called; its second argument says how many cores it may use.
+
+    Returns:
+        The result for each path, in the order of `paths`.
     """
     jobs = min(jobs, len(paths))
     if jobs <= 1:
-        return {path: run(path, ALONE) for path in paths}
-    turn = Turn(max(1, cores() // jobs))
+        return {path: run(path, WHOLE_MACHINE) for path in paths}
+    share = CpuShare(max(1, cores() // jobs))
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            waiting = {path: pool.submit(run, path, turn) for path in paths}
-            return {path: future.result() for path, future in waiting.items()}
+            futures = {path: pool.submit(run, path, share) for path in paths}
+            return {path: future.result() for path, future in futures.items()}
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # first, or one that ends is followed
-            turn.stop.set()
+            # Cancel first: a chapter that ends would be followed by the next one.
+            pool.shutdown(wait=False, cancel_futures=True)
+            share.stop.set()
             raise
 
 
-_SLOW = 5.0  # seconds after which a finished cell is worth a plain line
-
-
 class Reporter:
-    """Tells a person at a terminal, or a log, which chapter and which cell is being executed."""
+    """Reports which chapter and cell is executed: on one live line, or in a log by plain lines."""
 
     def __init__(self, console: Console | None = None, *, live: bool = True) -> None:
         self._console = console or Console(highlight=False, soft_wrap=True)
         self._live = live and self._console.is_terminal
         self._name = self._cell = self._line = ""
-        self._began = 0.0
+        self._start = 0.0
 
-    def beside(self) -> "Reporter":
-        """A reporter for one of several chapters executed at once, by plain lines."""
+    def in_parallel(self) -> "Reporter":
+        """A reporter of plain lines, for one of several chapters that run in parallel."""
         return Reporter(self._console, live=False)
 
     @contextmanager
     def chapter(self, name: str, profile: str) -> Iterator[None]:
-        """Around the execution of one chapter."""
+        """Report one chapter, which is executed within this context."""
         self._name, self._cell, self._line = name, "", ""
-        self._began = time.perf_counter()
+        self._start = time.perf_counter()
         if not self._live:
             self._say(f"{name}: executing at {profile}")
             yield
@@ -108,13 +127,13 @@ class Reporter:
             yield
 
     def cell(self, number: int, total: int, line: int) -> None:
-        """The next code cell starts: the `number`-th of `total`, at `line` of the file."""
+        """Code cell `number` of `total`, at `line` of the file, starts."""
         self._cell = f"cell {number}/{total} (line {line})"
         self._line = ""
 
     def cell_ended(self, seconds: float) -> None:
-        """The cell has ended; a log hears of those that took long."""
-        if not self._live and seconds > _SLOW:
+        """The cell has ended; only long ones get a line in a log."""
+        if not self._live and seconds > _LONG_CELL:
             self._say(f"{self._name}: {self._cell} took {seconds:.1f} s")
 
     def printed(self, text: str) -> None:
@@ -126,31 +145,29 @@ class Reporter:
         elif lines:
             self._line = lines[-1].strip()
 
-    def kept(self, name: str, folder: Path, seconds: float) -> None:
+    def stored(self, name: str, folder: Path, seconds: float) -> None:
         """The chapter's run was stored in `folder`."""
         with suppress(ValueError):
             folder = folder.relative_to(Path.cwd())
-        self._say(f"{name}: executed in {seconds:.1f} s, kept in {folder}")
+        self._say(f"{name}: executed in {seconds:.1f} s, stored in {folder}")
 
     def fresh(self, name: str) -> None:
-        """The chapter's run is kept already."""
+        """The chapter has a stored run already."""
         self._say(f"{name}: nothing to do")
 
     def failed(self, name: str, message: str) -> None:
         """The chapter stopped, for the reason in `message`."""
         self._say(message, style="red")
-        self._say(f"{name}: failed, nothing kept")
+        self._say(f"{name}: failed, nothing stored")
 
     def warning(self, place: str, text: str) -> None:
-        """The chapter wrote to stderr, and readers will see it."""
+        """The chapter wrote to stderr, which readers will see."""
         self._say(f"{place}: warning on the page: {text.strip().splitlines()[0]}", style="yellow")
 
-    def _since(self) -> float:
-        return time.perf_counter() - self._began
-
     def __rich__(self) -> Text:
-        """The live line; drawn anew several times a second, so that the seconds run."""
-        parts = [self._name, self._cell, f"{self._since():.0f} s", self._line]
+        """The live line, which rich draws several times a second."""
+        elapsed = f"{time.perf_counter() - self._start:.0f} s"
+        parts = [self._name, self._cell, elapsed, self._line]
         headline = Text(" · ".join(part for part in parts if part))
         headline.truncate(max(20, self._console.width - 4), overflow="ellipsis")
         return headline
@@ -159,23 +176,37 @@ class Reporter:
         self._console.print(text, style=style, markup=False)
 
 
-# glibc then keeps what a cell frees for the next one, whose pages the system need not clear again:
-# a sixth of a chapter's time. Other allocators do not read it.
-_KEEPING_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
-
-
 @dataclass(frozen=True)
-class Outcome:
-    """How one chapter went: "fresh", "executed" or "failed", and the line that says why."""
+class ChapterOutcome:
+    """How the execution of one chapter ended.
+
+    Attributes:
+        chapter: The chapter's name.
+        status: "fresh" (a stored run exists), "executed" or "failed".
+        message: Why it failed, in one line.
+    """
 
     chapter: str
     status: str
     message: str = ""
 
 
+@dataclass(frozen=True)
+class _Job:
+    """What all chapters of one call of `execute` share."""
+
+    settings: ExecutionSettings
+    layout: Layout
+    force: bool
+    publish: bool
+    timeout: int | None
+    reporter: Reporter
+    share: CpuShare = WHOLE_MACHINE
+
+
 def execute(
     scripts: list[Path],
-    settings: Settings,
+    settings: ExecutionSettings,
     layout: Layout,
     *,
     force: bool = False,
@@ -183,92 +214,83 @@ def execute(
     timeout: int | None = None,
     jobs: int = 1,
     reporter: Reporter | None = None,
-) -> list[Outcome]:
-    """Execute each chapter of `scripts` whose run is not kept, or each of them with `force`.
+) -> list[ChapterOutcome]:
+    """Execute each chapter that has no stored run for its present key.
 
-    With `publish` a run joins the published edition whatever its profile, which its page tells.
-    `timeout` is in seconds a cell. At most `jobs` chapters are executed at once; those that build
-    on what the others leave behind (`after: all` in their front matter) come last. A chapter that
-    fails is reported and keeps nothing; the others go on.
+    Chapters that build on what the others leave behind (`after: all` in their front matter) come
+    last. A chapter that fails is reported and stores nothing; the others go on.
+
+    Args:
+        scripts: The chapters' files.
+        settings: Profile, data and seed.
+        layout: Where the runs are stored.
+        force: Whether to execute chapters that have a stored run.
+        publish: Whether the runs join the published edition at any profile; their pages say so.
+        timeout: Seconds that a cell may take; None for no limit.
+        jobs: How many chapters run in parallel.
+        reporter: Where progress is reported; the terminal if left out.
+
+    Returns:
+        An outcome for each chapter, in the order of `scripts`.
     """
     job = _Job(settings, layout, force, publish, timeout, reporter or Reporter())
-    found = {path: _before(path, job) for path in scripts}
-    waiting = [path for path in scripts if found[path] is None]
-    last = [path for path in waiting if _comes_last(path)]
-    for group in ([path for path in waiting if path not in last], last):
-        found |= at_once(group, jobs, partial(_outcome, job=job))
-    return [outcome for path in scripts if (outcome := found[path]) is not None]
+    # All keys are known before anything is executed, so that those to be executed share the cores.
+    outcomes = {path: _outcome_without_execution(path, job) for path in scripts}
+    missing = [path for path in scripts if outcomes[path] is None]
+    last = [path for path in missing if read_script(path).meta.get("after") == "all"]
+    for group in ([path for path in missing if path not in last], last):
+        outcomes |= run_parallel(group, jobs, partial(_outcome, job=job))
+    return [outcome for path in scripts if (outcome := outcomes[path]) is not None]
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What all chapters of one call share."""
-
-    settings: Settings
-    layout: Layout
-    force: bool
-    publish: bool
-    timeout: int | None
-    reporter: Reporter
-    turn: Turn = ALONE
-
-
-def _before(path: Path, job: _Job) -> Outcome | None:
-    """The outcome of a chapter that is fresh or cannot even be read; None if it is to be executed.
-
-    Told before anything is executed, so that those that are can share the cores among them.
-    """
+def _outcome_without_execution(path: Path, job: _Job) -> ChapterOutcome | None:
+    """The outcome of a chapter that is fresh, or has no key; None if it is to be executed."""
     try:
         script = read_script(path)
         key = key_of(script, job.settings)
     except InternalsError as error:
         job.reporter.failed(path.stem, str(error))
-        return Outcome(path.stem, "failed", str(error))
+        return ChapterOutcome(path.stem, "failed", str(error))
     profile, publish = job.settings.profile, job.publish
     if job.force or not has_run(job.layout, profile, script.name, key, publish=publish):
         return None
     job.reporter.fresh(script.name)
-    return Outcome(script.name, "fresh")
+    return ChapterOutcome(script.name, "fresh")
 
 
-def _comes_last(path: Path) -> bool:
-    return read_script(path).meta.get("after") == "all"
-
-
-def _outcome(path: Path, turn: Turn, *, job: _Job) -> Outcome:
-    """The outcome of a chapter that is executed, a failure reported."""
-    reporter = job.reporter if turn is ALONE else job.reporter.beside()
+def _outcome(path: Path, share: CpuShare, *, job: _Job) -> ChapterOutcome:
+    """Execute one chapter, and report its failure."""
+    reporter = job.reporter if share is WHOLE_MACHINE else job.reporter.in_parallel()
     try:
-        outcome = _chapter(path, replace(job, reporter=reporter, turn=turn))
+        message = _execute_and_store(path, replace(job, reporter=reporter, share=share))
     except InternalsError as error:
-        outcome = Outcome(path.stem, "failed", str(error))
-    if outcome.status == "failed":
-        reporter.failed(outcome.chapter, outcome.message)
-    return outcome
+        message = str(error)
+    if message:
+        reporter.failed(path.stem, message)
+    return ChapterOutcome(path.stem, "failed" if message else "executed", message)
 
 
-def _chapter(path: Path, job: _Job) -> Outcome:
-    settings, layout = job.settings, job.layout
+def _execute_and_store(path: Path, job: _Job) -> str:
+    """Execute one chapter and store its run; the line that says why it failed, or ""."""
+    import nbformat
+
+    settings = job.settings
     script = read_script(path)
     key = key_of(script, settings)
     failure, seconds = _run(script, job)
-    failed = layout.failed(settings.profile, script.name)
+    failed = job.layout.failed(settings.profile, script.name)
     if failure:
-        import nbformat
-
         write_atomically(failed, nbformat.writes(script.notebook))
-        return Outcome(script.name, "failed", failure)
+        return failure
     failed.unlink(missing_ok=True)
-    # A data set that was downloaded by the run itself has another fingerprint than before.
-    key = key.with_data(data_part(script, settings))
-    _keep(script, key, job, seconds)
-    return Outcome(script.name, "executed")
+    # Data that the run itself downloaded have another fingerprint than the stand-in before.
+    _store(script, key.with_data(data_part(script, settings)), job, seconds)
+    return ""
 
 
 def _run(script: Script, job: _Job) -> tuple[str, dict[int, float]]:
-    """Execute the script's notebook in place; return the failure's line, or "", and the times."""
-    from internals.book.kernel import Watch, run_cells
-    from internals.book.script import describe
+    """Execute the script's notebook in place; the failure's line, or "", and seconds by cell."""
+    from internals.book import kernel
 
     environment = {
         "INTERNALS_EXECUTING": "1",
@@ -277,8 +299,8 @@ def _run(script: Script, job: _Job) -> tuple[str, dict[int, float]]:
         "INTERNALS_DATA_MODE": job.settings.data,
         "INTERNALS_SEED": str(job.settings.seed),
         "MPLBACKEND": "agg",
-        **_KEEPING_MEMORY,
-        **job.turn.environment(),
+        **_KEEP_FREED_MEMORY,
+        **job.share.environment(),
     }
     started: dict[int, float] = {}
     seconds: dict[int, float] = {}
@@ -295,24 +317,21 @@ def _run(script: Script, job: _Job) -> tuple[str, dict[int, float]]:
 
     with job.reporter.chapter(script.name, job.settings.profile):
         try:
-            watch = Watch(start, end, job.reporter.printed, job.turn.stop.is_set)
-            run_cells(script.notebook, job.layout.root, environment, job.timeout, watch)
+            watch = kernel.Watch(start, end, job.reporter.printed, job.share.stop.is_set)
+            kernel.run_cells(script.notebook, job.layout.root, environment, job.timeout, watch)
         except Exception as error:  # nbclient's errors share no base, a kernel may fail in any way
-            at = max(started, default=0)
-            return describe(script, script.notebook, error, at), seconds
+            return describe_failure(script, error, cell=max(started, default=0)), seconds
     return "", seconds
 
 
-def _keep(script: Script, key: Key, job: _Job, seconds: dict[int, float]) -> None:
+def _store(script: Script, key: Key, job: _Job, seconds: dict[int, float]) -> None:
     """Store notebook, pictures and `run.json` as one new folder."""
     import nbformat
-
-    from internals.book.outputs import harvest
 
     profile = job.settings.profile
     folder = job.layout.run_folder(profile, script.name, key.digest, publish=job.publish)
     with new_folder(folder) as draft:
-        found = harvest(script.notebook, draft, script.places)
+        extracted = extract_outputs(script.notebook, draft, script.places)
         record = {
             "chapter": script.name,
             "key": key.digest,
@@ -324,22 +343,22 @@ def _keep(script: Script, key: Key, job: _Job, seconds: dict[int, float]) -> Non
             "when": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(sum(seconds.values()), 1),
             "cells": [
-                {"line": script.first_lines[index], "seconds": round(taken, 2)}
-                for index, taken in sorted(seconds.items())
+                {"line": script.first_lines[index], "seconds": round(elapsed, 2)}
+                for index, elapsed in sorted(seconds.items())
                 if script.notebook.cells[index].cell_type == "code"
             ],
-            "metrics": found.metrics,
+            "metrics": extracted.metrics,
         }
         write_atomically(draft / f"{script.name}.ipynb", nbformat.writes(script.notebook))
         write_atomically(draft / RECORD, json.dumps(record, indent=1, sort_keys=True) + "\n")
     if not job.publish:
         prune(job.layout, profile, script.name, keep=key.digest)
-    for place, text in found.stderr:
+    for place, text in extracted.stderr:
         job.reporter.warning(place, text)
-    job.reporter.kept(script.name, folder, record["seconds"])
+    job.reporter.stored(script.name, folder, record["seconds"])
 
 
-def key_matrix(scripts: list[Path], settings: Settings) -> list[dict[str, str]]:
+def key_matrix(scripts: list[Path], settings: ExecutionSettings) -> list[dict[str, str]]:
     """Chapter and key of each script, for a matrix of parallel jobs."""
     return [
         {"chapter": path.stem, "key": key_of(read_script(path), settings).digest}

@@ -1,4 +1,4 @@
-"""MkDocs' events: chapters become pages, rendered by mkdocs-jupyter; nothing is executed."""
+"""MkDocs' events: chapters become pages, rendered by mkdocs-jupyter. Nothing is executed."""
 
 import logging
 import os
@@ -19,10 +19,11 @@ from internals.book.layout import PROFILES, PUBLISHED, Layout
 from internals.book.pages import (
     FILTERS,
     Prepared,
+    api_reference,
     chapter_cards,
     figure_index,
     prepare,
-    rendered_once,
+    render_through_mkdocs,
     site_links,
 )
 from internals.book.stored import Status
@@ -31,14 +32,15 @@ from internals.files import write_atomically
 
 log = logging.getLogger("mkdocs.plugins.internals")
 _CARDS = "<!-- chapters -->"
+_API = re.compile(r"<!-- api: ([a-z.]+)((?: \w+)*) -->")  # a package, and some of its names
 _EVERY_CHAPTER = "chapters/*.py"
 
 
 class ChapterFile(File):
-    """A chapter among MkDocs' files: called by its script, read from its prepared notebook.
+    """A chapter among MkDocs' files: named after its script, read from its prepared notebook.
 
-    So links, navigation and the edit button say `chapters/01_lenet5.py`, as they do on GitHub,
-    while mkdocs-jupyter finds a notebook.
+    Links, navigation and the edit button then name `chapters/01_lenet5.py`, as they do on GitHub,
+    while mkdocs-jupyter reads a notebook.
     """
 
     def __init__(self, prepared: Prepared, notebook: Path, config: MkDocsConfig) -> None:
@@ -48,12 +50,12 @@ class ChapterFile(File):
         self.abs_src_path = str(notebook)
 
     def is_documentation_page(self) -> bool:
-        """Its extension is `.py`, which MkDocs would take for a download."""
+        """True: its extension is `.py`, which MkDocs would take for a download."""
         return True
 
 
 class _Site:
-    """What the events of one build share."""
+    """The state that the events of one build share."""
 
     layout: Layout
     profile: str
@@ -87,9 +89,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         except ChapterError as error:
             log.warning("%s", error)
             continue
-        _complain(prepared)
+        _log_status(prepared)
         _site.chapters.append(prepared)
-        files.append(ChapterFile(prepared, _written(prepared), config))
+        files.append(ChapterFile(prepared, _write_notebook(prepared), config))
         for name, content in _downloads(prepared, config):
             files.append(File.generated(config, f"chapters/{name}", content=content))
         for picture in prepared.run.pictures if prepared.run else []:
@@ -100,7 +102,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_read_source(page: Page, config: MkDocsConfig) -> str | None:
-    """A chapter's front matter; its body is made when mkdocs-jupyter renders it."""
+    """A chapter's front matter; mkdocs-jupyter renders its body."""
     if not isinstance(page.file, ChapterFile):
         return None
     meta = {"description": page.file.prepared.description, **page.file.prepared.script.meta}
@@ -108,21 +110,22 @@ def on_page_read_source(page: Page, config: MkDocsConfig) -> str | None:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """List the chapters where a page asks for them, and set the repository's links right."""
+    """Replace the markers for chapters and API names, and correct links into the repository."""
     if _CARDS in markdown:
         markdown = markdown.replace(_CARDS, chapter_cards(_site.chapters))
+    markdown = _API.sub(lambda match: api_reference(match[1], match[2].split()), markdown)
     return site_links(markdown, page.file.src_uri, config.edit_uri or "", _site.layout.root)
 
 
 def on_pre_page(page: Page, config: MkDocsConfig, files: Files) -> Page:
     """Render a chapter through mkdocs-jupyter, once."""
     if isinstance(page.file, ChapterFile):
-        rendered_once(page)
+        render_through_mkdocs(page)
     return page
 
 
 def on_serve(server: Any, config: MkDocsConfig, builder: Any) -> Any:
-    """Rebuild when a chapter's prose is edited, or when `internals execute` keeps a new run."""
+    """Rebuild when a chapter is edited, or when `internals execute` stores a new run."""
     server.watch(str(_site.layout.chapters))
     runs = _site.layout.build(_site.profile) / "chapters"
     if _site.profile != PUBLISHED and runs.is_dir():
@@ -131,7 +134,7 @@ def on_serve(server: Any, config: MkDocsConfig, builder: Any) -> Any:
 
 
 def _expanded(nav: Any, pages: list[str]) -> Any:
-    """The nav with the entry `chapters/*.py` replaced by the chapters that there are."""
+    """The nav with the entry `chapters/*.py` replaced by all chapters."""
     if isinstance(nav, list):
         out: list[Any] = []
         for item in nav:
@@ -145,8 +148,8 @@ def _expanded(nav: Any, pages: list[str]) -> Any:
     return nav
 
 
-def _complain(prepared: Prepared) -> None:
-    """Say that a page is stale or missing: a warning, so a failure, where fresh ones are due."""
+def _log_status(prepared: Prepared) -> None:
+    """Log a stale or missing page: as a warning, which fails strict builds, where required."""
     if prepared.status is Status.FRESH:
         return
     required = os.environ.get("INTERNALS_REQUIRE_FRESH") == "1"
@@ -161,8 +164,8 @@ def _complain(prepared: Prepared) -> None:
     )
 
 
-def _written(prepared: Prepared) -> Path:
-    """The prepared notebook in a file; one that has not changed is not written again."""
+def _write_notebook(prepared: Prepared) -> Path:
+    """Write the prepared notebook, if it has changed, and return its path."""
     path = _site.layout.build("pages") / _site.profile / f"{prepared.script.name}.ipynb"
     text = nbformat.writes(prepared.notebook)
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
@@ -171,7 +174,7 @@ def _written(prepared: Prepared) -> Path:
 
 
 def _downloads(prepared: Prepared, config: MkDocsConfig) -> list[tuple[str, str]]:
-    """The script, and the executed notebook; its pictures are then found on the site."""
+    """The script, and the executed notebook with the site's addresses of its pictures."""
     name = prepared.script.name
     script = prepared.script.path.read_text(encoding="utf-8")
     files = [(f"{name}/{name}.py", script)]

@@ -1,4 +1,4 @@
-"""A fresh kernel for one notebook: started, fed cell by cell, always stopped."""
+"""A fresh Jupyter kernel for one notebook: started, fed cell by cell, always stopped."""
 
 import logging
 import os
@@ -17,8 +17,8 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from traitlets.config import Config
 
-_SOCKET_PATH = 90  # bytes: a Unix socket's path may have little more
-_PATIENCE = 0.5  # seconds between two looks at whether to stop
+_SOCKET_PATH = 90  # bytes: the limit of a Unix socket's path is little more
+_POLL = 0.5  # seconds between two checks whether to stop
 
 
 class _ThisPython(KernelSpecManager):
@@ -31,9 +31,13 @@ class _ThisPython(KernelSpecManager):
 
 @dataclass(frozen=True)
 class Watch:
-    """Who is told what happens: a cell starts, a cell ends, a line is printed; and who may stop it.
+    """Callbacks of an execution.
 
-    `stopped` is asked now and then, because only the main thread hears Ctrl-C.
+    Attributes:
+        started: Called with a cell's index before it is executed.
+        ended: Called with a cell's index after it was executed.
+        printed: Called with each piece of text that a cell prints.
+        stopped: Polled; the execution ends when it is true. Ctrl-C reaches the main thread only.
     """
 
     started: Callable[[int], None]
@@ -58,15 +62,24 @@ def run_cells(
     timeout: int | None,
     watch: Watch,
 ) -> None:
-    """Execute `notebook` in place in a fresh kernel whose working directory is `folder`.
+    """Execute `notebook` in place in a fresh kernel, which is stopped in every case.
 
-    `timeout` is in seconds a cell. Raises what nbclient raises for a cell that fails, runs out of
-    time or loses its kernel; the kernel is stopped in every case.
+    Args:
+        notebook: The notebook; its outputs are replaced.
+        folder: The kernel's working directory.
+        environment: Variables that are added to this process's own.
+        timeout: Seconds that a cell may take; None for no limit.
+        watch: The callbacks.
+
+    Raises:
+        CellExecutionError: A cell failed (as nbclient raises it).
+        CellTimeoutError: A cell ran out of time.
+        DeadKernelError: The kernel died.
     """
     sockets = tempfile.mkdtemp(prefix="internals-")
     config = Config()
     if os.name != "nt" and len(sockets) < _SOCKET_PATH:
-        # A folder of its own: kernels that start together would else share one socket's path.
+        # Each kernel has its own folder: kernels started together would share one socket otherwise.
         config.KernelManager.transport = "ipc"
         config.KernelManager.ip = f"{sockets}/s"
     manager = AsyncKernelManager(config=config, kernel_spec_manager=_ThisPython())
@@ -81,7 +94,7 @@ def run_cells(
         on_cell_executed=lambda cell, cell_index, execute_reply: watch.ended(cell_index),
     )
     client.watch = watch
-    client.owns_km = True  # ours was made for this notebook: stop it at the end
+    client.owns_km = True  # so that the client stops the kernel at the end
     try:
         _execute(client, manager, {**os.environ, **environment})
     finally:
@@ -89,13 +102,13 @@ def run_cells(
 
 
 def _execute(client: _Client, manager: AsyncKernelManager, environment: dict[str, str]) -> None:
-    """Run the client in a thread of its own: in the main one it would take Ctrl-C for itself."""
-    # nbclient leaves a task behind when a kernel dies; who reads the log need not hear of it.
+    """Run the client in a thread of its own; in the main one it would catch Ctrl-C."""
+    # nbclient leaves an unfinished task behind when a kernel dies, which asyncio would log.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     with ThreadPoolExecutor(max_workers=1) as pool:
         finished = pool.submit(client.execute, env=environment)
         try:
-            while not wait([finished], timeout=_PATIENCE).done:
+            while not wait([finished], timeout=_POLL).done:
                 if client.watch.stopped():
                     raise KeyboardInterrupt
             finished.result()

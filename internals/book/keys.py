@@ -1,7 +1,7 @@
 """What an executed chapter depends on, as one content key.
 
-Prose, comments and layout are free; code, the package's modules that the chapter reaches, package
-versions, Python, data, profile and seed are not.
+The key covers code cells, the package's modules that they reach by import, package versions, the
+Python version, data, profile and seed. Prose, comments and layout are not part of it.
 """
 
 import ast
@@ -21,8 +21,14 @@ SCHEMA = 1  # raise to execute everything again: what is stored, and how, has ch
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How a chapter is executed: profile, data mode, seed."""
+class ExecutionSettings:
+    """How a chapter is executed.
+
+    Attributes:
+        profile: "smoke", "quick" or "full".
+        data: "auto", "real" or "embedded".
+        seed: The seed of every random choice.
+    """
 
     profile: str = "quick"
     data: str = "auto"
@@ -31,9 +37,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Key:
-    """The parts of a content key: `source` is what is written, `environment` where it runs.
+    """A content key in two parts.
 
-    A published edition is stale when its source part is; a run is repeated when either changed.
+    The published edition is stale when the source changes; a run is repeated when either does.
+
+    Attributes:
+        source: What the author wrote: hashes of code cells and of the modules they reach.
+        environment: Where it runs: package versions, Python, profile, seed, data.
     """
 
     source: Mapping[str, Any]
@@ -46,7 +56,7 @@ class Key:
 
     @property
     def source_digest(self) -> str:
-        """The key of what is written, wherever it runs."""
+        """The key of the source alone."""
         return digest(self.source)
 
     def with_data(self, data: Mapping[str, str]) -> "Key":
@@ -54,18 +64,19 @@ class Key:
         return replace(self, environment={**self.environment, "data": dict(data)})
 
 
-def key_of(script: Script, settings: Settings) -> Key:
-    """The key of `script` under `settings`.
+def key_of(script: Script, settings: ExecutionSettings) -> Key:
+    """The key of `script` executed under `settings`.
 
-    Raises `ChapterError` where the script does not say which data it loads, `DataError` where
-    those data cannot be had.
+    Raises:
+        ChapterError: The script loads data that its front matter does not declare.
+        DataError: The declared data are unknown or cannot be had.
     """
     key = Key(source_part(script), environment_part(script, settings))
     return key.with_data(data_part(script, settings))
 
 
 def source_part(script: Script) -> dict[str, Any]:
-    """What the author wrote: code cells, and the first-party modules they reach by import."""
+    """Hashes of the code cells, and of the modules of the package that they reach by import."""
     sources = [source for _, source in script.code()]
     return {
         "schema": SCHEMA,
@@ -79,12 +90,12 @@ def _reach(script: Script) -> Reach:
         return reach(source="\n".join(source for _, source in script.code()))
     except FileNotFoundError as error:
         raise ChapterError(
-            f"{script.label}: imports what leads to {error.filename}, which is not there"
+            f"{script.label}: imports a module in {error.filename}, which does not exist"
         ) from error
 
 
-def environment_part(script: Script, settings: Settings) -> dict[str, Any]:
-    """Where it runs: versions of the packages imported, Python, profile and seed."""
+def environment_part(script: Script, settings: ExecutionSettings) -> dict[str, Any]:
+    """Versions of the imported packages and of Python, profile and seed."""
     return {
         "packages": installed(_reach(script).third_party),
         "python": ".".join(platform.python_version_tuple()[:2]),
@@ -93,14 +104,14 @@ def environment_part(script: Script, settings: Settings) -> dict[str, Any]:
     }
 
 
-def data_part(script: Script, settings: Settings) -> dict[str, str]:
-    """The fingerprint of each data set that the script loads, as `settings.data` resolves it."""
-    wanted = data_sets(script)
-    if not wanted:
+def data_part(script: Script, settings: ExecutionSettings) -> dict[str, str]:
+    """The fingerprint of each declared data set, as `settings.data` resolves it."""
+    names = data_sets(script)
+    if not names:
         return {}
     from internals.data.sources import identify
 
-    return {name: identify(name, settings.data) for name in wanted}
+    return {name: identify(name, settings.data) for name in names}
 
 
 def cell_hash(source: str) -> str:
@@ -109,52 +120,49 @@ def cell_hash(source: str) -> str:
 
 
 def installed(imports: Iterable[str]) -> dict[str, str]:
-    """The version of each third-party distribution behind the top-level names `imports`."""
+    """The version of each third-party distribution that provides a module.
+
+    Args:
+        imports: Top-level module names, such as `PIL`; those of the standard library are left out.
+    """
     names = set(imports) - sys.stdlib_module_names - {PACKAGE}
-    found = versions(sorted(names))
-    if missing := names - set(found):  # the import name differs from the distribution's: PIL
+    by_distribution = versions(sorted(names))
+    if missing := names - set(by_distribution):  # module and distribution differ in name: PIL
         from importlib.metadata import packages_distributions
 
         owners = packages_distributions()
-        found |= versions(sorted({owner for name in missing for owner in owners.get(name, [])}))
-    return dict(sorted(found.items()))
+        distributions = {owner for name in missing for owner in owners.get(name, [])}
+        by_distribution |= versions(sorted(distributions))
+    return dict(sorted(by_distribution.items()))
 
 
 def data_sets(script: Script) -> list[str]:
-    """The data sets named in the script's calls of `internals.load`.
+    """The data sets that the script's front matter declares, as `data: mnist` or as a list.
 
-    Raises `ChapterError` for a call whose data set is not written out: no key could hold it.
+    Raises:
+        ChapterError: A cell loads a data set that is not declared; its key would not hold it.
     """
-    wanted: set[str] = set()
-    names = _names_of_load(script)
+    declared = script.meta.get("data") or []
+    names = [declared] if isinstance(declared, str) else list(declared)
     for index, source in script.code():
         for node in ast.walk(ast.parse(source)):
-            if not (isinstance(node, ast.Call) and ast.unparse(node.func) in names):
+            if not isinstance(node, ast.Call):
                 continue
-            first = node.args[0] if node.args else None
-            if not (isinstance(first, ast.Constant) and isinstance(first.value, str)):
+            name = _data_set_loaded(node)
+            if name and name not in names:
                 line = script.first_lines[index] + node.lineno - 1
                 raise ChapterError(
-                    f"{script.label}:{line}: load() needs the data set's name written out, "
-                    'as in load("mnist"), so that the content key can hold it'
+                    f"{script.label}:{line}: loads {name!r}, which the front matter does not "
+                    f"declare; add it there, as in `data: {name}`"
                 )
-            wanted.add(first.value)
-    return sorted(wanted)
+    return sorted(names)
 
 
-def _names_of_load(script: Script) -> set[str]:
-    """Every spelling under which the script may call `internals.data.load`."""
-    names = {"internals.load", "internals.data.load"}
-    for _, source in script.code():
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Import):
-                for alias in node.names:
-                    if alias.name in ("internals", "internals.data") and alias.asname:
-                        names.add(f"{alias.asname}.load")
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE):
-                for alias in node.names:
-                    if alias.name == "load":
-                        names.add(alias.asname or alias.name)
-                    elif alias.name == "data":
-                        names.add(f"{alias.asname or alias.name}.load")
-    return names
+def _data_set_loaded(call: ast.Call) -> str | None:
+    """The data set that a call such as `load("mnist")` or `data.load("mnist")` names."""
+    from internals.data.sources import DATASETS
+
+    if ast.unparse(call.func).rpartition(".")[2] != "load" or not call.args:
+        return None
+    name = getattr(call.args[0], "value", None)
+    return name if name in DATASETS or name in DATASETS.values() else None

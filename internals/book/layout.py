@@ -15,10 +15,15 @@ PUBLISHED = "full"  # the profile whose runs are the committed edition
 
 @dataclass(frozen=True)
 class Layout:
-    """A book's root folder and the folder for what is made from it, with the places in both."""
+    """The folders of one book.
+
+    Attributes:
+        root: The folder that holds `chapters/` and `mkdocs.yml`.
+        output: The folder for everything that is built: runs, figures, sites.
+    """
 
     root: Path
-    made: Path
+    output: Path
 
     @classmethod
     def here(cls) -> "Layout":
@@ -27,7 +32,7 @@ class Layout:
 
     @classmethod
     def at(cls, root: Path) -> "Layout":
-        """The book in `root`; what is made goes to `INTERNALS_BUILD`, or to `build/` in it."""
+        """The book in `root`, built into `INTERNALS_BUILD`, by default into its `build/`."""
         return cls(root, Path(os.environ.get("INTERNALS_BUILD") or root / "build").resolve())
 
     @property
@@ -41,25 +46,25 @@ class Layout:
         return self.chapters / "edition"
 
     def build(self, profile: str) -> Path:
-        """Where everything made at `profile` goes."""
-        return self.made / profile
+        """The folder of everything built at `profile`."""
+        return self.output / profile
 
     def store(self, profile: str, chapter: str) -> Path:
         """The folder of a chapter's runs at `profile`, one sub-folder a key."""
         return self.build(profile) / "chapters" / chapter
 
     def run_folder(self, profile: str, chapter: str, key: str, *, publish: bool = False) -> Path:
-        """Where a run is kept; the published edition has one place a chapter, whatever its key."""
+        """The folder of one run; the published edition has one a chapter, whatever its key."""
         if publish or profile == PUBLISHED:
             return self.edition / chapter
         return self.store(profile, chapter) / key
 
     def failed(self, profile: str, chapter: str) -> Path:
-        """Where the notebook of a failed execution is kept, to be looked at."""
+        """The file that holds the notebook of a failed execution, for inspection."""
         return self.build(profile) / "failed" / f"{chapter}.ipynb"
 
     def site(self, profile: str) -> Path:
-        """Where the site built from the runs at `profile` goes."""
+        """The folder of the site that is built from the runs at `profile`."""
         return self.build("" if profile == PUBLISHED else profile) / "site"
 
     def scripts(self) -> list[Path]:
@@ -67,24 +72,28 @@ class Layout:
         return sorted(self.chapters.glob("[0-9][0-9]_*.py"))
 
     def find(self, names: list[str]) -> list[Path]:
-        """The scripts called `names` (with or without folder and `.py`), or all for an empty list.
+        """The scripts of the named chapters, in reading order.
 
-        Raises `ChapterError` naming the first that is unknown and the nearest that are not.
+        Args:
+            names: Chapter names, with or without folder and `.py`; empty for all chapters.
+
+        Raises:
+            ChapterError: A name is unknown; the message suggests the nearest known names.
         """
         known = {path.stem: path for path in self.scripts()}
         if not known:
             raise ChapterError(f"no chapters in {self.chapters}; expected files like 01_lenet5.py")
-        found = []
+        scripts = []
         for name in names:
             stem = Path(name).name.removesuffix(".py")
             if stem not in known:
                 raise ChapterError(f"unknown chapter {name!r}; {_nearest(stem, list(known))}")
-            found.append(known[stem])
-        return sorted(set(found)) if names else list(known.values())
+            scripts.append(known[stem])
+        return sorted(set(scripts)) if names else list(known.values())
 
 
 def _nearest(stem: str, known: list[str]) -> str:
-    """Suggest chapters: those whose name contains `stem`, else those spelled most alike."""
+    """Suggest the chapters whose name contains `stem`, else those spelled most alike."""
     close = [name for name in known if stem.lower() in name.lower()]
     close = close or difflib.get_close_matches(stem, known, n=3, cutoff=0.5)
     if close:

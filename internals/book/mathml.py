@@ -1,6 +1,6 @@
-"""TeX to MathML while the page is made: equations without a script, a font file or a request.
+"""TeX to MathML when a page is built: equations without a script, a font file or a request.
 
-A Python-Markdown extension that runs behind `pymdownx.arithmatex` in its generic form.
+A Python-Markdown extension that runs after `pymdownx.arithmatex` in its generic form.
 """
 
 import html
@@ -34,10 +34,10 @@ _AFTER_PRETTIFY = 8
 
 
 class MathMLExtension(Extension):
-    """Replaces what arithmatex marks, `\\(...\\)` and `\\[...\\]`, by MathML."""
+    r"""Replaces the equations that arithmatex marks, `\(...\)` and `\[...\]`, by MathML."""
 
     def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802 (Python-Markdown's name)
-        """Register the conversion behind arithmatex and the pretty-printer."""
+        """Register the conversion after arithmatex and the pretty-printer."""
         md.treeprocessors.register(_Equations(md), "internals_mathml", _AFTER_PRETTIFY)
 
 
@@ -59,9 +59,16 @@ class _Equations(Treeprocessor):
 
 
 def mathml(tex: str, block: bool) -> Element:
-    """The equation as a `<math>` element whose `alttext` is the TeX.
+    """An equation as MathML.
 
-    What cannot be converted is logged as a warning, which fails a strict build.
+    A part that cannot be converted is logged as a warning, which fails a strict build.
+
+    Args:
+        tex: The equation without delimiters.
+        block: Whether it stands on lines of its own.
+
+    Returns:
+        A `<math>` element whose `alttext` is the TeX.
     """
     known = tex
     for pattern, spelling in _SPELLINGS:
@@ -87,7 +94,7 @@ def mathml(tex: str, block: bool) -> Element:
 
 
 def _flatten(element: Element) -> None:
-    """Put the only child of a row in the row's place."""
+    """Replace each row that has one child by this child."""
     for index, child in enumerate(element):
         while child.tag == "mrow" and len(child) == 1:
             child = child[0]
@@ -95,7 +102,7 @@ def _flatten(element: Element) -> None:
 
 
 def _mend(element: Element, block: bool) -> None:
-    """Say in today's MathML what the converter says in yesterday's."""
+    """Replace markup of older MathML by that of MathML Core."""
     element.text = html.unescape(element.text) if element.text else element.text
     text = element.text or ""
     if element.tag == "mi" and (text in _OPERATORS or (len(text) > 1 and text.isalpha())):
@@ -111,7 +118,7 @@ def _mend(element: Element, block: bool) -> None:
 
 
 def _space(row: Element) -> None:
-    """The white space of TeX: none after a sign or beside a bracket, little around a name."""
+    """Space operators as TeX does: none after a sign or beside a bracket, little around names."""
     if row.tag in _SCRIPTED:  # its base stands in the row around it
         return
     children = list(row)
@@ -138,5 +145,5 @@ def _is_operator(element: Element | None) -> bool:
 
 
 def makeExtension(**settings: Any) -> MathMLExtension:  # noqa: N802 (Python-Markdown's name)
-    """What Python-Markdown looks for in `markdown_extensions`."""
+    """The entry point that Python-Markdown calls."""
     return MathMLExtension(**settings)

@@ -1,4 +1,8 @@
-"""What a chapter's cells gave out, made ready to keep: streams tidied, pictures in files."""
+"""The outputs of a chapter's cells, made ready to store: streams tidied, pictures in files.
+
+A chapter hands its figures, tables and metrics over under private MIME types. Pictures are stored
+as WebP, lossless where that costs little.
+"""
 
 import base64
 import io
@@ -20,80 +24,92 @@ DARK = "application/vnd.internals.dark+png"  # the figure drawn for dark paper, 
 TABLE = "application/vnd.internals.table+json"  # {name, caption}
 METRICS = "application/vnd.internals.metrics+json"  # {name: number or text}
 
-
-# At twice the pixels of the page the eye finds no loss.
+# Pictures have twice the pixels of their place on the page, so this much loss is not seen.
 _LOSSY_QUALITY, _ALPHA_QUALITY = 34, 60
-_LOSSY_METHOD = 5  # the last, 6, takes ten times as long for a file a tenth smaller
-_WORTH = 1.4  # lossless may be this much larger than lossy before lossy is chosen
-_SAMPLED = 512  # rows from the middle that decide it
+_LOSSY_METHOD = 5  # method 6 takes ten times as long for a file a tenth smaller
+_LARGEST_RATIO = 1.4  # of lossless to lossy at which lossless is still chosen
+_SAMPLED_ROWS = 512  # from the middle, on which the two are compared
 
 
 def to_webp(png: bytes) -> bytes:
-    """The PNG as WebP: lossless unless that is much larger than lossy.
+    """Convert a PNG to WebP, lossless unless that would be much larger than lossy.
 
-    Other threads run meanwhile: nearly all of the time is spent outside Python.
+    Nearly all of the time is spent outside Python's lock, so threads run in parallel.
     """
     with Image.open(io.BytesIO(png)) as picture:
         picture.load()
-        top = max(0, (picture.height - _SAMPLED) // 2)
-        sample = picture.crop((0, top, picture.width, min(picture.height, top + _SAMPLED)))
-        lossless = len(_saved(sample, True)) <= _WORTH * len(_saved(sample, False))
-        return _saved(picture, lossless)
+        top = max(0, (picture.height - _SAMPLED_ROWS) // 2)
+        sample = picture.crop((0, top, picture.width, min(picture.height, top + _SAMPLED_ROWS)))
+        lossless = len(_encode(sample, True)) <= _LARGEST_RATIO * len(_encode(sample, False))
+        return _encode(picture, lossless)
 
 
-def _saved(picture: Image.Image, lossless: bool) -> bytes:
-    out = io.BytesIO()
+def _encode(picture: Image.Image, lossless: bool) -> bytes:
+    file = io.BytesIO()
     if lossless:
-        picture.save(out, "WEBP", lossless=True, quality=30, method=2)
+        picture.save(file, "WEBP", lossless=True, quality=30, method=2)
     else:
         picture.save(
-            out,
+            file,
             "WEBP",
             quality=_LOSSY_QUALITY,
             alpha_quality=_ALPHA_QUALITY,
             method=_LOSSY_METHOD,
         )
-    return out.getvalue()
+    return file.getvalue()
 
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _OVERWRITTEN = re.compile(r"[^\n]*\r(?=[^\n])")
-_KEPT = ("text/markdown", "text/plain", FIGURE, TABLE)
+_STORED = ("text/markdown", "text/plain", FIGURE, TABLE)
 
 
 @dataclass
-class Harvest:
-    """What left the notebook: names of pictures and tables, metrics, what went to stderr."""
+class Extracted:
+    """What was taken from a notebook's outputs.
+
+    Attributes:
+        names: The names of its figures and tables.
+        metrics: The results that the chapter recorded.
+        stderr: File and line of each cell that wrote to stderr, and what it wrote.
+    """
 
     names: set[str] = field(default_factory=set)
     metrics: dict[str, Any] = field(default_factory=dict)
     stderr: list[tuple[str, str]] = field(default_factory=list)
 
 
-def harvest(notebook: Any, folder: Path, places: Sequence[str]) -> Harvest:
-    """Tidy every output of `notebook` in place and write its pictures into `folder`.
+def extract_outputs(notebook: Any, folder: Path, places: Sequence[str]) -> Extracted:
+    """Tidy every output of a notebook in place and write its pictures as files.
 
-    `places` says where each cell stands, as file and line. Raises `ChapterError` for a picture
-    without caption and alt text, or a name used twice.
+    Args:
+        notebook: The executed notebook.
+        folder: The folder for the pictures.
+        places: File and line of each cell, for messages.
+
+    Raises:
+        ChapterError: A picture has no caption and alt text, or a name is used twice.
     """
-    found = Harvest()
+    extracted = Extracted()
     pictures: dict[Path, str] = {}
     for place, cell in zip(places, notebook.cells, strict=True):
         if cell.cell_type != "code":
             continue
         cell.outputs = [
-            kept for o in tidy(cell.outputs) if (kept := _keep(o, place, folder, found, pictures))
+            stored
+            for output in tidy(cell.outputs)
+            if (stored := _extract(output, place, folder, extracted, pictures))
         ]
-        found.stderr += [(place, o.text) for o in cell.outputs if o.get("name") == "stderr"]
+        extracted.stderr += [(place, o.text) for o in cell.outputs if o.get("name") == "stderr"]
         cell.metadata.pop("execution", None)
     with ThreadPoolExecutor(cores()) as pool:
-        # Drained, so that a failure shows; after one the other pictures are not begun.
+        # As a list, so that the first failure is raised and later pictures are not begun.
         list(pool.map(_write, pictures, pictures.values()))
-    return found
+    return extracted
 
 
 def tidy(outputs: list[Any]) -> list[Any]:
-    """Streams merged, carriage returns applied, colour codes and empty chunks dropped."""
+    """Merge streams, apply carriage returns, drop colour codes and empty streams."""
     merged: list[Any] = []
     for output in outputs:
         last = merged[-1] if merged else None
@@ -109,42 +125,42 @@ def tidy(outputs: list[Any]) -> list[Any]:
     return [o for o in merged if o.output_type != "stream" or o.text.strip()]
 
 
-def _keep(
-    output: Any, place: str, folder: Path, found: Harvest, pictures: dict[Path, str]
+def _extract(
+    output: Any, place: str, folder: Path, extracted: Extracted, pictures: dict[Path, str]
 ) -> Any | None:
-    """The output as it is stored, or None for one that only carried metrics."""
+    """The output as it is stored; None for one that only carried metrics."""
     if output.output_type not in ("display_data", "execute_result"):
         return output
     data = output.data
-    found.metrics.update(data.pop(METRICS, {}))
-    if words := data.get(FIGURE) or data.get(TABLE):
-        if words["name"] in found.names:
-            raise ChapterError(f"{place}: shows a second picture or table {words['name']!r}")
-        found.names.add(words["name"])
+    extracted.metrics.update(data.pop(METRICS, {}))
+    if texts := data.get(FIGURE) or data.get(TABLE):
+        if texts["name"] in extracted.names:
+            raise ChapterError(f"{place}: shows a second picture or table {texts['name']!r}")
+        extracted.names.add(texts["name"])
     if FIGURE in data:
-        pictures.update(_taken_out(data, folder))
+        pictures.update(_pop_pictures(data, folder))
     elif any(mime.startswith("image/") for mime in data):
         raise ChapterError(
             f"{place}: displays a picture without caption and alt text; "
             "use show(illustration, name)"
         )
-    output.data = {mime: value for mime, value in data.items() if mime in _KEPT and value}
+    output.data = {mime: value for mime, value in data.items() if mime in _STORED and value}
     output.metadata = {}
     return output if output.data else None
 
 
-def _taken_out(data: Any, folder: Path) -> dict[Path, str]:
-    """The figure's pictures by file; what stays is a Markdown link, which Jupyter reads too."""
-    words = data[FIGURE]
-    alt = words["alt"].replace("[", "(").replace("]", ")").replace("\n", " ")
-    data["text/markdown"] = f"![{alt}]({words['name']}.webp)\n\n{words['caption']}"
+def _pop_pictures(data: Any, folder: Path) -> dict[Path, str]:
+    """The figure's pictures by file; a Markdown link takes their place, which Jupyter shows too."""
+    texts = data[FIGURE]
+    alt = texts["alt"].replace("[", "(").replace("]", ")").replace("\n", " ")
+    data["text/markdown"] = f"![{alt}]({texts['name']}.webp)\n\n{texts['caption']}"
     data.pop("text/plain", None)
     return {
-        folder / f"{words['name']}{suffix}.webp": data.pop(mime)
+        folder / f"{texts['name']}{suffix}.webp": data.pop(mime)
         for mime, suffix in (("image/png", ""), (DARK, "-dark"))
     }
 
 
 def _write(path: Path, png: str) -> None:
-    """Keep one picture, given as PNG in base64."""
+    """Write one picture, a PNG in base64, as WebP."""
     write_atomically(path, to_webp(base64.b64decode(png)))

@@ -1,4 +1,4 @@
-"""Runs that were kept: read, compared with the script as it is now, pruned."""
+"""Stored runs: read, compared with the script as it is now, pruned."""
 
 import json
 import shutil
@@ -13,12 +13,12 @@ from internals.book.script import Script
 from internals.errors import ChapterError
 from internals.fingerprint import digest
 
-_KEPT_RUNS = 2
 RECORD = "run.json"
+_KEPT_RUNS = 2  # a chapter and profile
 
 
 class Status(Enum):
-    """How a kept run relates to the chapter as it is written now."""
+    """How a stored run relates to the chapter as it is written now."""
 
     FRESH = "fresh"
     STALE = "stale"
@@ -26,8 +26,13 @@ class Status(Enum):
 
 
 @dataclass(frozen=True)
-class Run:
-    """A chapter's kept run: its folder, with notebook, pictures and `run.json`."""
+class StoredRun:
+    """A chapter's stored run.
+
+    Attributes:
+        folder: The folder with the executed notebook, the pictures and `run.json`.
+        record: The content of `run.json`: key, settings, versions, times, metrics.
+    """
 
     folder: Path
     record: dict[str, Any]
@@ -38,7 +43,11 @@ class Run:
         return sorted(self.folder.glob("*.webp"))
 
     def notebook(self) -> Any:
-        """The executed notebook. Raises `ChapterError` when it cannot be read."""
+        """The executed notebook.
+
+        Raises:
+            ChapterError: The file is missing or damaged.
+        """
         import nbformat
 
         path = self.folder / f"{self.record['chapter']}.ipynb"
@@ -48,25 +57,26 @@ class Run:
             raise ChapterError(f"cannot read {path}: {error}; execute the chapter again") from error
 
 
-def read_run(folder: Path) -> Run | None:
-    """The run kept in `folder`, or None where there is none that can be read."""
+def read_run(folder: Path) -> StoredRun | None:
+    """The run stored in `folder`; None where there is none, or none that can be read."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return Run(folder, record)
+    return StoredRun(folder, record)
 
 
 def has_run(layout: Layout, profile: str, chapter: str, key: Key, *, publish: bool = False) -> bool:
-    """Whether a run under exactly this `key` is kept."""
+    """Whether a run under exactly this `key` is stored."""
     run = read_run(layout.run_folder(profile, chapter, key.digest, publish=publish))
     return run is not None and run.record["key"] == key.digest
 
 
-def latest(layout: Layout, profile: str, script: Script) -> tuple[Run | None, Status]:
-    """The run to show for `script`: the newest made from the script as it is, else the newest.
+def latest(layout: Layout, profile: str, script: Script) -> tuple[StoredRun | None, Status]:
+    """The run to show for `script`, and whether it is fresh.
 
-    A run is fresh when its source part is; the reader's own packages and data do not matter.
+    It is the newest run of the script as it is now, else the newest of all. Only the source part
+    of the key decides: the reader's own packages and data do not make a page stale.
     """
     folders = [layout.edition / script.name]
     if profile != PUBLISHED:
@@ -76,21 +86,21 @@ def latest(layout: Layout, profile: str, script: Script) -> tuple[Run | None, St
     if not runs:
         return None, Status.MISSING
     runs.sort(key=lambda run: run.record["when"])
-    wanted = digest(source_part(script))
-    fresh = [run for run in runs if run.record["source_key"] == wanted]
+    source_key = digest(source_part(script))
+    fresh = [run for run in runs if run.record["source_key"] == source_key]
     return (fresh[-1], Status.FRESH) if fresh else (runs[-1], Status.STALE)
 
 
-def with_outputs(script: Script, run: Run) -> Any:
-    """The script's notebook, prose as it is now, each unchanged code cell with its kept outputs."""
+def with_outputs(script: Script, run: StoredRun) -> Any:
+    """The script's notebook with the stored outputs of each code cell that has not changed."""
     notebook = script.notebook
-    kept: dict[str, list[Any]] = {}
+    executed_cells: dict[str, list[Any]] = {}
     for cell in run.notebook().cells:
         if cell.cell_type == "code" and cell.source.strip():
-            kept.setdefault(cell_hash(cell.source), []).append(cell)
+            executed_cells.setdefault(cell_hash(cell.source), []).append(cell)
     for index, source in script.code():
-        if matching := kept.get(cell_hash(source)):
-            executed = matching.pop(0)
+        if same_source := executed_cells.get(cell_hash(source)):
+            executed = same_source.pop(0)
             notebook.cells[index].outputs = executed.outputs
             notebook.cells[index].execution_count = executed.execution_count
     return notebook

@@ -7,8 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from internals.book.execution import Outcome
-from internals.book.layout import Layout
+from internals.book import ChapterOutcome, Layout
 from internals.environment import ROOT
 
 TINYBOOK = Path(__file__).parent / "tinybook"
@@ -18,23 +17,27 @@ docs_dir: {root}/docs
 site_url: {site_url}
 hooks: [{root}/internals/book/hook.py]
 theme: {{custom_dir: {root}/docs/theme}}
-plugins: {{bibtex: {{bib_file: {root}/docs/references.bib}}}}
+plugins:
+  bibtex: {{bib_file: {root}/docs/references.bib}}
+  mkdocstrings: {{enabled: {api}}}
 """
 
 
 @dataclass(frozen=True)
 class TinyBook:
-    """A copy of the tiny book, what its execution said, and its built site."""
+    """A copy of the tiny book, the outcomes of its execution, and its built site."""
 
     layout: Layout
-    outcomes: dict[str, Outcome]
+    outcomes: dict[str, ChapterOutcome]
     site: Path
 
 
-def copy_book(folder: Path, site_url: str = "''") -> Layout:
-    """A fresh copy of the tiny book, not executed."""
+def copy_book(folder: Path, site_url: str = "''", *, api: bool = False) -> Layout:
+    """A fresh copy of the tiny book, not executed; its site has the API reference if asked for."""
     shutil.copytree(TINYBOOK, folder, dirs_exist_ok=True)
-    (folder / "mkdocs.yml").write_text(CONFIG.format(root=ROOT, site_url=site_url))
+    (folder / "mkdocs.yml").write_text(
+        CONFIG.format(root=ROOT, site_url=site_url, api=str(api).lower())
+    )
     return Layout(folder, folder / "build")
 
 

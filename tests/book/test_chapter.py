@@ -5,15 +5,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 from book.bookcase import TINYBOOK, TinyBook
-from internals.book import chapter as module
-from internals.book.chapter import open_chapter, show
+from internals.book import Chapter, open_chapter, show
 from internals.errors import ChapterError
-from internals.figures.table import Table
+from internals.figures import Illustration, Table
 
 TABLE = Table(("name", "value"), (("one", "1"),), caption="A number.")
 
@@ -68,7 +68,7 @@ def test_the_command_line_explains_itself(
 def test_an_expected_error_is_one_line_and_any_other_has_its_traceback(tmp_path: Path) -> None:
     script = tmp_path / "05_x.py"
     script.write_text(
-        "import sys\nfrom internals.book.chapter import open_chapter\n"
+        "import sys\nfrom internals.book import open_chapter\n"
         "from internals.errors import DataError\nopen_chapter()\n"
         "raise DataError('mnist is not here; fetch it')\n"
     )
@@ -90,8 +90,10 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 def kernel(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
     """What a notebook's front end would be sent."""
     sent: list[dict[str, object]] = []
-    monkeypatch.setattr(module, "_in_kernel", lambda: True)
-    monkeypatch.setattr(module, "_publish", lambda data, metadata=None: sent.append(dict(data)))
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(kernel=None))
+    monkeypatch.setattr(
+        "IPython.display.display", lambda data, metadata, raw: sent.append(dict(data))
+    )
     return sent
 
 
@@ -114,6 +116,7 @@ def test_a_notebook_takes_profile_data_and_seed_from_the_environment(
         ("INTERNALS_PROFILE", "fast", "INTERNALS_PROFILE=fast is not one of smoke, quick, full"),
         ("INTERNALS_DATA_MODE", "fake", "INTERNALS_DATA_MODE=fake is not one of auto"),
         ("INTERNALS_SEED", "one", "INTERNALS_SEED=one is not a whole number"),
+        ("INTERNALS_SEED", "--5", "INTERNALS_SEED=--5 is not a whole number"),
     ],
 )
 def test_an_environment_that_makes_no_sense_is_refused(
@@ -138,8 +141,6 @@ def test_a_notebook_shows_a_figure_on_white_with_its_caption_below(
 ) -> None:
     from matplotlib.figure import Figure
 
-    from internals.figures.illustration import Illustration
-
     caption = "An empty picture, one inch wide and high, in which there is nothing to notice."
     show(Illustration(Figure(figsize=(1, 1), dpi=100), caption, "Nothing."), "empty")
     picture, words = kernel
@@ -155,3 +156,11 @@ def test_a_name_that_no_anchor_can_have_is_refused(
     with pytest.raises(ChapterError, match="cannot show under the name"):
         show(TABLE, name)
     assert kernel == []
+
+
+@pytest.mark.parametrize(("profile", "expected"), [("smoke", 64), ("quick", 1024), ("full", None)])
+def test_a_value_for_each_profile(profile: str, expected: int | None) -> None:
+    chapter = Chapter("01_x", profile, "auto", 0)
+    assert chapter.at(smoke=64, quick=1024) == expected
+    assert chapter.at(smoke=64, quick=1024, full=9) == (9 if expected is None else expected)
+    assert chapter.most_images == (240 if profile == "smoke" else None)

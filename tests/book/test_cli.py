@@ -5,22 +5,18 @@ import time
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from book.bookcase import TinyBook, copy_book
-from internals.book.layout import Layout
-from internals.cli.book import register
+from internals.book import Layout
+from internals.cli import app
 from internals.errors import ChapterError
-
-app = typer.Typer()
-register(app)
 
 
 @pytest.fixture
 def here(tinybook: TinyBook, monkeypatch: pytest.MonkeyPatch) -> Layout:
     monkeypatch.setenv("INTERNALS_BOOK", str(tinybook.layout.root))
-    monkeypatch.setenv("INTERNALS_BUILD", str(tinybook.layout.made))
+    monkeypatch.setenv("INTERNALS_BUILD", str(tinybook.layout.output))
     return tinybook.layout
 
 

@@ -3,11 +3,19 @@
 from pathlib import Path
 
 import pytest
-from internals.book.compact import compact
+from nbformat.v4 import new_output
 
-from internals.book import provenance
-from internals.book.outputs import tidy
-from internals.book.pages import listing, shown, site_links, text_output, without_captions
+from internals.book import (
+    FIGURE,
+    TABLE,
+    duration,
+    edition,
+    listing,
+    shown,
+    site_links,
+    stands_in,
+    tidy,
+)
 from internals.environment import ROOT
 
 
@@ -23,21 +31,19 @@ from internals.environment import ROOT
     ],
 )
 def test_captions_are_left_out_of_the_code(source: str, expected: str) -> None:
-    assert without_captions(source) == expected
+    assert listing(source) == f"``` python\n{expected}\n```"
 
 
 def test_directives_for_tools_are_not_shown() -> None:
-    shown_code = listing("x = [\n    1,\n]  # fmt: skip\ny = 2  # why", [])
-    assert shown_code == "``` python\nx = [\n    1,\n]\ny = 2  # why\n```"
+    code = listing("x = [\n    1,\n]  # fmt: skip\ny = 2  # why", [])
+    assert code == "``` python\nx = [\n    1,\n]\ny = 2  # why\n```"
 
 
 def test_a_fence_is_longer_than_any_in_the_output() -> None:
-    assert text_output("```\nx\n```", "stdout").startswith("````")
+    assert shown(stream("stdout", "```\nx\n```")).startswith("````")
 
 
 def stream(name: str, text: str) -> object:
-    from nbformat.v4 import new_output
-
     return new_output("stream", name=name, text=text)
 
 
@@ -51,8 +57,6 @@ def test_streams_are_merged_and_progress_bars_end_in_their_last_line() -> None:
 
 
 def test_an_output_without_words_is_its_plain_text() -> None:
-    from nbformat.v4 import new_output
-
     value = new_output("execute_result", data={"text/plain": "(6, 2)"}, execution_count=1)
     assert shown(value) == "``` { .text .output .value }\n(6, 2)\n```"
 
@@ -82,33 +86,37 @@ def test_sources_are_named_but_not_linked_where_the_repository_is_not_known() ->
     assert site_links("[f](../internals/files.py)", "chapters/a.py", "", Path()) == "f"
 
 
-def test_compacting_shortens_marks_and_leaves_the_words_of_code_and_scripts() -> None:
-    code = (
-        '<pre><span></span><code><span class="k">if</span> <span class="n">x</span>:\n\n'
-        '    <span class="s2">"y"</span>  <span class="c1"># (1)</span>\n</code></pre>'
-    )
-    page = f"<p>a\n   <b>b</b>\n c</p>\n\n   {code}\n\n <script>a\n\n  b</script>  \n  <p>"
-    assert compact(page) == (
-        "<p>a\n<b>b</b>\nc</p>\n"
-        '<pre><code><b>if</b> x:\n\n    <i>"y"</i>  <span class="c1"># (1)</span>\n</code></pre>'
-        "\n<script>a\n\n  b</script><p>"
-    )
-
-
-def test_compacting_keeps_the_sides_of_a_table() -> None:
-    cells = '<tr><td style="text-align: left;">a</td>\n<td style="text-align: right;">1</td>\n</tr>'
-    assert compact(cells) == '<tr><td>a<td class="right">1</tr>'
+def figure_output(kind: str) -> object:
+    return new_output("display_data", data={kind: {"name": "x", "caption": "C.", "alt": "A."}})
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(4.21, "4.2 s"), (59.4, "59 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")]
+    ("kinds", "summary"),
+    [
+        ([], "Code"),
+        ([FIGURE], "Code of this figure"),
+        ([FIGURE, FIGURE], "Code of these figures"),
+        ([TABLE], "Code of this table"),
+        ([TABLE, FIGURE], "Code of these figures and tables"),
+    ],
 )
-def test_durations(seconds: float, said: str) -> None:
-    assert provenance.duration(seconds) == said
+def test_a_folded_cell_says_what_it_is_the_code_of(kinds: list[str], summary: str) -> None:
+    outputs = [stream("stdout", "printed"), *map(figure_output, kinds)]
+    folded = listing("x = 1", ["hide-input"], outputs)
+    assert folded == f'??? code "{summary}"\n\n    ``` python\n    x = 1\n    ```'
+    assert listing("x = 1", [], outputs) == "``` python\nx = 1\n```"
+    assert listing("x = 1", ["remove-input"], outputs) == ""
 
 
 @pytest.mark.parametrize(
-    ("data", "said", "stands_in"),
+    ("seconds", "text"), [(4.21, "4.2 s"), (59.4, "59 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("data", "text", "substituted"),
     [
         ({}, "Quick edition", False),
         ({"mnist": "mnist md5s ab"}, "Quick edition, run on MNIST", False),
@@ -119,7 +127,7 @@ def test_durations(seconds: float, said: str) -> None:
         ),
     ],
 )
-def test_a_stand_in_is_named(data: dict[str, str], said: str, stands_in: bool) -> None:
+def test_a_stand_in_is_named(data: dict[str, str], text: str, substituted: bool) -> None:
     record = {"profile": "quick", "environment": {"data": data}}
-    assert provenance.edition(record) == said
-    assert provenance.stands_in(record) is stands_in
+    assert edition(record) == text
+    assert stands_in(record) is substituted

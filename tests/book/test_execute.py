@@ -12,16 +12,21 @@ import nbformat
 import pytest
 
 from book.bookcase import TinyBook, copy_book
-from internals.book import kernel
-from internals.book.execution import execute, key_matrix
-from internals.book.keys import Settings
-from internals.book.layout import Layout
-from internals.book.outputs import FIGURE
-from internals.book.script import read_script
-from internals.book.stored import Status, latest, prune, read_run
+from internals.book import (
+    FIGURE,
+    ExecutionSettings,
+    Layout,
+    Status,
+    execute,
+    key_matrix,
+    latest,
+    prune,
+    read_run,
+    read_script,
+)
 from internals.errors import OutputError
 
-QUICK = Settings("quick", "auto", 7)
+QUICK = ExecutionSettings("quick", "auto", 7)
 
 
 def run_of(book: TinyBook, name: str = "01_fine") -> tuple[Path, dict[str, object]]:
@@ -37,7 +42,7 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def run_cells(notebook, folder, environment, timeout, watch):  # type: ignore[no-untyped-def]
         started.append(environment["INTERNALS_CHAPTER"])
 
-    monkeypatch.setattr(kernel, "run_cells", run_cells)
+    monkeypatch.setattr("internals.book.kernel.run_cells", run_cells)
     return started
 
 
@@ -97,6 +102,7 @@ def test_a_second_execution_starts_no_kernel_nor_does_one_after_a_prose_edit(
     assert kernels == []
 
 
+@pytest.mark.slow
 def test_a_code_edit_a_force_and_another_seed_start_a_kernel_each(
     tmp_path: Path, kernels: list[str]
 ) -> None:
@@ -105,7 +111,7 @@ def test_a_code_edit_a_force_and_another_seed_start_a_kernel_each(
     execute([path], QUICK, layout)
     execute([path], QUICK, layout)
     execute([path], QUICK, layout, force=True)
-    execute([path], Settings("quick", "auto", 8), layout)
+    execute([path], ExecutionSettings("quick", "auto", 8), layout)
     path.write_text(path.read_text().replace("range(60)", "range(61)"))
     execute([path], QUICK, layout)
     assert kernels == ["01_fine"] * 4
@@ -122,6 +128,7 @@ def test_pruning_keeps_the_run_just_made_and_the_newest_other(tmp_path: Path) ->
     assert {p.name for p in store.iterdir()} == {"new", "old"}
 
 
+@pytest.mark.slow
 def test_the_published_edition_is_replaced_whole_and_only_by_a_full_run(
     tmp_path: Path, kernels: list[str]
 ) -> None:
@@ -130,15 +137,16 @@ def test_the_published_edition_is_replaced_whole_and_only_by_a_full_run(
     old = layout.edition / "01_fine"
     old.mkdir(parents=True)
     (old / "leftover.webp").touch()
-    execute([path], Settings("quick"), layout)
+    execute([path], ExecutionSettings("quick"), layout)
     assert [p.name for p in old.iterdir()] == ["leftover.webp"]
-    execute([path], Settings("full"), layout)
+    execute([path], ExecutionSettings("full"), layout)
     assert {p.name for p in old.iterdir()} == {"01_fine.ipynb", "run.json"}
     assert [p.name for p in layout.edition.iterdir()] == ["01_fine"]
-    assert execute([path], Settings("full"), layout)[0].status == "fresh"
+    assert execute([path], ExecutionSettings("full"), layout)[0].status == "fresh"
     assert kernels == ["01_fine", "01_fine"]
 
 
+@pytest.mark.slow
 def test_a_quick_run_joins_the_published_edition_only_when_asked_to(
     tmp_path: Path, kernels: list[str]
 ) -> None:
@@ -152,7 +160,7 @@ def test_a_quick_run_joins_the_published_edition_only_when_asked_to(
     assert run and status is Status.FRESH
     assert (run.folder, run.record["profile"]) == (layout.edition / "01_fine", "quick")
     assert execute([path], QUICK, layout, publish=True)[0].status == "fresh"
-    full = Settings("full", "auto", 7)
+    full = ExecutionSettings("full", "auto", 7)
     assert execute([path], full, layout)[0].status == "executed"
     replaced = read_run(layout.edition / "01_fine")
     assert replaced and replaced.record["profile"] == "full"
@@ -164,7 +172,7 @@ def test_an_edition_from_elsewhere_is_fresh_until_its_source_changes(
 ) -> None:
     layout = copy_book(tmp_path)
     path = layout.chapters / "01_fine.py"
-    execute([path], Settings("full"), layout)
+    execute([path], ExecutionSettings("full"), layout)
     record = layout.edition / "01_fine" / "run.json"
     changed = json.loads(record.read_text()) | {"key": "of another machine"}
     record.write_text(json.dumps(changed))
@@ -190,6 +198,7 @@ def test_a_full_disk_while_storing_leaves_no_run(
     assert list(layout.store("quick", "01_fine").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_killing_the_execution_leaves_no_run(tmp_path: Path) -> None:
     layout = copy_book(tmp_path)
     path = layout.chapters / "03_slow.py"
@@ -198,11 +207,10 @@ def test_killing_the_execution_leaves_no_run(tmp_path: Path) -> None:
         'Path("started").write_text(str(os.getpid()))\ntime.sleep(60)\n'
     )
     program = (
-        "from pathlib import Path; from internals.book.execution import execute; "
-        "from internals.book.keys import Settings; from internals.book.layout import Layout; "
-        f"execute([Path({str(path)!r})], Settings(), Layout.at(Path({str(tmp_path)!r})))"
+        "from pathlib import Path; from internals.book import ExecutionSettings, Layout, execute; "
+        f"execute([Path({str(path)!r})], ExecutionSettings(), Layout.at(Path({str(tmp_path)!r})))"
     )
-    environment = {**os.environ, "INTERNALS_BUILD": str(layout.made)}
+    environment = {**os.environ, "INTERNALS_BUILD": str(layout.output)}
     process = subprocess.Popen([sys.executable, "-c", program], env=environment)
     marker = tmp_path / "started"
     deadline = time.monotonic() + 60
@@ -215,6 +223,7 @@ def test_killing_the_execution_leaves_no_run(tmp_path: Path) -> None:
     assert latest(layout, "quick", read_script(path)) == (None, Status.MISSING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_interrupt_stops_the_kernels_and_starts_no_other_chapter(
     tmp_path: Path, jobs: int
@@ -229,7 +238,7 @@ def test_an_interrupt_stops_the_kernels_and_starts_no_other_chapter(
     command = ["-c", "from internals.cli import main; main()", "execute", *names]
     process = subprocess.Popen(
         [sys.executable, *command, "--jobs", str(jobs)],
-        env={**os.environ, "INTERNALS_BOOK": str(tmp_path), "INTERNALS_BUILD": str(layout.made)},
+        env={**os.environ, "INTERNALS_BOOK": str(tmp_path), "INTERNALS_BUILD": str(layout.output)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -239,7 +248,8 @@ def test_an_interrupt_stops_the_kernels_and_starts_no_other_chapter(
     markers = [tmp_path / name for name in names[:jobs]]
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if all(marker.exists() and marker.read_text() for marker in markers):
+        begun = all(marker.exists() and marker.read_text() for marker in markers)
+        if begun or process.poll() is not None:
             break
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
@@ -251,6 +261,7 @@ def test_an_interrupt_stops_the_kernels_and_starts_no_other_chapter(
             os.kill(int(marker.read_text()), 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "message"),
     [
@@ -260,7 +271,7 @@ def test_an_interrupt_stops_the_kernels_and_starts_no_other_chapter(
         ),
         (
             "x = 1\nimport os\nos._exit(1)",
-            "chapters/04_x.py:2: the kernel died in this cell, perhaps for want of memory",
+            "chapters/04_x.py:2: the kernel died in this cell, perhaps for lack of memory",
         ),
         (
             "from IPython.display import display\ndisplay({'image/png': 'aGk='}, raw=True)",
@@ -275,20 +286,21 @@ def test_other_failures_name_the_cell(tmp_path: Path, code: str, message: str) -
     layout = copy_book(tmp_path)
     path = layout.chapters / "04_x.py"
     path.write_text(f"# %%\n{code}\n")
-    [outcome] = execute([path], Settings(), layout, timeout=3)
+    [outcome] = execute([path], ExecutionSettings(), layout, timeout=3)
     assert outcome.message == message
     assert not any(layout.store("quick", "04_x").glob("*"))
 
 
+@pytest.mark.slow
 def test_two_chapters_that_show_the_same_name_twice_fail(tmp_path: Path) -> None:
     layout = copy_book(tmp_path)
     path = layout.chapters / "04_x.py"
     table = 'show(Table(("a",), (("1",),), caption="A number."), "same")\n'
     path.write_text(
-        "# %%\nfrom internals.book.chapter import show\n"
-        f"from internals.figures.table import Table\n{table}\n# %%\n{table}"
+        "# %%\nfrom internals.book import show\n"
+        f"from internals.figures import Table\n{table}\n# %%\n{table}"
     )
-    [outcome] = execute([path], Settings(), layout)
+    [outcome] = execute([path], ExecutionSettings(), layout)
     assert outcome.message == "chapters/04_x.py:7: shows a second picture or table 'same'"
 
 

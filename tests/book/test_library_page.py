@@ -41,6 +41,7 @@ def _commands(page: str) -> list[list[str]]:
     return [shlex.split(command) for command in found]
 
 
+@pytest.mark.slow
 def test_the_commands_of_both_pages_run_as_they_stand(photos: Path) -> None:
     from internals.cli import app
 
@@ -54,16 +55,18 @@ def test_the_commands_of_both_pages_run_as_they_stand(photos: Path) -> None:
         assert panel.width == 2 * (688 + 2 * 16)  # the text column and its margins
 
 
+@pytest.mark.slow
 def test_the_code_of_the_readme_runs_as_it_stands(photos: Path) -> None:
     values: dict[str, object] = {}
     exec(compile(_code(README), "README.md", "exec"), values)
-    found, projections = values["found"], values["projections"]
+    top, projections = values["top"], values["projections"]
     assert [p.value for p in projections] == pytest.approx(  # type: ignore[attr-defined]
-        found.value[0].tolist(),
+        top.value[0].tolist(),
         rel=1e-4,  # type: ignore[attr-defined]
     )
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_runs_as_it_stands(no_real_data: None, photos: Path) -> None:
     code = _code(PAGE)
     assert 'load("mnist")' in code

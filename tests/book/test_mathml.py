@@ -6,7 +6,7 @@ from xml.etree.ElementTree import tostring
 import markdown
 import pytest
 
-from internals.book.mathml import mathml
+from internals.book import mathml
 
 
 def inner(tex: str, block: bool = False) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from internals.book.outputs import to_webp
+from internals.book import to_webp
 
 
 def _png(pixels: np.ndarray) -> bytes:

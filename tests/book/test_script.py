@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from internals.book.script import read_script
+from internals.book import read_script
 from internals.errors import ChapterError
 
 TEXT = """\

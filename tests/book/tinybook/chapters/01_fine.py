@@ -22,10 +22,10 @@
 # %%
 from matplotlib.figure import Figure
 
-from internals.book.chapter import open_chapter, show
-from internals.figures.illustration import Illustration
-from internals.figures.inks import BLUE
-from internals.figures.table import Table
+from internals.book import open_chapter, show
+from internals.figures import Illustration, Table
+
+LINE = "#0b4a94"  # an ink of the book: lighter on dark paper
 
 chapter = open_chapter()
 print(f"{chapter.name} at {chapter.profile}, seed {chapter.seed}")
@@ -37,7 +37,7 @@ print(f"{chapter.name} at {chapter.profile}, seed {chapter.seed}")
 
 # %%
 figure = Figure(figsize=(3.44, 2))
-figure.subplots().plot([0, 1], [0, 1], color=BLUE.light)
+figure.subplots().plot([0, 1], [0, 1], color=LINE)
 show(
     Illustration(
         figure,

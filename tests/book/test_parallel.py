@@ -9,9 +9,7 @@ from threading import Barrier, Lock
 import pytest
 
 from book.bookcase import copy_book
-from internals.book import kernel, turns
-from internals.book.execution import ALONE, at_once, execute, most_at_once
-from internals.book.keys import Settings
+from internals.book import ExecutionSettings, execute, most_parallel, run_parallel
 from internals.environment import cores
 
 PATHS = [Path(name) for name in "abcde"]
@@ -19,10 +17,10 @@ PATHS = [Path(name) for name in "abcde"]
 
 def test_as_many_at_once_as_asked_and_no_more(monkeypatch):
     """Two that wait for each other can only go on together; a third never joins them."""
-    monkeypatch.setattr(turns, "cores", lambda: 6)
+    monkeypatch.setattr("internals.book.execution.cores", lambda: 6)
     together, running, most, lock = Barrier(2, timeout=10), [], [], Lock()
 
-    def run(path, turn):
+    def run(path, share):
         with lock:
             running.append(path)
             most.append(len(running))
@@ -30,16 +28,18 @@ def test_as_many_at_once_as_asked_and_no_more(monkeypatch):
             together.wait()
         with lock:
             running.remove(path)
-        return path.name + turn.environment()["INTERNALS_CORES"]
+        return path.name + share.environment()["INTERNALS_CORES"]
 
-    found = at_once(PATHS, 2, run)
-    assert list(found.items()) == [(path, path.name + "3") for path in PATHS]
+    results = run_parallel(PATHS, 2, run)
+    assert list(results.items()) == [(path, path.name + "3") for path in PATHS]
     assert max(most) == 2
 
 
 def test_a_single_one_has_the_whole_machine_and_this_thread():
-    assert at_once(PATHS[:1], 4, lambda path, turn: turn) == {PATHS[0]: ALONE}
-    assert at_once(PATHS, 1, lambda path, turn: turn.environment()) == {path: {} for path in PATHS}
+    assert run_parallel(PATHS[:1], 4, lambda path, share: share.cores) == {PATHS[0]: None}
+    assert run_parallel(PATHS, 1, lambda path, share: share.environment()) == {
+        path: {} for path in PATHS
+    }
 
 
 def test_ctrl_c_stops_what_runs_and_begins_nothing_more():
@@ -47,17 +47,17 @@ def test_ctrl_c_stops_what_runs_and_begins_nothing_more():
     # A shell starts background work, this test among it, with the interrupt ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def run(path, turn):
+    def run(path, share):
         begun.append(path)
         if len(begun) == 2:
             main = threading.main_thread().ident
             threading.Timer(0.5, signal.pthread_kill, (main, signal.SIGINT)).start()
-        assert turn.stop.wait(10)
+        assert share.stop.wait(10)
         stopped.append(path)
 
     try:
         with pytest.raises(KeyboardInterrupt):
-            at_once(PATHS, 2, run)
+            run_parallel(PATHS, 2, run)
     finally:
         signal.signal(signal.SIGINT, before)
     assert begun == PATHS[:2] and sorted(stopped) == begun
@@ -76,9 +76,9 @@ def test_ctrl_c_stops_what_runs_and_begins_nothing_more():
     ],
 )
 def test_how_many_a_machine_can_take(monkeypatch, own, bytes_of_memory, expected):
-    monkeypatch.setattr(turns, "cores", lambda: own)
-    monkeypatch.setattr(turns, "memory", lambda: bytes_of_memory)
-    assert most_at_once() == expected
+    monkeypatch.setattr("internals.book.execution.cores", lambda: own)
+    monkeypatch.setattr("internals.book.execution.memory", lambda: bytes_of_memory)
+    assert most_parallel() == expected
 
 
 def test_fewer_cores_may_be_asked_for_but_not_more(monkeypatch):
@@ -91,6 +91,7 @@ def test_fewer_cores_may_be_asked_for_but_not_more(monkeypatch):
         assert cores() == whole
 
 
+@pytest.mark.slow
 def test_a_chapter_after_all_is_begun_when_the_others_have_ended(tmp_path, monkeypatch):
     layout = copy_book(tmp_path)
     chapters = tmp_path / "chapters"
@@ -99,21 +100,21 @@ def test_a_chapter_after_all_is_begun_when_the_others_have_ended(tmp_path, monke
     (chapters / "01_fine.py").write_text(fine.replace("# title:", "# after: all\n# title:", 1))
     for name in ("02_more", "03_more"):
         (chapters / f"{name}.py").write_text(fine)
-    told, together, lock = [], Barrier(2, timeout=10), Lock()
+    events, together, lock = [], Barrier(2, timeout=10), Lock()
 
     def run_cells(notebook, folder, environment, timeout, watch):
         name = environment["INTERNALS_CHAPTER"]
         with lock:
-            told.append(f"{name} begins")
+            events.append(f"{name} begins")
         if "OMP_NUM_THREADS" in environment:
             together.wait()
         time.sleep(0.1)
         with lock:
-            told.append(f"{name} ends")
+            events.append(f"{name} ends")
 
-    monkeypatch.setattr(kernel, "run_cells", run_cells)
-    outcomes = execute(layout.find([]), Settings("quick", "auto", 7), layout, jobs=2)
+    monkeypatch.setattr("internals.book.kernel.run_cells", run_cells)
+    outcomes = execute(layout.find([]), ExecutionSettings("quick", "auto", 7), layout, jobs=2)
     assert [outcome.chapter for outcome in outcomes] == ["01_fine", "02_more", "03_more"]
     assert {outcome.status for outcome in outcomes} == {"executed"}
-    assert set(told[:2]) == {"02_more begins", "03_more begins"}
-    assert told[4:] == ["01_fine begins", "01_fine ends"]
+    assert set(events[:2]) == {"02_more begins", "03_more begins"}
+    assert events[4:] == ["01_fine begins", "01_fine ends"]
