@@ -28,7 +28,7 @@
 # - why a picture that looks right needs a control, and how the panels of later chapters are read.
 
 # %%
-from internals.book.chapter import open_chapter, show
+from internals.book import open_chapter, show
 
 chapter = open_chapter()
 
@@ -144,7 +144,7 @@ assert (sees.size, sees.stride, sees.start) == (6, 2, 0)
 # The book computes it from the graph of any network, with branches and all, so nobody has to count.
 # Two neighbouring units of `conv2` and their fields:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import field
 
 show(
@@ -191,7 +191,7 @@ assert not moves[~inside].any() and moves.any()
 # %%
 from internals.activations import strongest
 
-found = strongest(toy, images, ["conv1", "conv2"], k=9)["conv2"]
+best = strongest(toy, images, ["conv1", "conv2"], k=9)["conv2"]
 
 # %% [markdown]
 # Is it right? A scan that does nothing clever must agree:
@@ -199,10 +199,10 @@ found = strongest(toy, images, ["conv1", "conv2"], k=9)["conv2"]
 # %%
 with torch.no_grad():
     answers = toy(images)[:, 0].flatten(1)
-best = answers.max(dim=1)
-order = best.values.argsort(descending=True, stable=True)[:9]
-assert torch.equal(order, found.image[0])
-assert torch.allclose(best.values[order], found.value[0])
+values = answers.amax(dim=1)
+order = values.argsort(descending=True, stable=True)[:9]
+assert torch.equal(order, best.image[0])
+assert torch.allclose(values[order], best.value[0])
 
 # %% [markdown]
 # ## Which pixels did it?
@@ -225,7 +225,7 @@ assert torch.allclose(best.values[order], found.value[0])
 # %%
 from torch.nn import functional
 
-unit, number = found.units(0)[0], int(found.image[0, 0])
+unit, number = best.units(0)[0], int(best.image[0, 0])
 image = images[number : number + 1]
 relu1 = toy.relu1(toy.conv1(image))
 pool1, switches = functional.max_pool2d(relu1, 2, return_indices=True)
@@ -262,7 +262,7 @@ for rule, projection in projections.items():
 # The three answers side by side. Mid grey is no influence; more light on an amber pixel
 # would raise the unit, on a blue one it would lower it:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import comparison
 
 show(
@@ -337,7 +337,7 @@ from internals.projection import sanity
 
 kept = {rule: [] for rule in projections}
 for seed in range(20):
-    control = sanity(toy, None, image, [unit], layers=["conv2"], seed=seed)
+    control = sanity(toy, image, [unit], stages=["conv2"], seed=seed)
     for rule, steps in zip(control.names, control.magnitudes, strict=True):
         kept[rule].append(steps[1, 0])  # conv2's weights drawn again
 
@@ -345,7 +345,7 @@ for seed in range(20):
 # What is left of the trained picture, on average, when the weights that made the unit what it is
 # are gone:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import Table
 
 show(
@@ -376,20 +376,17 @@ show(
 # unit. Here is the only channel of the toy's second layer:
 
 # %%
-from internals.data import ImageSet, Normalization
-from internals.figures import panels
-from internals.projection import gather_evidence
+from internals import Network, Normalization, panels
+from internals.data import ImageSet
 
 drawings = ImageSet(
     (images * 255).round().to(torch.uint8),
     torch.arange(len(images)), tuple(names), "boxes", "drawn",
 )  # fmt: skip
-rows = gather_evidence(
-    toy, drawings, Normalization((0.0,), (1.0,)), found, channels=[0]
-)
+net = Network(toy, normalization=Normalization((0.0,), (1.0,)))
 show(
     panels(
-        rows,
+        net.patches(best, [0], images=drawings),
         caption="The nine drawings that drive channel 0 of conv2 hardest, strongest first: guided "
         "projections above the patches they belong to. Patches are shown as they are; projections "
         "share one scale a channel, amber for plus, blue for minus, mid grey for 0. Printed are the unit's value, the class "

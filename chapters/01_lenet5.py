@@ -11,6 +11,7 @@
 #     name: python3
 # title: LeNet-5
 # description: The network that read cheques, rebuilt from its paper, trained and looked into.
+# data: mnist
 # ---
 
 # %% [markdown]
@@ -30,7 +31,7 @@
 # - for five layers, the nine digits that drive each channel hardest, and which of their pixels did it.
 
 # %%
-from internals.book.chapter import open_chapter, show
+from internals.book import open_chapter, show
 
 chapter = open_chapter()
 
@@ -42,7 +43,7 @@ chapter = open_chapter()
 # centre of the fields of its highest units:
 
 # %%
-from internals.data import load
+from internals import load
 
 digits = load("mnist", chapter.data, seed=chapter.seed)
 
@@ -63,7 +64,7 @@ assert abs(pixels.mean()) < 0.2 and pixels.var() < 0.5
 # %% [markdown]
 # Here are the first digits of each class. Twelve of each, no two alike:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import samples
 
 show(
@@ -87,7 +88,7 @@ show(
 # weights*), and once a feature is found its exact place matters less, so the maps are made coarser
 # (*sub-sampling*):
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 from internals.figures import Stage, stack
 
 show(
@@ -177,7 +178,7 @@ show(
 
 # %%
 from internals.figures import connections
-from internals.models.lenet5 import TABLE_I
+from internals.models import TABLE_I
 
 listens = np.array([[source in row for source in range(6)] for row in TABLE_I])
 assert listens.sum() == 60 and set(listens.sum(axis=0)) == {10}
@@ -237,9 +238,9 @@ show(
 # %%
 from math import exp, log
 
-from internals.training import MapLoss
+from internals.training import Map
 
-loss = MapLoss(rubbish_penalty=5)
+loss = Map(j=5)
 perfect = lenet5.rbf(lenet5.rbf.prototypes)
 floor = loss(perfect, torch.arange(10)).item()
 print(f"the least possible loss: {floor:.7f}")
@@ -318,13 +319,13 @@ assert (sum(sizes.values()), sum(counted.values())) == (60_000, 340_908)
 # ## Training
 
 # %%
-from internals.training import find_recipe, trained
+from internals.training import find_recipe, hyperparameters, trained
 
 recipe = find_recipe("lenet5", chapter.profile)
 show(
     Table.of(
         ("hyperparameter", "here", "paper"),
-        tuple(recipe.rows(digits.train)),
+        hyperparameters(recipe, digits.train),
         caption="The recipe of the run below beside the paper's. Learning rates are for one step of "
         "the optimiser and cannot be compared across optimisers.",
     ),
@@ -346,22 +347,12 @@ chapter.record(test_top1=test.top1, test_loss=test.loss, seconds=seconds)
 # %% [markdown]
 # Look for the point where the training curve goes on falling and the held-out one does not:
 
-# %%
-from internals.figures import curves
+# %% tags=["hide-input"]
+from internals.book import learning_curves
 
-history = run.history
 show(
-    curves(
-        loss={
-            "training": history.column("train_loss"),
-            "held out": history.column("validation_loss"),
-        },
-        accuracy={
-            "training": history.column("train_top1"),
-            "held out": history.column("validation_top1"),
-        },
-        best=history.best.number,
-        references={"test": test.top1},
+    learning_curves(
+        run,
         caption="Loss and accuracy by epoch. The training curve is the mean over the epoch, while the "
         "weights still moved; the held-out digits are scored after it. The dashed line is the score "
         "of the epoch kept on the test digits.",
@@ -382,7 +373,7 @@ paper_run = trained(paper_recipe, digits, seed=chapter.seed)
 # %% [markdown]
 # Side by side, with the plainest classifier of all at the end:
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 from internals.figures import percent
 
 scores = [
@@ -412,7 +403,7 @@ show(
 #
 # A score says how often; the confusion matrix says what for what:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import confusion
 
 names = digits.test.class_names
@@ -430,30 +421,20 @@ show(
 
 # %% [markdown]
 # And here are the mistakes themselves, the most confident first. A network that is wrong and sure
-# of it tells more than one that was torn between two answers:
-
-# %%
-right = test.predicted == digits.test.labels.numpy()
-wrong = np.flatnonzero(~right)
-wrong = wrong[np.argsort(-test.confidence[wrong])]
-shown = wrong[:27]
-
-# %% [markdown]
+# of it tells more than one that was torn between two answers.
+#
 # A posterior may be small for all ten classes at once: what is missing from 1 belongs to the class
 # of rubbish, whose penalty is $j$. A digit that lies farther than that from every bitmap is one the
 # network does not claim to know:
 
-# %%
-from internals.figures import gallery
+# %% tags=["hide-input"]
+from internals.book import worst_mistakes
 
 show(
-    gallery(
-        digits.test.images[shown].numpy() / 255,
-        [names[digits.test.labels[i]] for i in shown],
-        [names[test.predicted[i]] for i in shown],
-        test.confidence[shown],
-        ids=[int(i) for i in shown],
-        total=len(wrong),
+    worst_mistakes(
+        run,
+        digits.test,
+        n=27,
         caption="Misread test digits: true class → answer, the posterior of that answer, and the "
         "digit's number; the most confident mistakes come first. Notice how many have a stroke "
         "missing, or one too many.",
@@ -468,6 +449,7 @@ show(
 # half, as a cheque reader would hand it to a clerk:
 
 # %%
+right = test.predicted == digits.test.labels.numpy()
 sure = test.confidence >= 0.5
 show(
     Table.of(
@@ -495,7 +477,7 @@ show(
 #
 # Only the first layer's weights can be looked at directly, because only they act on pixels:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import filters
 
 show(
@@ -516,13 +498,13 @@ show(
 # digit, a seven of the test set:
 
 # %%
-from internals.activations import capture
-from internals.figures import LayerMaps, feature_maps
+from internals import Network
 
+net = Network.of(run)
 seven = int((digits.test.labels == 7).nonzero()[0])
 layers = ["conv1", "pool1", "conv2", "pool2", "conv3", "tanh6", "rbf"]
-inputs = normalization.apply(digits.test.images[seven : seven + 1])
-maps = {name: m[0] for name, m in capture(run.model, inputs, layers).items()}
+image = digits.test.images[seven : seven + 1]
+maps = {name: m[0] for name, m in net.capture(image, layers).items()}
 maps["tanh6"] = maps["tanh6"].view(1, 12, 7)
 
 # %% [markdown]
@@ -530,7 +512,9 @@ maps["tanh6"] = maps["tanh6"].view(1, 12, 7)
 # and laid out as the 7 × 12 bitmaps are. The last row is ten distances, and the darkest is the
 # answer:
 
-# %%
+# %% tags=["hide-input"]
+from internals.figures import LayerMaps, feature_maps
+
 show(
     feature_maps(
         digits.test.images[seven].numpy() / 255,
@@ -552,12 +536,8 @@ assert maps["rbf"].flatten().argmin() == test.predicted[seven]
 # One pass over all training digits finds the nine strongest of every channel of five layers:
 
 # %%
-from internals.activations import strongest
-from internals.data import Normalized
-
-training = Normalized(digits.train, normalization)
 layers = ["conv1", "pool1", "conv2", "pool2", "conv3"]
-found = strongest(run.model, training, layers, k=9)
+top = net.strongest(digits.train, layers, k=9)
 
 # %% [markdown]
 # Values are ranked before they are squashed, because afterwards can be too late: a large sum comes
@@ -565,7 +545,9 @@ found = strongest(run.model, training, layers, k=9)
 # came first. How many of ten thousand digits share the very top of a channel of conv3, squashed?
 
 # %%
-squashed = capture(run.model, training[:10_000], ["tanh5"])["tanh5"].flatten(1)
+squashed = net.capture(digits.train.head(10_000), ["tanh5"])["tanh5"].flatten(
+    1
+)
 ties = (squashed == squashed.amax(dim=0)).sum(dim=0)
 print(
     f"up to {ties.max():,} digits tie for the first place, median {ties.median()}"
@@ -577,21 +559,7 @@ print(
 # for the *agreeing* rule: at a tanh, let pass what supports the feature as it was, of either sign.
 # For a rectifier, whose outputs have one sign, that is guided backpropagation. Averages are sent
 # back as averages, to all four of their inputs alike, since that is what was trained.
-
-# %%
-from internals.figures import panels
-from internals.projection import gather_evidence
-
-
-def panel(layer: str, *, caption: str, alt: str) -> None:
-    rows = gather_evidence(
-        run.model, digits.train, normalization, found[layer], tanh="agreeing"
-    )
-    alt = f"Nine projections above their patches, for six channels of {layer}: {alt}."
-    show(panels(rows, caption=caption, alt=alt), f"{layer}-strongest")
-
-
-# %% [markdown]
+#
 # #### conv1
 #
 # A unit of conv1 sees 5 × 5 pixels, and one linear layer lies between it and them. So its
@@ -599,17 +567,20 @@ def panel(layer: str, *, caption: str, alt: str) -> None:
 # but a check, and the cell asserts it. What differs is the patch:
 
 # %%
-from internals.projection import project
+from internals.figures import panels
 
-units, ids = found["conv1"].units(0), found["conv1"].image[0]
-for projection in project(run.model, training[ids], units, rule="gradient"):
+for projection in net.project(digits.train, top["conv1"][0], "gradient"):
     assert torch.equal(projection.pixels, run.model.conv1.weight[0].detach())
-panel(
-    "conv1",
-    alt="each channel's projections are all alike",
-    caption="The nine strongest patches of each channel of conv1 under their projections. The projections of "
-    "a row are one and the same kernel; the patches say what fits it best. Read kernel and patch "
-    "together: ink lies where the kernel is amber and paper where it is blue.",
+show(
+    panels(
+        net.patches(top["conv1"], tanh="agreeing"),
+        caption="The nine strongest patches of each channel of conv1 under their projections. The projections of "
+        "a row are one and the same kernel; the patches say what fits it best. Read kernel and patch "
+        "together: ink lies where the kernel is amber and paper where it is blue.",
+        alt="Nine projections above their patches, for six channels of conv1: each channel's "
+        "projections are all alike.",
+    ),
+    "conv1-strongest",
 )
 
 # %% [markdown]
@@ -618,13 +589,17 @@ panel(
 # Pooling averages four neighbours, so the field grows by one pixel and the picture becomes a kernel
 # smeared over those of the 2 × 2 places where the feature was there:
 
-# %%
-panel(
-    "pool1",
-    alt="the kernels of conv1, smeared",
-    caption="The same six channels after averaging. A pooled unit is strong where its feature holds over "
-    "several neighbouring places, so these are longer and straighter strokes than those that drove "
-    "conv1.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["pool1"], tanh="agreeing"),
+        caption="The same six channels after averaging. A pooled unit is strong where its feature holds over "
+        "several neighbouring places, so these are longer and straighter strokes than those that drove "
+        "conv1.",
+        alt="Nine projections above their patches, for six channels of pool1: the kernels of conv1, "
+        "smeared.",
+    ),
+    "pool1-strongest",
 )
 
 # %% [markdown]
@@ -633,13 +608,17 @@ panel(
 # A unit of conv2 sees 14 × 14 pixels, about half a digit, through all six maps of pool1. Here rows
 # begin to differ within themselves: the same feature, found in different hands:
 
-# %%
-panel(
-    "conv2",
-    alt="parts of digits such as corners and bends",
-    caption="Channels of conv2 and the half-digits that drive them. Compare the patches of a row: what they "
-    "share is the feature, a bend, a corner or the end of a stroke, and what differs is what the "
-    "network has learned to ignore. The projections show only what mattered.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv2"], tanh="agreeing"),
+        caption="Channels of conv2 and the half-digits that drive them. Compare the patches of a row: what they "
+        "share is the feature, a bend, a corner or the end of a stroke, and what differs is what the "
+        "network has learned to ignore. The projections show only what mattered.",
+        alt="Nine projections above their patches, for six channels of conv2: parts of digits such "
+        "as corners and bends.",
+    ),
+    "conv2-strongest",
 )
 
 # %% [markdown]
@@ -647,12 +626,16 @@ panel(
 #
 # Two more pixels of field, and again a little less certainty about where:
 
-# %%
-panel(
-    "pool2",
-    alt="parts of digits, a little blurred",
-    caption="The first channels of pool2. Their favourite patches resemble those of the same channel of "
-    "conv2, but the feature now has to hold over two by two neighbouring places.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["pool2"], tanh="agreeing"),
+        caption="The first channels of pool2. Their favourite patches resemble those of the same channel of "
+        "conv2, but the feature now has to hold over two by two neighbouring places.",
+        alt="Nine projections above their patches, for six channels of pool2: parts of digits, a "
+        "little blurred.",
+    ),
+    "pool2-strongest",
 )
 
 # %% [markdown]
@@ -661,14 +644,18 @@ panel(
 # The units of conv3 see the whole digit, and there is one position only. Look at the class printed
 # with each patch: is a row one digit, or one way of writing several?
 
-# %%
-panel(
-    "conv3",
-    alt="whole digits, often of one class a channel",
-    caption="Six of the 120 channels of conv3 and the whole digits that drive them. A row that holds one "
-    "class only has become a detector of that digit; a row of several classes answers to what they "
-    "have in common. Amber marks pixels whose ink raises the unit, blue those whose ink would "
-    "lower it.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv3"], tanh="agreeing"),
+        caption="Six of the 120 channels of conv3 and the whole digits that drive them. A row that holds one "
+        "class only has become a detector of that digit; a row of several classes answers to what they "
+        "have in common. Amber marks pixels whose ink raises the unit, blue those whose ink would "
+        "lower it.",
+        alt="Nine projections above their patches, for six channels of conv3: whole digits, often "
+        "of one class a channel.",
+    ),
+    "conv3-strongest",
 )
 
 # %% [markdown]
@@ -682,19 +669,17 @@ panel(
 # channels of conv3, under all three rules:
 
 # %%
-from internals.projection import sanity
-
 torch.manual_seed(chapter.seed + 1)
-units = [found["conv3"].units(channel)[0] for channel in range(20)]
-tops = training[found["conv3"].image[:20, 0]]
 rules = {"gradient": None, "deconvnet": "straight", "guided": "agreeing"}
-control = sanity(run.model, LeNet5(), tops, units, rules)
+control = net.sanity(
+    digits.train, top["conv3"][:20].head(1), rules, untrained=LeNet5()
+)
 
 # %% [markdown]
 # Here is the unit of channel 0 losing its weights, and the mean over all twenty of the rank
 # correlation of magnitudes, which says how much of the trained picture is left, 1 for all of it:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import comparison
 
 show(
@@ -730,9 +715,7 @@ if chapter.profile != "smoke":  # which has nothing to lose
 # fixed template for every image:
 
 # %%
-ids = found["conv3"].image[0]
-units = found["conv3"].units(0)
-same = project(run.model, training[ids], units, "deconvnet", tanh="straight")
+same = net.project(digits.train, top["conv3"][0], "deconvnet", tanh="straight")
 for projection in same[1:]:
     assert torch.allclose(projection.pixels, same[0].pixels, atol=1e-6)
 

@@ -11,6 +11,7 @@
 #     name: python3
 # title: AlexNet
 # description: LeNet-5's idea with a thousand times the parameters, and what it took to train that.
+# data: imagenette
 # ---
 
 # %% [markdown]
@@ -31,7 +32,7 @@
 # - what the answer rests on, asked by covering the picture piece by piece.
 
 # %%
-from internals.book.chapter import open_chapter, show
+from internals.book import open_chapter, show
 
 chapter = open_chapter()
 
@@ -44,7 +45,7 @@ chapter = open_chapter()
 # `shapes` takes their place, ten classes of textured things among clutter, drawn by the package.
 
 # %%
-from internals.data import load
+from internals import load
 from internals.training import find_recipe
 
 recipe = find_recipe("alexnet", chapter.profile)
@@ -74,7 +75,7 @@ if from_imagenet:  # the stand-in is drawn, and has no files
 # And where the paper reports top-5 errors, we report top-1. Of ten classes five guesses hit one
 # half of the time by luck alone. Eight training pictures of each class:
 
-# %%
+# %% tags=["hide-input"]
 import torch
 
 from internals.figures import samples
@@ -103,7 +104,7 @@ show(
 # maps become coarser and more numerous. What is new is the size, three maxima in place of averages,
 # and that the first layer steps over the picture four pixels at a time:
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 from internals.figures import Stage, stack
 
 show(
@@ -326,7 +327,7 @@ assert sum(r.parameters for r in rows) == 58_322_314
 # A weight of `conv1` is used at 3,025 places, a weight of `lin1` once. So the two columns of the
 # table have almost nothing to do with each other:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import dots, percent
 
 weighty = [r for r in rows if r.parameters]
@@ -369,11 +370,13 @@ assert in_linear["parameters"] > 0.93 and in_linear["multiply-adds"] < 0.05
 #
 # ## Training
 
-# %%
+# %% tags=["hide-input"]
+from internals.training import hyperparameters
+
 show(
     Table.of(
         ("hyperparameter", "here", "paper"),
-        tuple(recipe.rows(images.train)),
+        hyperparameters(recipe, images.train),
         caption="The recipe of the run below beside the paper's. The notebook this book grew from "
         "names no optimiser for this network; learning rates cannot be compared across optimisers.",
     ),
@@ -387,8 +390,8 @@ show(
 # networks and ask how far they still lie apart, as the standard deviation over pictures:
 
 # %%
-from internals.activations import capture
-from internals.models.alexnet import initialise_as_published
+from internals import capture
+from internals.models import initialise_as_published
 
 margin = (recipe.stored - recipe.size) // 2
 middle = slice(margin, margin + recipe.size)
@@ -399,9 +402,10 @@ initialise_as_published(published)
 layers = ["conv1", "conv3", "conv5", "lin2", "lin3"]
 spread = {
     name: [
-        float(m.std(dim=0).mean()) for m in capture(*given, layers).values()
+        float(m.std(dim=0).mean())
+        for m in capture(network, pixels, layers).values()
     ]
-    for name, given in {
+    for name, (network, pixels) in {
         "the paper's, pixels to 255": (published, 255 * inputs),
         "the paper's, pixels to 1": (published, inputs),
         "He et al., pixels to 1": (alexnet, inputs),
@@ -411,7 +415,7 @@ spread = {
 # %% [markdown]
 # The last column is what the loss has to work with:
 
-# %%
+# %% tags=["hide-input"]
 show(
     Table.of(
         ("first weights", *layers),
@@ -441,22 +445,12 @@ if chapter.profile != "smoke":
 # %% [markdown]
 # With 58 million parameters for some thousand pictures, the question is when the two curves part:
 
-# %%
-from internals.figures import curves
+# %% tags=["hide-input"]
+from internals.book import learning_curves
 
-history = run.history
 show(
-    curves(
-        loss={
-            "training": history.column("train_loss"),
-            "held out": history.column("validation_loss"),
-        },
-        accuracy={
-            "training": history.column("train_top1"),
-            "held out": history.column("validation_top1"),
-        },
-        best=history.best.number,
-        references={"test": test.top1},
+    learning_curves(
+        run,
         caption="Loss and accuracy by epoch. The training curve is a mean over the epoch, of shifted "
         "and recoloured pictures with half of the units silenced, and may therefore lie below the "
         "held-out one. The dashed line is the score of the epoch kept on the test pictures.",
@@ -540,12 +534,10 @@ show(
 # %%
 from internals.training import evaluate
 
-most = {"smoke": 4, "quick": 64}.get(chapter.profile, 10**6)
-held_out = images.validation
-held_out = held_out.subset(torch.arange(min(most, len(held_out))))
+held_out = images.validation.head(chapter.at(smoke=4, quick=64))
 for crops in (1, 10):
-    seen = evaluate(run.model, run.loss, held_out, run.pipeline, crops=crops)
-    print(f"{crops:2} crops: {seen.top1:.1%} of {len(held_out)}")
+    score = evaluate(run.model, run.loss, held_out, run.pipeline, crops=crops)
+    print(f"{crops:2} crops: {score.top1:.1%} of {len(held_out)}")
 
 # %% [markdown]
 # ### The score, and what it can be compared with
@@ -553,7 +545,7 @@ for crops in (1, 10):
 # Not with the paper's: ten classes chosen to be easy are another task than a thousand, with fewer
 # pictures to learn it from. The table puts both one above the other for the record only:
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 imagenet = "ILSVRC-2012, 1,000 classes"
 show(
     Table.of(
@@ -579,7 +571,7 @@ show(
 # %% [markdown]
 # ### Its mistakes
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import confusion
 
 show(
@@ -598,22 +590,13 @@ show(
 # The ten mistakes of which the network was surest. Ask of each whether you would have known, and
 # what in the picture may have given the wrong answer:
 
-# %%
-from internals.figures import gallery
+# %% tags=["hide-input"]
+from internals.book import worst_mistakes
 
-tested = run.pipeline.view(images.test)
-names = tested.class_names
-truth = tested.labels[: len(test.predicted)].numpy()
-wrong = np.flatnonzero(test.predicted != truth)
-shown = wrong[np.argsort(-test.confidence[wrong])][:10]
 show(
-    gallery(
-        tested.images[shown].numpy() / 255,
-        [names[truth[i]] for i in shown],
-        [names[test.predicted[i]] for i in shown],
-        test.confidence[shown],
-        ids=[int(i) for i in shown],
-        total=len(wrong),
+    worst_mistakes(
+        run,
+        images.test,
         caption="Test pictures that were named wrongly: true class → answer, the posterior of the "
         "answer, and the picture's number, the most confident first. Notice that being wrong and "
         "being unsure are two things: a softmax has no class for none of these.",
@@ -688,8 +671,11 @@ for name, other in zip(list(arms)[1:], others, strict=True):
 # that reached it were 255 times as large, as it is with the paper's raw pixels and the same weights?
 
 # %%
-few = run.pipeline.evaluation(images.validation.images[:16])
-maps = capture(run.model, few, ["relu1", "relu2"])
+from internals import Network
+
+net = Network.of(run)
+few = run.pipeline.view(images.validation.head(16))
+maps = net.capture(few, ["relu1", "relu2"])
 for number, a in enumerate(maps.values(), start=1):
     effect = []
     for scale in (1, 255):
@@ -711,13 +697,12 @@ for number, a in enumerate(maps.values(), start=1):
 # card came out grey, for edges and gratings, and those of the other coloured, for blobs. That is a
 # result of the two groups; with one group, nothing tells which channel should become which:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import filters
 
-kernels = run.model.conv1.weight.detach()
 show(
     filters(
-        kernels.numpy(),
+        run.model.conv1.weight.detach().numpy(),
         caption="The 96 kernels of conv1, 11 × 11 pixels, on one scale: mid grey is 0, and a colour is "
         "the light that a channel wants more of. Look for gratings of one direction and for smooth "
         "patches of colour beside their complement. Speckle is what the first, random weights left "
@@ -739,6 +724,7 @@ def colour_share(kernels):
     return coloured.square().sum((1, 2, 3)) / kernels.square().sum((1, 2, 3))
 
 
+kernels = run.model.conv1.weight.detach()
 before = colour_share(alexnet.conv1.weight.detach())
 after = colour_share(kernels)
 print(f"before: {before.min():.2f} to {before.max():.2f}")
@@ -807,47 +793,34 @@ assert change["stride 4"][::4].max() < 1e-3 < change["stride 4"][2]
 # in the test. One pass serves all layers:
 
 # %%
-from internals.activations import strongest
-from internals.data import Normalized
-
-pictures = run.pipeline.view(images.train)
-most = {"smoke": 64, "quick": 1024}.get(chapter.profile, len(pictures))
-pictures = pictures.subset(torch.arange(min(most, len(pictures))))
-training = Normalized(pictures, run.normalization)
+most = chapter.at(smoke=64, quick=1024)
+pictures = run.pipeline.view(images.train.head(most))
 layers = ["conv2", "conv3", "conv4", "conv5"]
-found = strongest(run.model, training, layers, k=9)
+top = net.strongest(pictures, layers, k=9)
 
 # %% [markdown]
 # Projections are guided. At a response normalisation the signal takes the true derivative; at the
 # overlapping maxima it is added where a pixel won twice.
-
-# %%
-from internals.figures import panels
-from internals.projection import gather_evidence
-
-
-def panel(layer: str, *, caption: str, alt: str) -> None:
-    rows = gather_evidence(
-        run.model, pictures, run.normalization, found[layer]
-    )
-    alt = f"Nine projections with their patches for six channels of {layer}: {alt}."
-    show(panels(rows, caption=caption, alt=alt), f"{layer}-strongest")
-
-
-# %% [markdown]
+#
 # #### conv2
 #
 # A unit of `conv2` sees 51 × 51 pixels. Look along a row for what the patches share, and expect
 # something local: a direction, a change of colour, a texture.
 
 # %%
-panel(
-    "conv2",
-    alt="small patches alike in direction, colour or texture",
-    caption="Six channels of conv2 and the patches that drive them hardest. Ask of each row whether it "
-    "is a direction, a colour or a texture that the patches share; the things they were cut from "
-    "need have nothing in common. Fine checks in a projection that are not in its patch are the "
-    "stride of conv1.",
+from internals.figures import panels
+
+show(
+    panels(
+        net.patches(top["conv2"]),
+        caption="Six channels of conv2 and the patches that drive them hardest. Ask of each row whether it "
+        "is a direction, a colour or a texture that the patches share; the things they were cut from "
+        "need have nothing in common. Fine checks in a projection that are not in its patch are the "
+        "stride of conv1.",
+        alt="Nine projections with their patches for six channels of conv2: small patches alike in "
+        "direction, colour or texture.",
+    ),
+    "conv2-strongest",
 )
 
 # %% [markdown]
@@ -856,13 +829,17 @@ panel(
 # At 99 × 99 pixels a patch holds a part of a thing. `conv3` is the layer where the paper's two
 # cards first saw each other's channels.
 
-# %%
-panel(
-    "conv3",
-    alt="larger patches, alike in texture or in a pattern of parts",
-    caption="Six channels of conv3. The patches of a row now differ more in their pixels than in "
-    "their kind. Compare patch and projection: what the projection leaves grey, the unit did not "
-    "need.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv3"]),
+        caption="Six channels of conv3. The patches of a row now differ more in their pixels than in "
+        "their kind. Compare patch and projection: what the projection leaves grey, the unit did not "
+        "need.",
+        alt="Nine projections with their patches for six channels of conv3: larger patches, alike "
+        "in texture or in a pattern of parts.",
+    ),
+    "conv3-strongest",
 )
 
 # %% [markdown]
@@ -871,13 +848,17 @@ panel(
 # 131 × 131 pixels. Read the classes printed with the patches. A row of one class may have found
 # the class, or merely something that goes with it: its usual surroundings, for instance.
 
-# %%
-panel(
-    "conv4",
-    alt="patches that hold most of a thing",
-    caption="Six channels of conv4. Where the classes of a row agree, check whether the patches show "
-    "the thing itself or what usually surrounds it; where they do not, look for what else they have "
-    "in common. Values that fall quickly from first to ninth mean few pictures of the kind.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv4"]),
+        caption="Six channels of conv4. Where the classes of a row agree, check whether the patches show "
+        "the thing itself or what usually surrounds it; where they do not, look for what else they have "
+        "in common. Values that fall quickly from first to ninth mean few pictures of the kind.",
+        alt="Nine projections with their patches for six channels of conv4: patches that hold most "
+        "of a thing.",
+    ),
+    "conv4-strongest",
 )
 
 # %% [markdown]
@@ -886,13 +867,17 @@ panel(
 # The last layer with places sees 163 × 163 pixels, nearly three quarters of the picture's width.
 # Not all of them matter alike: influence falls off from the middle of a field outwards [@luo2016].
 
-# %%
-panel(
-    "conv5",
-    alt="patches that hold whole things, often of one class a channel",
-    caption="Six channels of conv5, the last layer that knows where. A patch may hold a whole thing "
-    "and reach over the picture's border, where it is drawn as paper. Count the classes of a row: "
-    "one, two, or any.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv5"]),
+        caption="Six channels of conv5, the last layer that knows where. A patch may hold a whole thing "
+        "and reach over the picture's border, where it is drawn as paper. Count the classes of a row: "
+        "one, two, or any.",
+        alt="Nine projections with their patches for six channels of conv5: patches that hold whole "
+        "things, often of one class a channel.",
+    ),
+    "conv5-strongest",
 )
 
 # %% [markdown]
@@ -909,8 +894,7 @@ blindly = torch.randint(
 by_lot = class_purity(blindly, pictures.labels)
 print(f"by lot: {9 * by_lot:.1f} of 9")
 pure = {
-    layer: class_purity(found[layer].image, pictures.labels)
-    for layer in layers
+    layer: class_purity(top[layer].image, pictures.labels) for layer in layers
 }
 for layer, share in pure.items():
     print(f"{layer}:  {9 * share:.1f} of 9")
@@ -927,25 +911,17 @@ if chapter.profile != "smoke":
 # all [@zeiler2014]. A drop means that the network needed what was there:
 
 # %%
-from internals.projection import (
-    grad_cam,
-    occluded_activity,
-    occlusion,
-    occlusion_map,
-    saliency,
-)  # fmt: skip
-
-tops = found["conv5"].image[:, 0].flip(0)
-one_each = {int(pictures.labels[i]): int(i) for i in tops}
-ids = torch.tensor(list(one_each.values())[:3])
-inputs, classes = training[ids], pictures.labels[ids]
-step = recipe.size // {"smoke": 4, "quick": 8}.get(chapter.profile, 12)
+best = top["conv5"].image[:, 0].flip(0)
+one_each = {int(pictures.labels[i]): int(i) for i in best}
+shown = pictures.subset(torch.tensor(list(one_each.values())[:3]))
+inputs, classes = net.inputs(shown)[:], shown.labels
+step = recipe.size // chapter.at(smoke=4, quick=8, full=12)
 square = {"size": 2 * step, "stride": step}
 covered = {
-    "probability": occlusion(
-        run.model, inputs, classes, score=lambda y: y.softmax(1), **square
+    "probability": net.occlusion(
+        inputs, classes, score=run.loss.probabilities, **square
     ),
-    "conv5 map": occluded_activity(run.model, inputs, "conv5", **square),
+    "conv5 map": net.occluded_activity(inputs, "conv5", **square),
 }
 
 # %% [markdown]
@@ -953,17 +929,18 @@ covered = {
 # squares that lie on it:
 
 # %%
-with torch.no_grad():
-    sure = run.model(inputs).softmax(1).gather(1, classes[:, None])[:, 0]
-totals = capture(run.model, inputs, ["conv5"])["conv5"].sum((2, 3)).amax(1)
-before = {"probability": sure, "conv5 map": totals}
+from internals.projection import occlusion_map
+
+maps, scores = net.capture(inputs, ["conv5", "lin3"]).values()
+sure = run.loss.probabilities(scores.flatten(1)).gather(1, classes[:, None])
+before = {"probability": sure[:, 0], "conv5 map": maps.sum((2, 3)).amax(1)}
 lost = {
     name: occlusion_map(after, before[name], inputs.shape[-2:], **square)
     for name, after in covered.items()
 }
 maps = [
-    grad_cam(run.model, inputs, "conv5", classes, upsample=True),
-    saliency(run.model, inputs, classes),
+    net.grad_cam(inputs, "conv5", classes, upsample=True),
+    net.saliency(inputs, classes),
     *lost.values(),
 ]
 
@@ -971,15 +948,15 @@ maps = [
 # Where do the three agree? A place that lights up in Grad-CAM and whose covering changes nothing
 # was not needed, only used:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import overlays
 
 show(
     overlays(
-        list(pictures.images[ids].numpy() / 255),
-        [[m[n].numpy() for m in maps] for n in range(len(ids))],
+        list(shown.images.numpy() / 255),
+        [[m[n].numpy() for m in maps] for n in range(len(shown))],
         ["Grad-CAM, conv5", "saliency", "covered: class", "covered: conv5"],
-        names=[pictures.class_names[int(label)] for label in classes],
+        names=[shown.class_names[int(label)] for label in classes],
         caption="Training pictures of different classes that drive a channel of conv5 hardest, with "
         "four maps of evidence for their class. Below each map stands its largest value: for the "
         "third column that is a probability. Amber speaks for the class; blue in the third column "
@@ -998,19 +975,17 @@ show(
 # [@adebayo2018]. A picture that stays what it was does not show what was learned:
 
 # %%
-from internals.projection import sanity
-
 torch.manual_seed(chapter.seed + 1)
-many = {"smoke": 3, "quick": 6}.get(chapter.profile, 12)
-units = [found["conv5"].units(channel)[0] for channel in range(many)]
-tops = training[found["conv5"].image[:many, 0]]
-control = sanity(run.model, AlexNet(), tops, units)
+many = chapter.at(smoke=3, quick=6, full=12)
+control = net.sanity(
+    pictures, top["conv5"][:many].head(1), untrained=AlexNet()
+)
 
 # %% [markdown]
 # One unit's pictures, and for all of them the mean rank correlation of magnitudes with the trained
 # picture:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import comparison
 
 show(

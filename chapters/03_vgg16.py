@@ -11,6 +11,7 @@
 #     name: python3
 # title: VGG-16
 # description: Nothing but windows of 3 × 3, stacked thirteen deep, and what it takes to start them.
+# data: imagenette
 # ---
 
 # %% [markdown]
@@ -32,7 +33,7 @@
 #   do not pass.
 
 # %%
-from internals.book.chapter import open_chapter, show
+from internals.book import open_chapter, show
 
 chapter = open_chapter()
 
@@ -43,7 +44,7 @@ chapter = open_chapter()
 # shapes where those are not at hand. The recipe says how large they have to be:
 
 # %%
-from internals.data import load
+from internals import load
 from internals.training import find_recipe
 
 recipe = find_recipe("vgg16", chapter.profile)
@@ -105,7 +106,7 @@ assert reach[2].max() == 49 and reach[2][0, 1, 1] == 1
 # %% [markdown]
 # Drawn, and each on a scale of its own:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import comparison
 
 show(
@@ -162,7 +163,7 @@ assert not torch.allclose(bent, together)
 # The rest follows from two rules. Within a block maps keep their size, by a border of one zero.
 # Between blocks a maximum halves it, and the channels double, up to 512:
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 from internals.figures import Stage, stack
 
 show(
@@ -194,7 +195,7 @@ show(
 # %%
 from internals.anatomy import summarize
 from internals.figures import Table
-from internals.models.vgg16 import CONFIGURATIONS, VGG, VGG16
+from internals.models import CONFIGURATIONS, VGG, VGG16
 
 with torch.device("meta"):
     family = {name: VGG(name) for name in CONFIGURATIONS}
@@ -211,7 +212,7 @@ millions = {
 # Eight layers more from A to E add 8 % to the parameters. Depth, in windows of 3 × 3, is cheap to
 # store; what it costs is work:
 
-# %%
+# %% tags=["hide-input"]
 printed = {"A": 133, "B": 133, "C": 134, "D": 138, "E": 144}
 show(
     Table.of(
@@ -323,10 +324,9 @@ assert factors["variance 0.01"] > 4 and factors["deviation 0.01"] < 0.5
 # %%
 from functools import partial
 
-from internals.activations import capture
-from internals.data import Normalization
+from internals import Normalization, capture
 
-few = images.train.subset(torch.arange(8))
+few = images.train.head(8)
 inputs = Normalization.fit(few).apply(few.images)
 torch.manual_seed(chapter.seed)  # as for the run further down
 vgg16 = VGG16().eval()
@@ -371,7 +371,7 @@ for name, draw in starts.items():
 # %% [markdown]
 # On a logarithmic scale a constant factor is a straight line:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import lines
 
 show(
@@ -398,7 +398,7 @@ assert 0.05 < ours[0][-1] < 20
 # is $\ln 10 = 2.303$, and since no gradient reaches the bottom, it stays there. That is what people
 # report who find a VGG "stuck at 2.30":
 
-# %%
+# %% tags=["hide-input"]
 show(
     Table.of(
         ("convolutions drawn", "at conv1", "at conv13", "loss", "gradient at conv1"),
@@ -441,16 +441,16 @@ assert abs(loss - np.log(10)) < 1e-4 and slope < ours[2] / 1e3
 #
 # ## Training
 
-# %%
-from internals.training import SEED_RECIPES
+# %% tags=["hide-input"]
+from internals.training import SEED_RECIPES, hyperparameters
 
-old = {name: value for name, value, _ in SEED_RECIPES["vgg16"].rows()}
+notebook = {row[0]: row[1] for row in hyperparameters(SEED_RECIPES["vgg16"])}
 show(
     Table.of(
         ("hyperparameter", "here", "the notebooks", "the paper"),
         [
-            (name, here, old.get(name, ""), published)
-            for name, here, published in recipe.rows(images.train)
+            (name, value, notebook.get(name, ""), published)
+            for name, value, published in hyperparameters(recipe, images.train)
         ],
         caption="The recipe of the run below, that of the notebooks this book grew from, and the "
         "paper's. Learning rates cannot be compared across optimisers. The paper took two to three "
@@ -482,21 +482,12 @@ if chapter.profile != "smoke":
 # %% [markdown]
 # In the chart, look at the first epochs: how long does the loss linger near 2.3 before it goes?
 
-# %%
-from internals.figures import curves
+# %% tags=["hide-input"]
+from internals.book import learning_curves
 
 show(
-    curves(
-        loss={
-            "training": history.column("train_loss"),
-            "held out": history.column("validation_loss"),
-        },
-        accuracy={
-            "training": history.column("train_top1"),
-            "held out": history.column("validation_top1"),
-        },
-        best=history.best.number,
-        references={"test": test.top1},
+    learning_curves(
+        run,
         caption="Loss and accuracy by epoch. A network that knows nothing has a loss of 2.303 and an "
         "accuracy near 10 %. The training curve is a mean over the epoch, while the network changes, "
         "and may lie below the held-out one. The dashed line is the score on the test pictures.",
@@ -511,7 +502,7 @@ show(
 # thousand classes and learned from a hundred times as many pictures. It stands in the table for the
 # record and cannot be compared with the first line:
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 from internals.figures import percent
 
 imagenet = "ILSVRC-2012, 1,000 classes"
@@ -540,7 +531,7 @@ show(
 # %% [markdown]
 # ### Its mistakes
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import confusion
 
 show(
@@ -558,21 +549,13 @@ show(
 # %% [markdown]
 # The mistakes of which it was surest:
 
-# %%
-from internals.figures import gallery
+# %% tags=["hide-input"]
+from internals.book import worst_mistakes
 
-tested = run.pipeline.view(images.test)
-truth = tested.labels[: len(test.predicted)].numpy()
-wrong = np.flatnonzero(test.predicted != truth)
-shown = wrong[np.argsort(-test.confidence[wrong])][:10]
 show(
-    gallery(
-        tested.images[shown].numpy() / 255,
-        [names[truth[i]] for i in shown],
-        [names[test.predicted[i]] for i in shown],
-        test.confidence[shown],
-        ids=[int(i) for i in shown],
-        total=len(wrong),
+    worst_mistakes(
+        run,
+        images.test,
         caption="Test pictures that were named wrongly: true class → answer, the posterior of the "
         "answer, and the picture's number, the most confident first. Ask of each what in it speaks "
         "for the wrong class, and keep the answer in mind for the maps further down.",
@@ -591,12 +574,15 @@ show(
 # place, and the answer there is the one that we know:
 
 # %%
-from internals.models.vgg16 import fully_convolutional
+from internals import Network
+from internals.models import fully_convolutional
 
+net = Network.of(run)
 sliding = fully_convolutional(run.model)
-one = run.normalization.apply(tested.images[:1])
-at_224 = functional.interpolate(one, 224, mode="bilinear")
-scores = capture(run.model, at_224, ["fc3"])["fc3"]
+tested = run.pipeline.view(images.test)
+first_picture = net.inputs(tested)[:1]
+at_224 = functional.interpolate(first_picture, 224, mode="bilinear")
+scores = net.capture(at_224, ["fc3"])["fc3"]
 with torch.no_grad():
     slid = sliding(at_224)
 assert scores.shape == slid.shape == (1, 10, 1, 1)
@@ -627,7 +613,7 @@ assert places == 36 and 10 < crops / at_once < 12
 # %%
 def class_map(pictures, window):
     """The probability of each class at each place of a window over pool5."""
-    maps = capture(run.model, pictures, ["pool5"])["pool5"]
+    maps = net.capture(pictures, ["pool5"])["pool5"]
     parts = maps.unfold(2, window, 1).unfold(3, window, 1)[0]
     side = parts.shape[1]
     parts = parts.permute(1, 2, 0, 3, 4).flatten(0, 1)
@@ -646,6 +632,7 @@ assert torch.allclose(class_map(at_224, window=7), expected, atol=1e-3)
 # one picture of twice the size:
 
 # %%
+truth = tested.labels[: len(test.predicted)].numpy()
 sure = test.confidence + (test.predicted == truth)
 best = [
     int(np.where(truth == label, sure, -1).argmax()) for label in range(10)
@@ -657,13 +644,13 @@ montage = torch.cat(
 )
 classes = [int(truth[i]) for i in four]
 window = recipe.size // 32
-answers = class_map(run.normalization.apply(montage[None]), window)[classes]
+answers = class_map(montage[None], window)[classes]
 
 # %% [markdown]
 # Each answer belongs to the middle of its window, 32 pixels from the next. Every map should light up
 # in one quarter:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import overlays
 from internals.projection import upsampled
 
@@ -694,13 +681,12 @@ show(
 # There is not much room in 3 × 3 pixels. Where AlexNet had gratings of several periods, a kernel
 # here can be an edge, a line, a spot, or a colour:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import filters
 
-kernels = run.model.conv1.weight.detach()
 show(
     filters(
-        kernels.numpy(),
+        run.model.conv1.weight.detach().numpy(),
         caption="The 64 kernels of conv1, 3 × 3 pixels, on one scale: mid grey is 0, and a colour is "
         "the light that a channel wants more of. Look for a light side against a dark one, and for "
         "one colour throughout; noise is what the random start left behind.",
@@ -715,6 +701,7 @@ show(
 # nothing was learned, and that a look at this kernel is a look at the start:
 
 # %%
+kernels = run.model.conv1.weight.detach()
 both = torch.stack([first_kernels, kernels]).flatten(2)
 both = functional.normalize(both - both.mean(dim=2, keepdim=True), dim=2)
 kept = (both[0] * both[1]).sum(dim=1)
@@ -729,57 +716,47 @@ print(f"{int((kept > 0.9).sum())} of 64 kernels are above 0.9")
 # 512 training pictures, else all of them. One pass serves all thirteen convolutions:
 
 # %%
-from internals.activations import strongest
-from internals.data import Normalized
-
-pictures = run.pipeline.view(images.train)
-most = {"smoke": 64, "quick": 512}.get(chapter.profile, len(pictures))
-pictures = pictures.subset(torch.arange(min(most, len(pictures))))
-training = Normalized(pictures, run.normalization)
-found = strongest(run.model, training, convs, k=9)
+most = chapter.at(smoke=64, quick=512)
+pictures = run.pipeline.view(images.train.head(most))
+top = net.strongest(pictures, convs, k=9)
 
 # %% [markdown]
 # Projections are guided. Where the field is larger than the pictures, the whole picture is shown.
-# The layers that most books leave out get three channels, the others six:
-
-# %%
-from internals.figures import panels
-from internals.projection import gather_evidence
-
-
-def panel(layer, channels=range(6), *, caption, alt):
-    rows = gather_evidence(
-        run.model, pictures, run.normalization, found[layer], channels
-    )
-    alt = f"Nine projections with their patches, a channel of {layer} a row: {alt}."
-    show(panels(rows, caption=caption, alt=alt), f"{layer}-strongest")
-
-
-# %% [markdown]
+# The layers that most books leave out get three channels, the others six.
+#
 # #### conv2 and conv3
 #
 # A unit of `conv2` sees 5 × 5 pixels, one of `conv3` ten. Patches that small have no content; look
 # for a direction, a contrast, a colour:
 
 # %%
-panel(
-    "conv2",
-    alt="patches of five by five pixels, alike in direction, contrast or colour",
-    caption="Six channels of conv2 and the 5 × 5 pixels that drive them hardest. Nearly all patches of "
-    "a row should look alike: so near to the pixels there is little to be invariant to.",
+from internals.figures import panels
+
+show(
+    panels(
+        net.patches(top["conv2"]),
+        caption="Six channels of conv2 and the 5 × 5 pixels that drive them hardest. Nearly all patches of "
+        "a row should look alike: so near to the pixels there is little to be invariant to.",
+        alt="Nine projections with their patches, a channel of conv2 a row: patches of five by five "
+        "pixels, alike in direction, contrast or colour.",
+    ),
+    "conv2-strongest",
 )
 
 # %% [markdown]
 # The first maximum lies between the two layers. From here on a unit no longer knows to the pixel
 # where its feature was:
 
-# %%
-panel(
-    "conv3",
-    range(3),
-    alt="patches of ten by ten pixels",
-    caption="Three channels of conv3, ten pixels wide. Compare a row's patches: edges and bars that "
-    "are now allowed to lie a pixel further to one side.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv3"], range(3)),
+        caption="Three channels of conv3, ten pixels wide. Compare a row's patches: edges and bars that "
+        "are now allowed to lie a pixel further to one side.",
+        alt="Nine projections with their patches, a channel of conv3 a row: patches of ten by ten "
+        "pixels.",
+    ),
+    "conv3-strongest",
 )
 
 # %% [markdown]
@@ -788,12 +765,16 @@ panel(
 # Fourteen pixels: what AlexNet's first layer saw with one kernel takes four layers here, and three
 # rectifiers have had their say. The kernel cannot be drawn any more, only what drives it:
 
-# %%
-panel(
-    "conv4",
-    alt="patches of fourteen pixels with edges, corners and small textures",
-    caption="Six channels of conv4. Look for what a single linear kernel could not ask for: a bend, an "
-    "end, two directions at once, or a texture in any phase.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv4"]),
+        caption="Six channels of conv4. Look for what a single linear kernel could not ask for: a bend, an "
+        "end, two directions at once, or a texture in any phase.",
+        alt="Nine projections with their patches, a channel of conv4 a row: patches of fourteen "
+        "pixels with edges, corners and small textures.",
+    ),
+    "conv4-strongest",
 )
 
 # %% [markdown]
@@ -802,36 +783,46 @@ panel(
 # The third block sees 24, 32 and 40 pixels. A row may now hold patches that are alike as textures
 # and different as pixels:
 
-# %%
-panel(
-    "conv5",
-    range(3),
-    alt="patches of twenty-four pixels",
-    caption="Three channels of conv5, the first layer after the second maximum. Ask of each row "
-    "whether it is a shape or a texture that its patches share.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv5"], range(3)),
+        caption="Three channels of conv5, the first layer after the second maximum. Ask of each row "
+        "whether it is a shape or a texture that its patches share.",
+        alt="Nine projections with their patches, a channel of conv5 a row: patches of twenty-four "
+        "pixels.",
+    ),
+    "conv5-strongest",
 )
 
 # %% [markdown]
 # Two pixels a step have become four, so each layer of this block adds eight pixels to the field:
 
-# %%
-panel(
-    "conv6",
-    alt="patches of thirty-two pixels with textures and parts",
-    caption="Six channels of conv6. Read the classes under the patches: features of this size are "
-    "still common property, and a row of one class only is an exception worth a second look.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv6"]),
+        caption="Six channels of conv6. Read the classes under the patches: features of this size are "
+        "still common property, and a row of one class only is an exception worth a second look.",
+        alt="Nine projections with their patches, a channel of conv6 a row: patches of thirty-two "
+        "pixels with textures and parts.",
+    ),
+    "conv6-strongest",
 )
 
 # %% [markdown]
 # And the last of the block:
 
-# %%
-panel(
-    "conv7",
-    range(3),
-    alt="patches of forty pixels",
-    caption="Three channels of conv7. The projections begin to be smaller than the patches: what "
-    "stays grey was seen and did not matter.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv7"], range(3)),
+        caption="Three channels of conv7. The projections begin to be smaller than the patches: what "
+        "stays grey was seen and did not matter.",
+        alt="Nine projections with their patches, a channel of conv7 a row: patches of forty "
+        "pixels.",
+    ),
+    "conv7-strongest",
 )
 
 # %% [markdown]
@@ -840,36 +831,47 @@ panel(
 # The fourth block sees 60, 76 and 92 pixels. In the small pictures of the quick profile that is soon
 # all there is; at 224 pixels it is a part of a thing:
 
-# %%
-panel(
-    "conv8",
-    alt="patches of sixty pixels with larger parts of things",
-    caption="Six channels of conv8. A patch may reach over the picture's border, which is drawn as "
-    "paper: border units take part like all others, and zeros beyond the border are part of what "
-    "they see.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv8"]),
+        caption="Six channels of conv8. A patch may reach over the picture's border, which is drawn as "
+        "paper: border units take part like all others, and zeros beyond the border are part of what "
+        "they see.",
+        alt="Nine projections with their patches, a channel of conv8 a row: patches of sixty pixels "
+        "with larger parts of things.",
+    ),
+    "conv8-strongest",
 )
 
 # %% [markdown]
 # One layer further, three channels:
 
-# %%
-panel(
-    "conv9",
-    range(3),
-    alt="patches with parts of things",
-    caption="Three channels of conv9. Compare the first value of a row with its ninth: where they are "
-    "close, there are many such pictures, where not, a few stand out.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv9"], range(3)),
+        caption="Three channels of conv9. Compare the first value of a row with its ninth: where they are "
+        "close, there are many such pictures, where not, a few stand out.",
+        alt="Nine projections with their patches, a channel of conv9 a row: patches with parts of "
+        "things.",
+    ),
+    "conv9-strongest",
 )
 
 # %% [markdown]
 # And `conv10`, the last one before the fourth maximum:
 
-# %%
-panel(
-    "conv10",
-    alt="patches with large parts of things",
-    caption="Six channels of conv10. Where a row's classes agree, check whether the patches show the "
-    "thing itself or what usually surrounds it; where they do not, look for what else they share.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv10"]),
+        caption="Six channels of conv10. Where a row's classes agree, check whether the patches show the "
+        "thing itself or what usually surrounds it; where they do not, look for what else they share.",
+        alt="Nine projections with their patches, a channel of conv10 a row: patches with large "
+        "parts of things.",
+    ),
+    "conv10-strongest",
 )
 
 # %% [markdown]
@@ -877,37 +879,47 @@ panel(
 #
 # The last block adds 32 pixels a layer and ends at 196. First the two layers on the way:
 
-# %%
-panel(
-    "conv11",
-    range(3),
-    alt="patches with most of a thing or a whole picture",
-    caption="Three channels of conv11. A field this wide is larger than what matters in it: the "
-    "evidence gathers near its middle, as it did in the towers of 3 × 3 windows.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv11"], range(3)),
+        caption="Three channels of conv11. A field this wide is larger than what matters in it: the "
+        "evidence gathers near its middle, as it did in the towers of 3 × 3 windows.",
+        alt="Nine projections with their patches, a channel of conv11 a row: patches with most of a "
+        "thing or a whole picture.",
+    ),
+    "conv11-strongest",
 )
 
 # %% [markdown]
 # And:
 
-# %%
-panel(
-    "conv12",
-    range(3),
-    alt="patches with most of a thing or a whole picture",
-    caption="Three channels of conv12. Count the classes of a row, and ask what a row of many "
-    "classes has in common; it may be nothing that has a name.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv12"], range(3)),
+        caption="Three channels of conv12. Count the classes of a row, and ask what a row of many "
+        "classes has in common; it may be nothing that has a name.",
+        alt="Nine projections with their patches, a channel of conv12 a row: patches with most of a "
+        "thing or a whole picture.",
+    ),
+    "conv12-strongest",
 )
 
 # %% [markdown]
 # `conv13` is the last layer that knows where, at 14 × 14 places for 224 pixels:
 
-# %%
-panel(
-    "conv13",
-    alt="whole things, often of one class a channel",
-    caption="Six channels of conv13. Projections here can look like drawings of the thing itself. "
-    "Look at them once as they are, and again after the control further down, which asks whether "
-    "it was the trained weights that drew them.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv13"]),
+        caption="Six channels of conv13. Projections here can look like drawings of the thing itself. "
+        "Look at them once as they are, and again after the control further down, which asks whether "
+        "it was the trained weights that drew them.",
+        alt="Nine projections with their patches, a channel of conv13 a row: whole things, often of "
+        "one class a channel.",
+    ),
+    "conv13-strongest",
 )
 
 # %% [markdown]
@@ -924,9 +936,9 @@ from internals.activations import class_purity
 lot = torch.Generator().manual_seed(chapter.seed)
 blindly = torch.randint(len(pictures), (5000, 9), generator=lot)
 by_lot = 9 * class_purity(blindly, pictures.labels)
-pure = [9 * class_purity(found[conv].image, pictures.labels) for conv in convs]
-silent = [int((found[conv].value[:, 0] <= 0).sum()) for conv in convs]
-channels = [len(found[conv].value) for conv in convs]
+pure = [9 * class_purity(top[conv].image, pictures.labels) for conv in convs]
+silent = [int((top[conv].value[:, 0] <= 0).sum()) for conv in convs]
+channels = [len(top[conv]) for conv in convs]
 assert sum(channels) == 4224
 if chapter.profile != "smoke":
     assert pure[-1] > by_lot
@@ -934,7 +946,7 @@ if chapter.profile != "smoke":
 # %% [markdown]
 # Is there a layer at which a feature that anything may have becomes one that goes with a class?
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import dots
 
 columns = {"field": [sees[conv] for conv in convs], "of one class": pure}
@@ -968,52 +980,38 @@ show(
 # of the class [@zeiler2014]:
 
 # %%
-from internals.projection import grad_cam, occlusion, occlusion_map, saliency
-
-tops = found["conv13"].image[:, 0].flip(0)
-one_each = {int(pictures.labels[i]): int(i) for i in tops}
-ids = torch.tensor(list(one_each.values())[:3])
-shown, labels = training[ids], pictures.labels[ids]
-square, step = recipe.size // 6, recipe.size // 8
-covered = occlusion(
-    run.model,
-    shown,
-    labels,
-    size=square,
-    stride=step,
-    score=lambda y: y.softmax(1),
-)
-with torch.no_grad():
-    probability = run.model(shown).softmax(1).gather(1, labels[:, None])
+best = top["conv13"].image[:, 0].flip(0)
+one_each = {int(pictures.labels[i]): int(i) for i in best}
+shown = pictures.subset(torch.tensor(list(one_each.values())[:3]))
+inputs, labels = net.inputs(shown)[:], shown.labels
+square = {"size": recipe.size // 6, "stride": recipe.size // 8}
+covered = net.occlusion(inputs, labels, score=run.loss.probabilities, **square)
+scores = net.capture(inputs, ["fc3"])["fc3"].flatten(1)
+probability = run.loss.probabilities(scores).gather(1, labels[:, None])
 
 # %% [markdown]
 # The drop of the probability at a pixel is the mean over the squares that lie on it. What is below
 # 0 became likelier when it was covered:
 
 # %%
-lost = occlusion_map(
-    covered,
-    probability[:, 0],
-    shown.shape[-2:],
-    size=square,
-    stride=step,
-)
+from internals.projection import occlusion_map
+
 maps = [
-    grad_cam(run.model, shown, "conv13", labels, upsample=True),
-    saliency(run.model, shown, labels),
-    lost,
+    net.grad_cam(inputs, "conv13", labels, upsample=True),
+    net.saliency(inputs, labels),
+    occlusion_map(covered, probability[:, 0], inputs.shape[-2:], **square),
 ]
 
 # %% [markdown]
 # Where all three speak of the same place, the answer rests on it:
 
-# %%
+# %% tags=["hide-input"]
 show(
     overlays(
-        list(pictures.images[ids].numpy() / 255),
-        [[m[n].numpy() for m in maps] for n in range(len(ids))],
+        list(shown.images.numpy() / 255),
+        [[m[n].numpy() for m in maps] for n in range(len(shown))],
         ["Grad-CAM, conv13", "saliency", "covered"],
-        names=[pictures.class_names[int(label)] for label in labels],
+        names=[names[label] for label in labels],
         caption="Training pictures of different classes, with three maps of evidence for their class. "
         "Below each map stands its largest value; in the last column that is a probability, and "
         "blue marks places whose covering makes the network surer. Grad-CAM and covering should "
@@ -1034,17 +1032,14 @@ show(
 # those of `vgg16` above, whose convolutions are still drawn after He and others:
 
 # %%
-from internals.projection import sanity
-
-count = {"smoke": 2, "quick": 4}.get(chapter.profile, 12)
-units = [found["conv13"].units(channel)[0] for channel in range(count)]
-tops = training[found["conv13"].image[:count, 0]]
-control = sanity(run.model, vgg16, tops, units, layers=convs[::-1])
+count = chapter.at(smoke=2, quick=4, full=12)
+units = top["conv13"][:count].head(1)
+control = net.sanity(pictures, units, untrained=vgg16, stages=convs[::-1])
 
 # %% [markdown]
 # One unit, each time another whole block has lost its weights:
 
-# %%
+# %% tags=["hide-input"]
 ends = [0, 1, 3, 6, 9, 11, 13]
 show(
     comparison(
@@ -1067,7 +1062,7 @@ show(
 # The whole cascade as numbers. A picture that came from what was learned has to fall at the first
 # step:
 
-# %%
+# %% tags=["hide-input"]
 gradient, deconvnet, guided = left = control.magnitudes.mean(axis=2)
 show(
     lines(
@@ -1093,15 +1088,18 @@ if chapter.profile != "smoke":  # which has nothing to lose
 # %%
 from scipy.stats import spearmanr
 
-seen = receptive_field(run.model, "conv13", (3, recipe.size, recipe.size))
-around = functional.avg_pool2d(tops, 3, 1, 1, count_include_pad=False)
-edges = (tops - around).abs().sum(dim=1).numpy()
+seen = net.receptive_field("conv13")
+inputs = net.inputs(pictures)[units.image[:, 0]]
+around = functional.avg_pool2d(inputs, 3, 1, 1, count_include_pad=False)
+edges = (inputs - around).abs().sum(dim=1).numpy()
 
 
 def likeness(pictures):
     """The mean rank correlation of projections with their pictures' edges."""
     each = []
-    for unit, picture, edge in zip(units, pictures, edges, strict=True):
+    for unit, picture, edge in zip(
+        units.units(), pictures, edges, strict=True
+    ):
         top, left, bottom, right = seen.box(unit.row, unit.column)
         inside = slice(max(top, 0), bottom), slice(max(left, 0), right)
         strength = np.abs(picture).sum(axis=0)

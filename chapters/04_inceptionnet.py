@@ -11,6 +11,7 @@
 #     name: python3
 # title: InceptionNet
 # description: Four ways of looking at the same maps, side by side, for a ninth of AlexNet's parameters.
+# data: imagenette
 # ---
 
 # %% [markdown]
@@ -32,7 +33,7 @@
 # - which branch the evidence for each class comes through, exactly.
 
 # %%
-from internals.book.chapter import open_chapter, show
+from internals.book import open_chapter, show
 
 chapter = open_chapter()
 
@@ -44,7 +45,7 @@ chapter = open_chapter()
 # recipe:
 
 # %%
-from internals.data import load
+from internals import load
 from internals.training import find_recipe
 
 recipe = find_recipe("inceptionnet", chapter.profile)
@@ -70,7 +71,7 @@ images = load(
 # where $f_k$ are convolutions with windows of $k$ pixels, and $r_3$, $r_5$ and $p$ have 1 × 1
 # windows; a rectifier follows each of the six. This is the first of the nine, drawn by its numbers:
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 from internals.figures import branches
 
 show(
@@ -155,7 +156,7 @@ assert 9.6 < direct["5 × 5"] / thinned["5 × 5"] < 9.7
 # %% [markdown]
 # Most of the saving is in the two wide branches:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import Table
 
 totals = [sum(row[column] for row in cost) for column in (1, 2)]
@@ -177,7 +178,7 @@ assert round(totals[1]) == 128  # as table 1 of the paper has it
 # fully connected layers but one: every map is averaged to a single number, and a matrix turns 1,024
 # of them into classes.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 from internals.figures import Stage, stack
 
 show(
@@ -232,6 +233,7 @@ assert off == {"conv1", "inception5a"}
 # Ten of the twelve numbers agree to within a million. Fields are those of a module's widest branch:
 
 # %%
+convolutions = [row for row in rows if row.kind == "Conv2d"]
 ENDS = ("relu1x1", "relu3x3", "relu5x5", "relu_proj")
 
 
@@ -254,7 +256,7 @@ def line(name: str) -> tuple:
 # %% [markdown]
 # Fields wider than the image are meant: a unit of 5b could use a picture of 715 pixels.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 HIDDEN = ("relu", "lrn", "dropout")
 show(
     Table.of(
@@ -266,7 +268,6 @@ show(
     ),
     "layers",
 )  # fmt: skip
-convolutions = [row for row in rows if row.kind == "Conv2d"]
 assert sum(row.parameters for row in rows) == 6_998_552
 assert len(convolutions) == 57 and 3 + 9 * 2 + 1 == 22
 
@@ -352,16 +353,18 @@ assert extra == [3_188_840, 3_190_888]
 #
 # ## Training
 
-# %%
-from internals.training import SEED_RECIPES
+# %% tags=["hide-input"]
+from internals.training import SEED_RECIPES, hyperparameters
 
-old = {name: value for name, value, _ in SEED_RECIPES["inceptionnet"].rows()}
+notebook = {
+    row[0]: row[1] for row in hyperparameters(SEED_RECIPES["inceptionnet"])
+}
 show(
     Table.of(
         ("hyperparameter", "here", "the notebooks", "the paper"),
         [
-            (name, here, old.get(name, ""), said)
-            for name, here, said in recipe.rows(images.train)
+            (name, value, notebook.get(name, ""), published)
+            for name, value, published in hyperparameters(recipe, images.train)
         ],
         caption="The recipe of the run below, that of the notebooks this book grew from, and what the "
         "paper says. It gives neither a first learning rate nor a batch size nor a number of epochs.",
@@ -381,6 +384,7 @@ assert round(0.96 ** (30 // 8), 3) == 0.885
 
 run = trained(recipe, images, seed=chapter.seed)
 test, seconds = run.test, run.provenance.seconds
+names = images.test.class_names
 print(
     f"{test.top1:.2%} of {len(test.predicted):,} test images, {seconds:.0f} s"
 )
@@ -390,22 +394,12 @@ chapter.record(test_top1=test.top1, test_loss=test.loss, seconds=seconds)
 # The two curves are not of the same pictures. In training the network sees windows cut at random, from
 # 8 to 100 % of the picture, with their colours shifted; held-out images are shown whole:
 
-# %% tags=["remove-input"]
-from internals.figures import curves
+# %% tags=["hide-input"]
+from internals.book import learning_curves
 
-history = run.history
 show(
-    curves(
-        loss={
-            "training": history.column("train_loss"),
-            "held out": history.column("validation_loss"),
-        },
-        accuracy={
-            "training": history.column("train_top1"),
-            "held out": history.column("validation_top1"),
-        },
-        best=history.best.number,
-        references={"test": test.top1},
+    learning_curves(
+        run,
         caption="Loss and accuracy by epoch. Training images are harder than held-out ones, so that the "
         "held-out curve may well be the better of the two. The dashed line is the score of the epoch "
         "kept on the test images.",
@@ -421,7 +415,7 @@ show(
 # famous 6.67 % is not what one GoogLeNet does: it is seven networks asked about 144 crops of each
 # image [@szegedy2015]:
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 from internals.figures import percent
 
 scores = [
@@ -448,10 +442,9 @@ show(
 # We have found no trustworthy report of GoogLeNet trained on Imagenette alone. The leaderboard's line
 # is for a network of 2019 [@howard2019]. Which classes does ours take for which?
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import confusion
 
-names = images.test.class_names
 show(
     confusion(
         test.confusion,
@@ -468,24 +461,13 @@ show(
 # The mistakes of which it was surest often have a reason that can be seen. Look for pictures that
 # hold a second thing, or a setting that belongs to another class:
 
-# %%
-import numpy as np
+# %% tags=["hide-input"]
+from internals.book import worst_mistakes
 
-from internals.figures import gallery
-
-seen = run.pipeline.view(images.test)
-truth = images.test.labels.numpy()[: len(test.predicted)]
-wrong = np.flatnonzero(test.predicted != truth)
-wrong = wrong[np.argsort(-test.confidence[wrong])]
-shown = wrong[:10]
 show(
-    gallery(
-        seen.images[shown].numpy() / 255,
-        [names[truth[i]] for i in shown],
-        [names[test.predicted[i]] for i in shown],
-        test.confidence[shown],
-        ids=[int(i) for i in shown],
-        total=len(wrong),
+    worst_mistakes(
+        run,
+        images.test,
         caption="The ten most confident mistakes on the test images: true class → answer, its "
         "posterior, and the image's number. The pictures are as the network saw them.",
         alt="Ten misjudged test images, each with its true class, the wrong answer and its "
@@ -504,7 +486,7 @@ show(
 # The stem begins like every network for photographs, with windows large enough for an edge and its
 # colours:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import filters
 
 show(
@@ -553,10 +535,9 @@ show(
 # and larger forms in the 5 × 5 one, but each branch is free to look for something else:
 
 # %%
-from internals.activations import capture
-from internals.data import Normalized
+from internals import Network
 
-training = Normalized(pictures, run.normalization)
+net = Network.of(run)
 ends = {
     "1 × 1": "relu1x1",
     "3 × 3": "relu3x3",
@@ -564,12 +545,12 @@ ends = {
     "pooled": "relu_proj",
 }
 layers = [f"inception3a.{end}" for end in ends.values()]
-maps = capture(run.model, training[:1], layers)
+maps = net.capture(pictures.head(1), layers)
 
 # %% [markdown]
 # Each branch on its own scale, eight maps of its 64, 128, 32 and 32:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import LayerMaps, feature_maps
 
 show(
@@ -612,7 +593,7 @@ assert in_a_row[::2] == [11, 27, 43, 75, 75, 91, 123, 139, 171]
 # %% [markdown]
 # The true fields follow the graph, where a module is as wide as its widest branch:
 
-# %%
+# %% tags=["hide-input"]
 show(
     Table.of(
         ("number", "layer", "field", "as if in a row"),
@@ -634,37 +615,25 @@ show(
 # spread evenly, at the smaller ones:
 
 # %%
-from internals.activations import strongest
-
-MOST = {"smoke": 64, "quick": 1_024}.get(chapter.profile, len(pictures))
-count = min(MOST, len(pictures))
-mined = pictures.subset(torch.arange(count) * len(pictures) // count)
-shown = [f"conv{n}" for n in (*numbers, 24, 30, 36, 42, 48, 54)]
+available = len(pictures)
+most = chapter.at(smoke=64, quick=1_024, full=available)
+count = min(most, available)
+mined = pictures.subset(torch.arange(count) * available // count)
+numbered = [f"conv{n}" for n in (*numbers, 24, 30, 36, 42, 48, 54)]
 layer_of = {
-    name: InceptionNet.numbered[name].replace("conv", "bn") for name in shown
+    name: InceptionNet.numbered[name].replace("conv", "bn")
+    for name in numbered
 }
-found = strongest(
-    run.model, Normalized(mined, run.normalization), layer_of.values(), k=9
-)
+strongest = net.strongest(mined, layer_of.values(), k=9)
+top = {name: strongest[layer] for name, layer in layer_of.items()}
 
 # %% [markdown]
 # Each panel shows guided projections with the patches that they belong to. Where the field is larger
 # than the image, the whole image is shown:
 
 # %%
-from internals.figures import panels
-from internals.projection import gather_evidence
-
-
-def panel(name: str, channels=range(6), *, caption: str, alt: str) -> None:
-    if chapter.profile == "smoke":
-        channels = channels[:1]
-    rows = gather_evidence(
-        run.model, mined, run.normalization, found[layer_of[name]], channels
-    )
-    alt = f"For each channel of {name} nine projections and their patches: {alt}."
-    show(panels(rows, caption=caption, alt=alt), f"{name}-strongest")  # fmt: skip
-
+six = range(chapter.at(smoke=1, quick=6, full=6))
+three = range(chapter.at(smoke=1, quick=3, full=3))
 
 # %% [markdown]
 # #### conv2: colours and edges, mixed
@@ -673,12 +642,18 @@ def panel(name: str, channels=range(6), *, caption: str, alt: str) -> None:
 # it can add is to combine: this edge and that colour, at one place:
 
 # %%
-panel(
-    "conv2",
-    caption="Strongest patches of channels of conv2 with their projections. Compare the "
-    "patches of a row: what can a channel that looks at 11 pixels ask for, other than one "
-    "edge, one colour or one contrast? Rows that look alike are two channels that do.",
-    alt="patches of eleven pixels with edges or plain colours",
+from internals.figures import panels
+
+show(
+    panels(
+        net.patches(top["conv2"], six),
+        caption="Strongest patches of channels of conv2 with their projections. Compare the "
+        "patches of a row: what can a channel that looks at 11 pixels ask for, other than one "
+        "edge, one colour or one contrast? Rows that look alike are two channels that do.",
+        alt="For each channel of conv2 nine projections and their patches: patches of eleven pixels "
+        "with edges or plain colours.",
+    ),
+    "conv2-strongest",
 )
 
 # %% [markdown]
@@ -687,36 +662,45 @@ panel(
 # All three read the same 192 maps. The 1 × 1 branch goes on with the field of 27 pixels that those
 # have:
 
-# %%
-panel(
-    "conv4",
-    caption="Channels of 3a's 1 × 1 branch. Its units see 27 pixels and can only mix what the "
-    "maps below have found at one place. Notice whether a row shares a texture, a direction "
-    "or a colour.",
-    alt="patches of 27 pixels",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv4"], six),
+        caption="Channels of 3a's 1 × 1 branch. Its units see 27 pixels and can only mix what the "
+        "maps below have found at one place. Notice whether a row shares a texture, a direction "
+        "or a colour.",
+        alt="For each channel of conv4 nine projections and their patches: patches of 27 pixels.",
+    ),
+    "conv4-strongest",
 )
 
 # %% [markdown]
 # The 3 × 3 branch can ask how things lie beside one another, within 43 pixels:
 
-# %%
-panel(
-    "conv6",
-    caption="Channels of 3a's 3 × 3 branch, with fields of 43 pixels. Look for arrangements that "
-    "the 1 × 1 branch cannot ask for: a corner, two lines side by side, a curve that goes on.",
-    alt="patches of 43 pixels",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv6"], six),
+        caption="Channels of 3a's 3 × 3 branch, with fields of 43 pixels. Look for arrangements that "
+        "the 1 × 1 branch cannot ask for: a corner, two lines side by side, a curve that goes on.",
+        alt="For each channel of conv6 nine projections and their patches: patches of 43 pixels.",
+    ),
+    "conv6-strongest",
 )
 
 # %% [markdown]
 # And the 5 × 5 branch within 59. Mind that it is thin: 32 maps, made from 16. The three panels
 # are three answers to the same input:
 
-# %%
-panel(
-    "conv8",
-    caption="Channels of 3a's 5 × 5 branch, with fields of 59 pixels. Most of a patch may be "
-    "beside the point: compare how much of it the projection marks with the panel before.",
-    alt="patches of 59 pixels",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv8"], six),
+        caption="Channels of 3a's 5 × 5 branch, with fields of 59 pixels. Most of a patch may be "
+        "beside the point: compare how much of it the projection marks with the panel before.",
+        alt="For each channel of conv8 nine projections and their patches: patches of 59 pixels.",
+    ),
+    "conv8-strongest",
 )
 
 # %% [markdown]
@@ -726,35 +710,45 @@ panel(
 # 3a, so that its field is that of 3a's widest, 59, but what it weighs most may come from the branch
 # that sees 27:
 
-# %%
-panel(
-    "conv10",
-    caption="Channels of 3b's 1 × 1 branch. The field is 59 pixels for all of them, while the "
-    "projections show how much of it each really uses: compare the marked areas from row to "
-    "row.",
-    alt="patches of 59 pixels, of which some projections mark a small part",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv10"], six),
+        caption="Channels of 3b's 1 × 1 branch. The field is 59 pixels for all of them, while the "
+        "projections show how much of it each really uses: compare the marked areas from row to "
+        "row.",
+        alt="For each channel of conv10 nine projections and their patches: patches of 59 pixels, "
+        "of which some projections mark a small part.",
+    ),
+    "conv10-strongest",
 )
 
 # %% [markdown]
 # The 3 × 3 branch of 3b sees 75 pixels:
 
-# %%
-panel(
-    "conv12",
-    caption="Channels of 3b's 3 × 3 branch, with fields of 75 pixels. Ask of every row what its "
-    "patches share before looking at the projections, and then whether those mark it.",
-    alt="patches of 75 pixels",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv12"], six),
+        caption="Channels of 3b's 3 × 3 branch, with fields of 75 pixels. Ask of every row what its "
+        "patches share before looking at the projections, and then whether those mark it.",
+        alt="For each channel of conv12 nine projections and their patches: patches of 75 pixels.",
+    ),
+    "conv12-strongest",
 )
 
 # %% [markdown]
 # And its 5 × 5 branch 91:
 
-# %%
-panel(
-    "conv14",
-    caption="Channels of 3b's 5 × 5 branch, with fields of 91 pixels. The names below "
-    "the patches tell whether a row mixes the classes or begins to keep to one.",
-    alt="patches of 91 pixels",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv14"], six),
+        caption="Channels of 3b's 5 × 5 branch, with fields of 91 pixels. The names below "
+        "the patches tell whether a row mixes the classes or begins to keep to one.",
+        alt="For each channel of conv14 nine projections and their patches: patches of 91 pixels.",
+    ),
+    "conv14-strongest",
 )
 
 # %% [markdown]
@@ -762,12 +756,16 @@ panel(
 #
 # A maximum has halved the grid to steps of 16 pixels. The 1 × 1 branch of 4a sees 107 of them:
 
-# %%
-panel(
-    "conv16",
-    caption="Channels of 4a's 1 × 1 branch, whose units see 107 pixels. Look at the names of a "
-    "row: one class, or several that share a colour, a texture or a shape?",
-    alt="large patches or whole images",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv16"], six),
+        caption="Channels of 4a's 1 × 1 branch, whose units see 107 pixels. Look at the names of a "
+        "row: one class, or several that share a colour, a texture or a shape?",
+        alt="For each channel of conv16 nine projections and their patches: large patches or whole "
+        "images.",
+    ),
+    "conv16-strongest",
 )
 
 # %% [markdown]
@@ -775,12 +773,16 @@ panel(
 # the nine modules are still to come. A unit could use all of its field, but pixels near the middle
 # have many more ways to reach it than those at the rim [@luo2016]:
 
-# %%
-panel(
-    "conv18",
-    caption="Channels of 4a's 3 × 3 branch, whose units see 139 pixels. See how much of "
-    "the field the projections fill, and how fast they fade from its middle to its rim.",
-    alt="large patches or whole images, marked mostly around their middle",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv18"], six),
+        caption="Channels of 4a's 3 × 3 branch, whose units see 139 pixels. See how much of "
+        "the field the projections fill, and how fast they fade from its middle to its rim.",
+        alt="For each channel of conv18 nine projections and their patches: large patches or whole "
+        "images, marked mostly around their middle.",
+    ),
+    "conv18-strongest",
 )
 
 # %% [markdown]
@@ -789,51 +791,63 @@ panel(
 # Now the layers that were left out, by the 3 × 3 branch of each. First 4b, which sees 203 pixels, most
 # of any photograph this network was made for:
 
-# %%
-panel(
-    "conv24",
-    range(3),
-    caption="Channels of 4b's 3 × 3 branch. From here on read names first: how many classes "
-    "does a row hold, and if it holds several, what could they share?",
-    alt="whole images or nearly so",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv24"], three),
+        caption="Channels of 4b's 3 × 3 branch. From here on read names first: how many classes "
+        "does a row hold, and if it holds several, what could they share?",
+        alt="For each channel of conv24 nine projections and their patches: whole images or nearly "
+        "so.",
+    ),
+    "conv24-strongest",
 )
 
 # %% [markdown]
 # 4c sees 267 pixels, more than the paper's images have, so that from now on a unit's place in the
 # grid says where its middle is rather than what it sees:
 
-# %%
-panel(
-    "conv30",
-    range(3),
-    caption="Channels of 4c's 3 × 3 branch on whole images. The projections show which part of "
-    "the image drove the unit; it lies around the unit's own place, though the field has no "
-    "edge left within the image.",
-    alt="whole images, each marked in a part",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv30"], three),
+        caption="Channels of 4c's 3 × 3 branch on whole images. The projections show which part of "
+        "the image drove the unit; it lies around the unit's own place, though the field has no "
+        "edge left within the image.",
+        alt="For each channel of conv30 nine projections and their patches: whole images, each "
+        "marked in a part.",
+    ),
+    "conv30-strongest",
 )
 
 # %% [markdown]
 # 4d, from which the paper's second auxiliary head read:
 
-# %%
-panel(
-    "conv36",
-    range(3),
-    caption="Channels of 4d's 3 × 3 branch on whole images. In the paper's training this "
-    "module's output alone had to suffice for a classification. Do rows hold one class?",
-    alt="whole images, each marked in a part",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv36"], three),
+        caption="Channels of 4d's 3 × 3 branch on whole images. In the paper's training this "
+        "module's output alone had to suffice for a classification. Do rows hold one class?",
+        alt="For each channel of conv36 nine projections and their patches: whole images, each "
+        "marked in a part.",
+    ),
+    "conv36-strongest",
 )
 
 # %% [markdown]
 # 4e is the last module on this grid, and the widest so far:
 
-# %%
-panel(
-    "conv42",
-    range(3),
-    caption="Channels of 4e's 3 × 3 branch on whole images. Compare the ninth value of a row "
-    "with its first: a steep fall means that few images hold what the channel asks for.",
-    alt="whole images, each marked in a part",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv42"], three),
+        caption="Channels of 4e's 3 × 3 branch on whole images. Compare the ninth value of a row "
+        "with its first: a steep fall means that few images hold what the channel asks for.",
+        alt="For each channel of conv42 nine projections and their patches: whole images, each "
+        "marked in a part.",
+    ),
+    "conv42-strongest",
 )
 
 # %% [markdown]
@@ -841,25 +855,30 @@ panel(
 #
 # The grid is halved a last time. 5a reads 832 maps:
 
-# %%
-panel(
-    "conv48",
-    range(3),
-    caption="Channels of 5a's 3 × 3 branch on whole images. Notice whether a row's images are "
-    "of one class and differ in everything else, or are alike in more than their class.",
-    alt="whole images",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv48"], three),
+        caption="Channels of 5a's 3 × 3 branch on whole images. Notice whether a row's images are "
+        "of one class and differ in everything else, or are alike in more than their class.",
+        alt="For each channel of conv48 nine projections and their patches: whole images.",
+    ),
+    "conv48-strongest",
 )
 
 # %% [markdown]
 # And 5b makes the maps that will be averaged. No window comes after this one:
 
-# %%
-panel(
-    "conv54",
-    range(3),
-    caption="Channels of 5b's 3 × 3 branch on whole images, the last convolution of this "
-    "branch. Each channel is averaged over the image and weighed by the classifier as it is.",
-    alt="whole images, mostly of one class a row",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv54"], three),
+        caption="Channels of 5b's 3 × 3 branch on whole images, the last convolution of this "
+        "branch. Each channel is averaged over the image and weighed by the classifier as it is.",
+        alt="For each channel of conv54 nine projections and their patches: whole images, mostly of "
+        "one class a row.",
+    ),
+    "conv54-strongest",
 )
 
 # %% [markdown]
@@ -874,8 +893,8 @@ from internals.activations import class_purity
 
 lot = torch.Generator().manual_seed(chapter.seed)
 rows = {"drawn blindly": torch.randint(count, (2_000, 9), generator=lot)} | {
-    layer.replace("inception", "").replace(".bn", ", "): found[layer].image
-    for layer in layer_of.values()
+    layer.replace("inception", "").replace(".bn", ", "): row.image
+    for layer, row in strongest.items()
 }
 shares = {name: class_purity(ids, mined.labels) for name, ids in rows.items()}
 
@@ -883,7 +902,7 @@ shares = {name: class_purity(ids, mined.labels) for name, ids in rows.items()}
 # A rise from layer to layer says that the images of one class have more and more of what channels ask
 # for. It does not say what that is:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import dots
 
 show(
@@ -918,20 +937,17 @@ if chapter.profile != "smoke":
 # everywhere. So the two are the same picture, but for the factor $1 / Z$:
 
 # %%
-from internals.projection import grad_cam
-
-tested = Normalized(seen, run.normalization)
-few = 20 if chapter.profile == "smoke" else 128
-spread = torch.arange(few) * len(seen) // few
-inputs = tested[spread]
-top = capture(run.model, inputs, ["inception5b", "fc"])
-maps, scores = top["inception5b"], top["fc"][:, :, 0, 0]
+tested = run.pipeline.view(images.test)
+few = chapter.at(smoke=20, quick=128, full=128)
+inputs = net.inputs(tested)[torch.arange(few) * len(tested) // few]
+maps, scores = net.capture(inputs, ["inception5b", "fc"]).values()
+scores = scores[:, :, 0, 0]
 chosen = scores.argmax(dim=1)
 cells = maps[0, 0].numel()
 weights = run.model.fc.weight.detach()[chosen] / cells
 cam = torch.einsum("nk,nkij->nij", weights, maps).relu()
-found_by_gradient = grad_cam(run.model, inputs, "inception5b", chosen)
-assert torch.allclose(cam, found_by_gradient, rtol=1e-3, atol=1e-4)
+by_gradient = net.grad_cam(inputs, "inception5b", chosen)
+assert torch.allclose(cam, by_gradient, rtol=1e-3, atol=1e-4)
 
 # %% [markdown]
 # The same sum can be cut the other way, by branch instead of by place: the stack of 5b holds the four
@@ -984,22 +1000,21 @@ show(
 from internals.figures import overlays
 from internals.projection import upsampled
 
-last = found[layer_of["conv54"]]
-ids = last.image[:3, 0]
-favourites = Normalized(mined, run.normalization)[ids]
-active = capture(run.model, favourites, ["inception5b.relu3x3"])
-active = torch.stack([active["inception5b.relu3x3"][c, c] for c in range(3)])
-side = favourites.shape[-2:]
-cams = grad_cam(run.model, favourites, "inception5b", upsample=True)
-answers = capture(run.model, favourites, ["fc"])["fc"].flatten(1).argmax(1)
+favourites = mined.subset(top["conv54"].image[:3, 0])
+outputs = net.capture(favourites, ["inception5b.relu3x3", "fc"])
+active = outputs["inception5b.relu3x3"]
+active = torch.stack([active[c, c] for c in range(3)])
+side = favourites.images.shape[-2:]
+cams = net.grad_cam(favourites, "inception5b", upsample=True)
+answers = outputs["fc"].flatten(1).argmax(1)
 
 # %% [markdown]
 # The grid is coarse, one cell for every 32 pixels, and is drawn stretched over the image:
 
-# %%
+# %% tags=["hide-input"]
 show(
     overlays(
-        list(mined.images[ids].numpy() / 255),
+        list(favourites.images.numpy() / 255),
         [
             [own.numpy(), whole.numpy()]
             for own, whole in zip(upsampled(active, side), cams, strict=True)
@@ -1024,32 +1039,33 @@ show(
 # pixel's change would move it. We take the first test image of each of three classes:
 
 # %%
-from internals.projection import occlusion, occlusion_map, saliency
+from internals.projection import occlusion_map
 
-three = [int(np.flatnonzero(truth == c)[0]) for c in np.unique(truth)[:3]]
-asked = tested[torch.tensor(three)]
-classes = torch.tensor(truth[three])
-whole = capture(run.model, asked, ["fc"])["fc"].flatten(1)
+labels = tested.labels[: len(test.predicted)]
+first = [int((labels == c).nonzero()[0]) for c in labels.unique()[:3]]
+photos = tested.subset(torch.tensor(first))
+classes, side = photos.labels, photos.images.shape[-2:]
+whole = net.capture(photos, ["fc"])["fc"].flatten(1)
 whole = whole.gather(1, classes[:, None])[:, 0]
-stride = recipe.size // (4 if chapter.profile == "smoke" else 12)
+stride = recipe.size // chapter.at(smoke=4, quick=12, full=12)
 square = {"size": recipe.size // 6, "stride": stride}
-covered = occlusion(run.model, asked, classes, **square)
-lost = occlusion_map(covered, whole, asked.shape[-2:], **square)
+covered = net.occlusion(photos, classes, **square)
+lost = occlusion_map(covered, whole, side, **square)
 
 # %% [markdown]
 # The three need not agree: a square can cover a whole part of a thing, a pixel cannot, and a cell of the
 # grid has looked at everything:
 
-# %%
+# %% tags=["hide-input"]
 ways = [
-    grad_cam(run.model, asked, "inception5b", classes, upsample=True),
+    net.grad_cam(photos, "inception5b", classes, upsample=True),
     lost,
-    saliency(run.model, asked, classes),
+    net.saliency(photos, classes),
 ]
 show(
     overlays(
-        list(seen.images[three].numpy() / 255),
-        [[way[n].numpy() for way in ways] for n in range(len(three))],
+        list(photos.images.numpy() / 255),
+        [[way[n].numpy() for way in ways] for n in range(len(photos))],
         ["Grad-CAM", "occlusion", "saliency"],
         names=[names[c] for c in classes],
         caption="Three test images and what speaks for their true class. Occlusion is signed: amber where "
@@ -1069,29 +1085,26 @@ show(
 # smoke), and replace first its module 4a, then 3b, then 3a, then the three convolutions of the stem:
 
 # %%
-from internals.projection import sanity
-
 torch.manual_seed(chapter.seed + 1)
-tried = 2 if chapter.profile == "smoke" else 10
-layer = layer_of["conv18"]
-units = [found[layer].units(channel)[0] for channel in range(tried)]
-tops = Normalized(mined, run.normalization)[found[layer].image[:tried, 0]]
-steps = ["inception4a", "inception3b", "inception3a"]
-steps += ["conv3", "conv2", "conv1"]
-titles = ["trained", "4a random", "+ 3b", "+ 3a"]
-titles += ["+ conv3", "+ conv2", "+ conv1"]
-control = sanity(run.model, InceptionNet(), tops, units, layers=steps)
+units = top["conv18"][: chapter.at(smoke=2, quick=10, full=10)].head(1)
+stages = {part: f"inception{part}" for part in ("4a", "3b", "3a")}
+stages |= {stem: stem for stem in ("conv3", "conv2", "conv1")}
+control = net.sanity(mined, units, untrained=InceptionNet(), stages=stages)
 
 # %% [markdown]
 # Here is the unit of channel 0 as its network forgets, and below each picture the mean rank
 # correlation of magnitudes with the trained one, over all these units:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import comparison
 
 show(
     comparison(
-        control.pictures(), titles, names=control.names, notes=control.notes(), shared=False,
+        control.pictures(),
+        control.titles,
+        names=control.names,
+        notes=control.notes(),
+        shared=False,
         caption="A unit of conv18 under three rules, as trained and with more and more untrained weights "
         "from the left to the right. ρ is what is left of the trained picture's order of pixels. A "
         "row that changes little draws the image rather than what was learned.",
@@ -1105,11 +1118,11 @@ show(
 # Some agreement is no fault: whatever the weights, pixels near the middle of a field have more ways to
 # its unit. The comparison that counts is between the rules at the same step:
 
-# %%
+# %% tags=["hide-input"]
 left = dict(zip(control.names, control.magnitudes.mean(axis=2), strict=True))
 show(
     Table.of(
-        ("rule", *titles[1:]),
+        ("rule", *control.titles[1:]),
         [(rule, *(f"{x:.2f}" for x in row[1:])) for rule, row in left.items()],
         caption="Mean rank correlation with the trained picture, units of conv18. The larger a number "
         "with many layers random, the less the panels above say about those layers.",

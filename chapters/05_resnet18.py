@@ -11,6 +11,7 @@
 #     name: python3
 # title: ResNet-18
 # description: Layers that add to what they are given, trained beside the same layers that replace it.
+# data: imagenette
 # ---
 
 # %% [markdown]
@@ -32,7 +33,7 @@
 #   control.
 
 # %%
-from internals.book.chapter import open_chapter, show
+from internals.book import open_chapter, show
 
 chapter = open_chapter()
 
@@ -43,7 +44,7 @@ chapter = open_chapter()
 # where those are not at hand, the stand-in of drawn shapes. The recipe says how large:
 
 # %%
-from internals.data import load
+from internals import load
 from internals.training import find_recipe
 
 recipe = find_recipe("resnet18", chapter.profile)
@@ -63,7 +64,7 @@ images = load(
 # its training images too well. A plain network of 34 layers made *more* errors on the very images
 # it was trained on than one of 18, and with it on new ones:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import Table
 
 show(
@@ -130,7 +131,7 @@ def first_block(x: torch.Tensor) -> torch.Tensor:
 # That is what the network computes between `pool1` and `relu3`:
 
 # %%
-from internals.activations import capture
+from internals import capture
 
 noise = torch.randn(2, 3, 64, 64)
 maps = capture(resnet, noise, ["pool1", "relu3"])
@@ -153,7 +154,7 @@ with torch.no_grad():
 # convolution and one maximum bring the image to a quarter of its size; at the end one average over
 # each map and one linear layer take the place of VGG-16's three wide ones:
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 from internals.figures import Stage, stack
 
 show(
@@ -208,7 +209,7 @@ for form, shortcut in forms.items():
 # The paper's table 1 says 1.8 × 10⁹ multiply-adds. Option A and the plain twin are alike to the
 # last weight, which makes their comparison fair:
 
-# %%
+# %% tags=["hide-input"]
 show(
     Table.of(
         ("shortcut", "convolutions", "parameters", "multiply-adds"),
@@ -274,7 +275,7 @@ assert np.median(sizes) == 223
 # The unit of `conv17` that "sees 435 pixels" therefore sees its surroundings by many routes, and
 # only one of them goes all the way:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import lines
 
 show(
@@ -298,17 +299,16 @@ show(
 # the shortcuts, and a unit at the very top must not be moved by more than 11 × 11 pixels:
 
 # %%
-from internals.activations import Unit
-from internals.projection import project
+from internals import Unit, project
 
 bare = ResNet18().eval()
 for n in range(3, 18, 2):
     torch.nn.init.zeros_(bare.get_submodule(f"bn{n}").weight)
 noise = torch.randn(1, 3, 224, 224)
-top = capture(bare, noise, ["relu17"])["relu17"][0, :, 3, 3].argmax()
-unit = Unit("relu17", int(top), 3, 3)
-seen = project(bare, noise, [unit], "gradient")[0].full().abs().sum(dim=0)
-rows, columns = seen.nonzero(as_tuple=True)
+values = capture(bare, noise, ["relu17"])["relu17"][0, :, 3, 3]
+unit = Unit("relu17", int(values.argmax()), 3, 3)
+slopes = project(bare, noise, [unit], "gradient")[0].full().abs().sum(dim=0)
+rows, columns = slopes.nonzero(as_tuple=True)
 assert 0 < rows.max() - rows.min() < 11
 assert 0 < columns.max() - columns.min() < 11
 
@@ -327,16 +327,18 @@ assert 0 < columns.max() - columns.min() < 11
 #
 # The network, its plain twin and every hyperparameter in common:
 
-# %%
-from internals.training import SEED_RECIPES
+# %% tags=["hide-input"]
+from internals.training import SEED_RECIPES, hyperparameters
 
-first = {name: here for name, here, _ in SEED_RECIPES["resnet18"].rows()}
+notebook = {
+    row[0]: row[1] for row in hyperparameters(SEED_RECIPES["resnet18"])
+}
 show(
     Table.of(
         ("hyperparameter", "here", "first notebook", "paper"),
         [
-            (name, here, first.get(name, ""), paper)
-            for name, here, paper in recipe.rows(images.train)
+            (name, value, notebook.get(name, ""), published)
+            for name, value, published in hyperparameters(recipe, images.train)
         ],
         caption="The recipe of both runs below, that of the notebook this book grew from, and the "
         "paper's. Learning rates of different optimisers cannot be compared.",
@@ -354,6 +356,7 @@ from internals.training import trained
 run = trained(recipe, images, seed=chapter.seed)
 plain_recipe = find_recipe("plain18", chapter.profile)
 plain = trained(plain_recipe, images, seed=chapter.seed)
+both = {"ResNet-18": run, "plain": plain}
 chapter.record(
     test_top1=run.test.top1,
     plain_test_top1=plain.test.top1,
@@ -365,10 +368,9 @@ chapter.record(
 # accurate", and the residual one "converges faster" early on (section 4.1). Look at the left of
 # both charts for the second claim, at the right for the first:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import curves
 
-both = {"ResNet-18": run, "plain": plain}
 show(
     curves(
         loss={k: r.history.column("train_loss") for k, r in both.items()},
@@ -400,7 +402,7 @@ if chapter.profile != "smoke":
 # Their scores, beside those that the paper reports for other data. ImageNet has a hundred times the
 # classes: compare the two rows, never the last two columns:
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 from internals.figures import percent
 
 show(
@@ -431,20 +433,20 @@ show(
 # %%
 from torch.nn import functional
 
-from internals.data import Normalized
+from internals import Network
 
+nets = {name: Network.of(trained_run) for name, trained_run in both.items()}
+net = nets["ResNet-18"]
 pictures = run.pipeline.view(images.train)
-training = Normalized(pictures, run.pipeline.normalization)
-some = torch.linspace(0, len(pictures) - 1, 32).long()
+some = pictures.subset(torch.linspace(0, len(pictures) - 1, 32).long())
 
 
 def gradient_norms(network: ResNet18) -> np.ndarray:
-    loss = functional.cross_entropy(
-        network.train()(training[some]), pictures.labels[some]
-    )
+    outputs = network.train()(net.inputs(some)[:])
+    loss = functional.cross_entropy(outputs, some.labels)
     weights = [network.get_submodule(f"conv{n}").weight for n in range(1, 18)]
-    found = torch.autograd.grad(loss, weights)
-    return np.array([gradient.norm().item() for gradient in found])
+    gradients = torch.autograd.grad(loss, weights)
+    return np.array([gradient.norm().item() for gradient in gradients])
 
 
 # %% [markdown]
@@ -462,12 +464,12 @@ for name, layer in list(starting["no BN, small weights"].named_children()):
         setattr(starting["no BN, small weights"], name, torch.nn.Identity())
     elif name.startswith("conv") and layer is not None:
         layer.reset_parameters()
-norms = {name: gradient_norms(net) for name, net in starting.items()}
+norms = {name: gradient_norms(fresh) for name, fresh in starting.items()}
 
 # %% [markdown]
 # So the paper's sentence can be seen:
 
-# %%
+# %% tags=["hide-input"]
 show(
     lines(
         np.arange(1, 18),
@@ -497,11 +499,9 @@ assert healthy > 1e-3 > 10 * norms["no BN, small weights"].max()
 # %%
 normalised = [f"bn{n}" for n in range(1, 18)]
 responses = {}
-for name, one in both.items():
-    said = capture(one.model, training[some], normalised)
-    responses[name] = np.array(
-        [said[layer].std().item() for layer in normalised]
-    )
+for name, each in nets.items():
+    maps = each.capture(some, normalised)
+    responses[name] = np.array([m.std().item() for m in maps.values()])
 show(
     lines(
         np.arange(1, 18),
@@ -525,12 +525,12 @@ show(
 # %%
 from internals.figures import LayerMaps, feature_maps
 
-one = int(some[len(some) // 2])
+one = some.subset(torch.tensor([len(some) // 2]))
 parts = {"relu3": "x", "bn5": "F(x)", "relu5": "next x"}
-maps = capture(run.model, training[one : one + 1], list(parts))
+maps = net.capture(one, list(parts))
 show(
     feature_maps(
-        pictures.images[one].numpy() / 255,
+        one.images[0].numpy() / 255,
         [
             LayerMaps(f"{layer}: {part}", maps[layer][0, :8].numpy())
             for layer, part in parts.items()
@@ -555,8 +555,8 @@ assert torch.allclose(
 branches = [f"bn{n}" for n in range(3, 18, 2)]
 carried = ["pool1", "relu3", "bn_proj1", "relu7", "bn_proj2", "relu11",
            "bn_proj3", "relu15"]  # fmt: skip
-said = capture(run.model, training[some], branches + carried)
-size = {layer: said[layer].square().mean().sqrt().item() for layer in said}
+maps = net.capture(some, branches + carried)
+size = {layer: m.square().mean().sqrt().item() for layer, m in maps.items()}
 show(
     Table.of(
         ("block", "carried by", "its size", "size of F(x)", "ratio"),
@@ -581,15 +581,16 @@ show(
 # images and channels, before and after training:
 
 # %%
-count = 4 if chapter.profile == "smoke" else 24
+count = chapter.at(smoke=4, quick=24, full=24)
 spread = torch.linspace(0, len(pictures) - 1, count).long()
+inputs = net.inputs(pictures)[spread]
 
 
 def influence(network: ResNet18) -> torch.Tensor:
-    side = capture(network, training[:1], ["conv17"])["conv17"].shape[-1]
+    side = capture(network, inputs[:1], ["conv17"])["conv17"].shape[-1]
     units = [Unit("conv17", c, side // 2, side // 2) for c in range(count)]
-    found = project(network, training[spread], units, "gradient")
-    energy = torch.stack([p.full().square().sum(dim=0) for p in found])
+    gradients = project(network, inputs, units, "gradient")
+    energy = torch.stack([p.full().square().sum(dim=0) for p in gradients])
     return (energy / energy.sum(dim=(1, 2), keepdim=True)).mean(dim=0)
 
 
@@ -607,9 +608,9 @@ def radius(energy: torch.Tensor) -> float:
 
 
 shapes = {
-    "ResNet-18": [influence(net.eval()) for net in (starting["ResNet-18"], run.model)],
-    "plain": [influence(net.eval()) for net in (starting["plain"], plain.model)],
-}  # fmt: skip
+    name: [influence(starting[name].eval()), influence(both[name].model)]
+    for name in both
+}
 side = recipe.size
 even = radius(torch.full((side, side), 1 / side**2))
 assert abs(even - ((side**2 - 1) / 12) ** 0.5) < 0.01
@@ -617,7 +618,7 @@ assert abs(even - ((side**2 - 1) / 12) ** 0.5) < 0.01
 # %% [markdown]
 # So how much of the image is in use?
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import comparison
 
 show(
@@ -642,7 +643,7 @@ assert max(radius(e) for pair in shapes.values() for e in pair) < 1.1 * even
 #
 # Back to the answers. Which test images were taken for what?
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import confusion
 
 names = images.test.class_names
@@ -661,22 +662,14 @@ show(
 # %% [markdown]
 # And where was it most sure, and wrong?
 
-# %%
-from internals.figures import gallery
+# %% tags=["hide-input"]
+from internals.book import worst_mistakes
 
-tested = run.pipeline.view(images.test)
-answers = torch.as_tensor(run.test.predicted)
-truth = tested.labels[: len(answers)]
-wrong = (answers != truth).nonzero().flatten().numpy()
-shown = wrong[np.argsort(-run.test.confidence[wrong])][:15]
 show(
-    gallery(
-        tested.images[shown].numpy() / 255,
-        [names[truth[i]] for i in shown],
-        [names[answers[i]] for i in shown],
-        run.test.confidence[shown],
-        ids=[int(i) for i in shown],
-        total=len(wrong),
+    worst_mistakes(
+        run,
+        images.test,
+        n=15,
         caption="The most confident mistakes on test images: true class → answer, its probability "
         "and the image's number. Ask of each whether the answer is in the picture too, or whether "
         "something that often goes with it is.",
@@ -693,7 +686,7 @@ show(
 # [How to look](00_how_to_look.py#how-to-read-a-panel). The weights of the first layer can be looked
 # at as they are:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import filters
 
 show(
@@ -717,14 +710,11 @@ show(
 # convolution, before its normalisation:
 
 # %%
-from internals.activations import strongest
-
-most = {"smoke": 64, "quick": 1024}.get(chapter.profile, len(pictures))
-most = min(most, len(pictures))
-mined = pictures.subset(torch.linspace(0, len(pictures) - 1, most).long())
-inputs = Normalized(mined, run.pipeline.normalization)
+available = len(pictures)
+most = min(chapter.at(smoke=64, quick=1024, full=available), available)
+mined = pictures.subset(torch.linspace(0, available - 1, most).long())
 layers = [f"conv{n}" for n in (2, 4, 6, 8, 10, 13, 14, 15, 16, 17)]
-found = strongest(run.model, inputs, layers, k=9)
+top = net.strongest(mined, layers, k=9)
 
 # %% [markdown]
 # A normalisation keeps that order, but for channels that it gives a negative scale: those would be
@@ -739,34 +729,26 @@ turned = {layer: int((scale[:6] < 0).sum()) for layer, scale in scales.items()}
 print("turned round among the first six channels:", turned)
 
 # %% [markdown]
-# Nine pairs for each of six channels, by the guided rule:
-
-# %%
-from internals.figures import panels
-from internals.projection import gather_evidence
-
-
-def panel(layer: str, channels=range(6), *, caption: str, alt: str) -> None:
-    rows = gather_evidence(
-        run.model, mined, inputs.normalization, found[layer], channels
-    )
-    alt = f"Nine projections and patches for each of {len(rows)} channels of {layer}: {alt}."
-    show(panels(rows, caption=caption, alt=alt), f"{layer}-strongest")
-
-
-# %% [markdown]
+# Nine pairs for each of six channels, by the guided rule.
+#
 # #### conv2
 #
 # The first convolution of the first block looks at 19 × 19 pixels through the maps of `pool1`. Its
 # favourites are small enough to be described completely:
 
 # %%
-panel(
-    "conv2",
-    alt="small patches with an edge, a line or a patch of colour",
-    caption="Strongest patches and projections of conv2, the beginning of the first branch. Name for "
-    "each row what all nine patches have: a direction, a colour, a contrast. If you cannot, the "
-    "channel may answer to a mixture.",
+from internals.figures import panels
+
+show(
+    panels(
+        net.patches(top["conv2"]),
+        caption="Strongest patches and projections of conv2, the beginning of the first branch. Name for "
+        "each row what all nine patches have: a direction, a colour, a contrast. If you cannot, the "
+        "channel may answer to a mixture.",
+        alt="Nine projections and patches for each of 6 channels of conv2: small patches with an "
+        "edge, a line or a patch of colour.",
+    ),
+    "conv2-strongest",
 )
 
 # %% [markdown]
@@ -775,13 +757,17 @@ panel(
 # The second block begins here, and what it receives is a sum: the maps of `pool1` and what the
 # first block added to them, rectified:
 
-# %%
-panel(
-    "conv4",
-    alt="patches of lines, corners and fine texture",
-    caption="Channels of conv4, with a field of 35 × 35 pixels. Compare with conv2: the patches are "
-    "larger, but the projections often light up only a part of them. That part is what drove the "
-    "unit; the rest is in its field, and made little difference.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv4"]),
+        caption="Channels of conv4, with a field of 35 × 35 pixels. Compare with conv2: the patches are "
+        "larger, but the projections often light up only a part of them. That part is what drove the "
+        "unit; the rest is in its field, and made little difference.",
+        alt="Nine projections and patches for each of 6 channels of conv4: patches of lines, "
+        "corners and fine texture.",
+    ),
+    "conv4-strongest",
 )
 
 # %% [markdown]
@@ -790,12 +776,16 @@ panel(
 # `conv6` opens the second stage: stride 2, and twice as many channels. Beside it, on the shortcut,
 # a 1 × 1 projection has to do with one pixel what `conv6` and `conv7` do with a neighbourhood:
 
-# %%
-panel(
-    "conv6",
-    alt="patches with textures and simple shapes",
-    caption="Channels of conv6 in 51 × 51 pixels. Look for rows whose patches differ in class and "
-    "colour but share an arrangement, such as parallel lines or a bright spot on dark ground.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv6"]),
+        caption="Channels of conv6 in 51 × 51 pixels. Look for rows whose patches differ in class and "
+        "colour but share an arrangement, such as parallel lines or a bright spot on dark ground.",
+        alt="Nine projections and patches for each of 6 channels of conv6: patches with textures "
+        "and simple shapes.",
+    ),
+    "conv6-strongest",
 )
 
 # %% [markdown]
@@ -803,12 +793,16 @@ panel(
 #
 # The second block of the second stage, 83 × 83 pixels:
 
-# %%
-panel(
-    "conv8",
-    alt="textures and parts of objects",
-    caption="Channels of conv8. The classes printed with the patches begin to tell: count in how many "
-    "rows one class fills most of the nine places, and compare with the rows above.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv8"]),
+        caption="Channels of conv8. The classes printed with the patches begin to tell: count in how many "
+        "rows one class fills most of the nine places, and compare with the rows above.",
+        alt="Nine projections and patches for each of 6 channels of conv8: textures and parts of "
+        "objects.",
+    ),
+    "conv8-strongest",
 )
 
 # %% [markdown]
@@ -817,13 +811,17 @@ panel(
 # The third stage begins, with 256 channels and fields of 115 pixels. Where the image is smaller
 # than the field, from here on the whole image stands in the patch's place:
 
-# %%
-panel(
-    "conv10",
-    alt="large patches or whole images",
-    caption="Channels of conv10. A field that exceeds the image is shown as the whole image, and the "
-    "projection says where in it the unit found what it likes: look for rows in which that is the "
-    "same part of the subject each time.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv10"]),
+        caption="Channels of conv10. A field that exceeds the image is shown as the whole image, and the "
+        "projection says where in it the unit found what it likes: look for rows in which that is the "
+        "same part of the subject each time.",
+        alt="Nine projections and patches for each of 6 channels of conv10: large patches or whole "
+        "images.",
+    ),
+    "conv10-strongest",
 )
 
 # %% [markdown]
@@ -833,12 +831,16 @@ panel(
 # rectified before it is added: a channel of `conv13` can take away as well as add, and what drives
 # it hardest is only the one half of what it says.
 
-# %%
-panel(
-    "conv13",
-    alt="whole subjects or large parts of them",
-    caption="Channels of conv13. Read the classes first and the patches next; only then ask whether "
-    "the projections point at the subject or at what usually surrounds it.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv13"]),
+        caption="Channels of conv13. Read the classes first and the patches next; only then ask whether "
+        "the projections point at the subject or at what usually surrounds it.",
+        alt="Nine projections and patches for each of 6 channels of conv13: whole subjects or large "
+        "parts of them.",
+    ),
+    "conv13-strongest",
 )
 
 # %% [markdown]
@@ -847,52 +849,64 @@ panel(
 # The last stage has 512 channels for ten classes, and fields that reach beyond any image here: 243,
 # 307, 371 and 435 pixels. Three channels each:
 
-# %%
+# %% tags=["hide-input"]
 assert [field[f"conv{n}"] for n in (14, 15, 16, 17)] == [243, 307, 371, 435]
-panel(
-    "conv14",
-    range(3),
-    alt="whole images with a projection of their most telling parts",
-    caption="Channels of conv14, the entrance of the last stage. Its stride of 32 leaves a coarse "
-    "grid of places, so neighbouring subjects share a unit. See whether the projections still "
-    "pick out a part, or cover the subject.",
+show(
+    panels(
+        net.patches(top["conv14"], range(3)),
+        caption="Channels of conv14, the entrance of the last stage. Its stride of 32 leaves a coarse "
+        "grid of places, so neighbouring subjects share a unit. See whether the projections still "
+        "pick out a part, or cover the subject.",
+        alt="Nine projections and patches for each of 3 channels of conv14: whole images with a "
+        "projection of their most telling parts.",
+    ),
+    "conv14-strongest",
 )
 
 # %% [markdown]
 # `conv15` ends a branch, and adds to the output of the last projection:
 
-# %%
-panel(
-    "conv15",
-    range(3),
-    alt="whole images, often of one class a row",
-    caption="Channels of conv15, where a branch ends. What a channel lacks here may be carried by "
-    "the projection beside it, so a row that mixes classes need not be a weak one.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv15"], range(3)),
+        caption="Channels of conv15, where a branch ends. What a channel lacks here may be carried by "
+        "the projection beside it, so a row that mixes classes need not be a weak one.",
+        alt="Nine projections and patches for each of 3 channels of conv15: whole images, often of "
+        "one class a row.",
+    ),
+    "conv15-strongest",
 )
 
 # %% [markdown]
 # `conv16` reads the sum:
 
-# %%
-panel(
-    "conv16",
-    range(3),
-    alt="whole images, often of one class a row",
-    caption="Channels of conv16, inside the last block. Compare the values of the first and the "
-    "ninth image in a row: a steep fall means a few images that suit the channel very well, a flat "
-    "one a feature that is common.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv16"], range(3)),
+        caption="Channels of conv16, inside the last block. Compare the values of the first and the "
+        "ninth image in a row: a steep fall means a few images that suit the channel very well, a flat "
+        "one a feature that is common.",
+        alt="Nine projections and patches for each of 3 channels of conv16: whole images, often of "
+        "one class a row.",
+    ),
+    "conv16-strongest",
 )
 
 # %% [markdown]
 # After `conv17` there is one more addition, and then only the mean over all places:
 
-# %%
-panel(
-    "conv17",
-    range(3),
-    alt="whole images, often of one class a row",
-    caption="Channels of conv17, the last convolution. What these units say is averaged over the "
-    "image and weighed by class, so a channel is free to serve one class, or several.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["conv17"], range(3)),
+        caption="Channels of conv17, the last convolution. What these units say is averaged over the "
+        "image and weighed by class, so a channel is free to serve one class, or several.",
+        alt="Nine projections and patches for each of 3 channels of conv17: whole images, often of "
+        "one class a row.",
+    ),
+    "conv17-strongest",
 )
 
 # %% [markdown]
@@ -903,7 +917,9 @@ panel(
 # %%
 torch.manual_seed(chapter.seed)
 untrained = ResNet18().eval()
-before = strongest(untrained, inputs, layers, k=9)
+before = Network(untrained, normalization=run.normalization).strongest(
+    mined, layers, k=9
+)
 
 # %% [markdown]
 # Nine images drawn blindly have some of one class as well. What exceeds the untrained network's line
@@ -917,7 +933,7 @@ shares = {
     name: np.array(
         [class_purity(mining[layer].image, mined.labels) for layer in layers]
     )
-    for name, mining in {"trained": found, "untrained": before}.items()
+    for name, mining in {"trained": top, "untrained": before}.items()
 }
 show(
     lines(
@@ -945,24 +961,22 @@ if chapter.profile != "smoke":
 # classes, from the strongest of `conv17`:
 
 # %%
-from internals.projection import grad_cam
-
 chosen: dict[int, int] = {}
-for number in found["conv17"].image[:, 0].tolist():
+for number in top["conv17"].image[:, 0].tolist():
     chosen.setdefault(int(mined.labels[number]), number)
-ids = torch.tensor(list(chosen.values())[:3])
-tops = inputs[ids]
-said = capture(run.model, tops, ["relu17", "fc"])
-answered = said["fc"].flatten(1).argmax(dim=1)
-cams = grad_cam(run.model, tops, "relu17", classes=answered)
+three = mined.subset(torch.tensor(list(chosen.values())[:3]))
+maps, scores = net.capture(three, ["relu17", "fc"]).values()
+scores = scores.flatten(1)
+answers = scores.argmax(dim=1)
+cams = net.grad_cam(three, "relu17", classes=answers)
 
 # %% [markdown]
 # By hand:
 
 # %%
-weights = run.model.fc.weight[answered].detach()
-places = said["relu17"][0, 0].numel()
-by_hand = torch.einsum("nk,nkyx->nyx", weights, said["relu17"]) / places
+weights = run.model.fc.weight[answers].detach()
+places = maps[0, 0].numel()
+by_hand = torch.einsum("nk,nkyx->nyx", weights, maps) / places
 assert torch.allclose(by_hand.relu(), cams, atol=1e-4)
 
 # %% [markdown]
@@ -971,32 +985,27 @@ assert torch.allclose(by_hand.relu(), cams, atol=1e-4)
 # by each pixel [@simonyan2014]:
 
 # %%
-from internals.projection import (
-    occlusion,
-    occlusion_map,
-    saliency,
-    upsampled,
-)  # fmt: skip
+from internals.projection import occlusion_map, upsampled
 
 square = {"size": side // 6, "stride": side // 12}
-covered = occlusion(run.model, tops, answered, **square)
-score = said["fc"].flatten(1).gather(1, answered[:, None])[:, 0]
+covered = net.occlusion(three, answers, **square)
+score = scores.gather(1, answers[:, None])[:, 0]
 lost = occlusion_map(covered, score, (side, side), **square)
-slopes = saliency(run.model, tops, answered)
+slopes = net.saliency(three, answers)
 maps = zip(upsampled(cams, (side, side)), lost, slopes, strict=True)
 
 # %% [markdown]
 # Where the three agree, the evidence is good:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import overlays
 
 show(
     overlays(
-        list(mined.images[ids].numpy() / 255),
-        [[one.numpy() for one in trio] for trio in maps],
+        list(three.images.numpy() / 255),
+        [[each.numpy() for each in trio] for trio in maps],
         ["Grad-CAM", "occlusion", "saliency"],
-        names=[names[label] for label in answered],
+        names=[names[label] for label in answers],
         caption="Three training images with the network's answer, and where it rests on. Grad-CAM "
         "has the coarse grid of relu17; occlusion shows in amber what the score would lose, in blue "
         "what covering would help; saliency has every pixel and is noisy. Look for places that all "
@@ -1015,38 +1024,28 @@ show(
 # stages at a time, to the first layer, for the strongest unit of each of the first channels:
 
 # %%
-from internals.projection import randomise, rank_correlation
-
 order = [name for name, _ in run.model.named_children()]
-steps = {"conv17": "conv17", "+ stage 4": "conv14", "+ stage 3": "conv10",
-         "+ stage 2": "conv6", "all": "conv1"}  # fmt: skip
-networks = {"trained": run.model}
-for title, lowest in steps.items():
-    forgotten = order[order.index(lowest) : order.index("conv17") + 1]
-    networks[title] = randomise(run.model, untrained, forgotten)
-units = [found["conv17"].units(channel)[0] for channel in range(count // 2)]
-inside = inputs[found["conv17"].image[: len(units), 0]]
-rules = ["gradient", "deconvnet", "guided"]
-projected = {
-    rule: [project(net, inside, units, rule) for net in networks.values()]
-    for rule in rules
-}
+lowest = {"conv17": "conv17", "+ stage 4": "conv14", "+ stage 3": "conv10",
+          "+ stage 2": "conv6", "all": "conv1"}  # fmt: skip
+stages, end = {}, order.index("conv17") + 1
+for title, layer in lowest.items():
+    stages[title] = order[order.index(layer) : end]
+    end = order.index(layer)
+units = top["conv17"][: count // 2].head(1)
+control = net.sanity(mined, units, untrained=untrained, stages=stages)
+titles = ["trained", *stages]
 
 # %% [markdown]
 # Each picture with the rank correlation of its magnitudes with the trained one's, the mean over all
 # these units:
 
-# %%
-left = {
-    rule: [rank_correlation(row[0], step) for step in row]
-    for rule, row in projected.items()
-}
+# %% tags=["hide-input"]
 show(
     comparison(
-        [[step[0].full().numpy() for step in row] for row in projected.values()],
-        list(networks),
-        names=rules,
-        notes=[[f"ρ = {value:.2f}" for value in left[rule]] for rule in rules],
+        control.pictures(),
+        titles,
+        names=control.names,
+        notes=control.notes(),
         shared=False,
         caption="The strongest unit of channel 0 of conv17, projected as trained and with more and "
         "more weights from before training. ρ is the rank correlation with the first column, mean "
@@ -1062,11 +1061,12 @@ show(
 # The number to look for is the guided row's when only `conv17` and the rest of its stage are gone:
 # how much of the picture did the highest layers make? In numbers:
 
-# %%
+# %% tags=["hide-input"]
+left = dict(zip(control.names, control.magnitudes.mean(axis=2), strict=True))
 show(
     Table.of(
-        ("rule", *networks),
-        [(rule, *(f"{x:.2f}" for x in left[rule])) for rule in rules],
+        ("rule", *titles),
+        [(rule, *(f"{x:.2f}" for x in row)) for rule, row in left.items()],
         caption="Rank correlation with the trained projection as the network forgets, mean of "
         f"{len(units)} units. A row that stays high says that its pictures owe little to the layers they are "
         "said to show.",

@@ -11,6 +11,7 @@
 #     name: python3
 # title: MobileNet
 # description: A convolution taken apart into looking and mixing, for a ninth of the work.
+# data: imagenette
 # ---
 
 # %% [markdown]
@@ -31,7 +32,7 @@
 # - what drives layers that look and layers that mix, and a unit's value split among its inputs.
 
 # %%
-from internals.book.chapter import open_chapter, show
+from internals.book import open_chapter, show
 
 chapter = open_chapter()
 
@@ -43,7 +44,7 @@ chapter = open_chapter()
 # recipe:
 
 # %%
-from internals.data import load
+from internals import load
 from internals.training import find_recipe
 
 recipe = find_recipe("mobilenet", chapter.profile)
@@ -67,7 +68,7 @@ images = load(
 # b_m = d_m * x_m, \qquad y_n = \sum_m p_{nm}\, b_m .
 # $$
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 from internals.figures import Stage, stack
 
 show(
@@ -167,7 +168,7 @@ show(
 # A full convolution, thirteen pairs, an average over the places that are left, and one matrix. There
 # is no pooling in between: five of the 3 × 3 windows move in steps of two.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show(
     stack(
         [
@@ -236,7 +237,7 @@ for name, what in kinds.items():
 # The paper counts depthwise and pointwise layers apart, and with the matrix arrives at 28
 # layers:
 
-# %%
+# %% tags=["hide-input"]
 show(
     Table.of(
         (
@@ -302,7 +303,7 @@ assert round(sum(row[0] for row in PRINTED.values()), 2) == 99.29
 # %% [markdown]
 # What looks at the image, apart from the first layer, is a hundredth of the weights:
 
-# %%
+# %% tags=["hide-input"]
 show(
     Table.of(
         ("layers", "% of multiply-adds", "paper", "% of weights", "paper"),
@@ -353,7 +354,7 @@ for name, (form, size, top1, millions, mparams) in FORMS.items():
 # Every row agrees within the paper's rounding. Taking the convolutions apart saves 8.6 times the
 # work and 6.9 times the parameters of the whole network, and costs 1.1 points:
 
-# %%
+# %% tags=["hide-input"]
 show(
     Table.of(
         ("form", "M multiply-adds", "paper", "M parameters", "paper", "ImageNet top-1, paper"),
@@ -384,7 +385,7 @@ assert round(thinner_at[0], 1) == 67.9 and abs(thinner_at[1] - 67.2) < 0.5
 # %% [markdown]
 # Drawn as accuracy against work:
 
-# %%
+# %% tags=["hide-input"]
 show(
     lines(
         work,
@@ -418,7 +419,7 @@ show(
 # %%
 from internals.anatomy import latency
 
-repeats = 3 if chapter.profile == "smoke" else 15
+repeats = chapter.at(smoke=3, quick=15, full=15)
 shape = (3, recipe.size, recipe.size)
 measured = []
 for name in ("full convolutions", "MobileNet", "α = 0.5", "shallow"):
@@ -430,7 +431,7 @@ for name in ("full convolutions", "MobileNet", "α = 0.5", "shallow"):
 # %% [markdown]
 # Compare the first two rows: the work falls 8.6-fold, and the time?
 
-# %%
+# %% tags=["hide-input"]
 show(
     Table.of(
         ("form", "M multiply-adds", "time, ms", "G multiply-adds a second"),
@@ -469,7 +470,7 @@ slowness = (took["depthwise"] / took["pointwise"]) / (
 # %% [markdown]
 # The last column is what one would want to be equal:
 
-# %%
+# %% tags=["hide-input"]
 all_time, all_work = sum(took.values()), sum(did.values())
 show(
     Table.of(
@@ -514,16 +515,18 @@ if chapter.profile != "smoke":
 #
 # ## Training
 
-# %%
-from internals.training import SEED_RECIPES
+# %% tags=["hide-input"]
+from internals.training import SEED_RECIPES, hyperparameters
 
-old = {name: value for name, value, _ in SEED_RECIPES["mobilenet"].rows()}
+notebook = {
+    row[0]: row[1] for row in hyperparameters(SEED_RECIPES["mobilenet"])
+}
 show(
     Table.of(
         ("hyperparameter", "here", "the notebooks", "the paper"),
         [
-            (name, here, old.get(name, ""), printed)
-            for name, here, printed in recipe.rows(images.train)
+            (name, value, notebook.get(name, ""), published)
+            for name, value, published in hyperparameters(recipe, images.train)
         ],
         caption="The recipe of the run below, that of the notebooks this book grew from, and what the "
         "paper says, which is little: RMSprop, asynchronous, and less regularisation than usual.",
@@ -560,9 +563,7 @@ assert abs(inside - 0.01) < 1e-7
 # thirteen tensors, 44,640 of 3.2 million numbers.
 
 # %%
-from internals.training.optim import parameter_groups
-
-decayed, spared = parameter_groups(recipe, net)
+decayed, spared = recipe.optimizer.parameter_groups(net)
 assert decayed["weight_decay"] > 0 == spared["weight_decay"]
 assert len(spared["params"]) == 13
 assert sum(p.numel() for p in spared["params"]) == 44_640
@@ -585,22 +586,12 @@ if chapter.profile != "smoke":
 # The training images are cropped and recoloured and the held-out ones are not, so the training curve
 # may well lie below the other:
 
-# %%
-from internals.figures import curves
+# %% tags=["hide-input"]
+from internals.book import learning_curves
 
-history = run.history
 show(
-    curves(
-        loss={
-            "training": history.column("train_loss"),
-            "held out": history.column("validation_loss"),
-        },
-        accuracy={
-            "training": history.column("train_top1"),
-            "held out": history.column("validation_top1"),
-        },
-        best=history.best.number,
-        references={"test": test.top1},
+    learning_curves(
+        run,
         caption="Loss and accuracy by epoch. The training curve is the mean over an epoch of "
         "augmented images, the held-out one is measured after it on whole ones. The dashed line is "
         "what the epoch kept scores on the test images.",
@@ -615,7 +606,7 @@ show(
 # from scratch are rare. The one below is a single run of ten epochs, scored on 500 test images
 # [@larson2019]:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import percent
 
 show(
@@ -637,7 +628,7 @@ show(
 # %% [markdown]
 # What it takes for what:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import confusion
 
 classes = images.test.class_names
@@ -656,21 +647,13 @@ show(
 # %% [markdown]
 # And the mistakes that it was surest of:
 
-# %%
-from internals.figures import gallery
+# %% tags=["hide-input"]
+from internals.book import worst_mistakes
 
-true = images.test.labels[: len(test.predicted)].numpy()
-wrong = np.flatnonzero(test.predicted != true)
-shown = wrong[np.argsort(-test.confidence[wrong])][:10]
-mistaken = run.pipeline.view(images.test.subset(torch.as_tensor(shown)))
 show(
-    gallery(
-        mistaken.images.numpy() / 255,
-        [classes[true[i]] for i in shown],
-        [classes[test.predicted[i]] for i in shown],
-        test.confidence[shown],
-        ids=[int(i) for i in shown],
-        total=len(wrong),
+    worst_mistakes(
+        run,
+        images.test,
         caption="Test images that were misread with the greatest confidence: true class → answer, "
         "its posterior, and the image's number. Ask of each whether the answer is absurd, or names "
         "something else that the picture also resembles.",
@@ -685,7 +668,7 @@ show(
 # How these pictures are made is the subject of [How to look](00_how_to_look.py). The first layer is
 # the only full convolution here, and the only one whose kernels act on colours:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import filters
 
 show(
@@ -704,7 +687,7 @@ show(
 # belongs to map 7 of conv1, whatever the mixing does later. A full convolution from 32 maps to 32
 # would have 1,024 of them:
 
-# %%
+# %% tags=["hide-input"]
 show(
     filters(
         run.model.conv2.weight.detach().numpy(),
@@ -725,31 +708,29 @@ show(
 # thousand images, drawn at random, a full one through all:
 
 # %%
-from internals.activations import strongest
-from internals.data import Normalized
+from internals import Network
 
-most = {"smoke": 64, "quick": 1024}.get(chapter.profile, len(images.train))
+net = Network.of(run)
+most = chapter.at(smoke=64, quick=1024)
 random = torch.Generator().manual_seed(chapter.seed)
 some = torch.randperm(len(images.train), generator=random)[:most].sort().values
 pictures = run.pipeline.view(images.train.subset(some))
-normalization = run.pipeline.normalization
-training = Normalized(pictures, normalization)
 numbers = [2, 3, 6, 7, 10, 11, 14, 15, 18, 19, *range(22, 28)]
-found = strongest(run.model, training, [f"bn{n}" for n in numbers], k=9)
-scales = torch.cat([run.model.get_submodule(layer).weight for layer in found])
+top = net.strongest(pictures, [f"bn{n}" for n in numbers], k=9)
+scales = torch.cat([run.model.get_submodule(layer).weight for layer in top])
 print(f"{(scales < 0).sum()} of {len(scales):,} channels have a negative scale")  # fmt: skip
 
 # %% [markdown]
 # Before the pictures, a check: a channel whose largest value over all these images is not above 0
 # never passes its rectifier. It costs time and does nothing. Are there any?
 
-# %%
+# %% tags=["hide-input"]
 idle = [
     (
         f"conv{n}",
         "depthwise" if n % 2 == 0 else "pointwise",
-        len(found[f"bn{n}"].value),
-        int((found[f"bn{n}"].value[:, 0] <= 0).sum()),
+        len(top[f"bn{n}"]),
+        int((top[f"bn{n}"].value[:, 0] <= 0).sum()),
     )
     for n in numbers
 ]
@@ -768,35 +749,26 @@ show(
 # that the notebooks showed. All of them are even, and every even layer of this network is depthwise:
 # nobody saw a layer that mixes. So the pointwise layer after each stands beside it, with three
 # channels, and after conv22 the rest of the network.
-
-# %%
-from internals.figures import panels
-from internals.projection import gather_evidence
-
-
-def panel(n: int, count: int, *, caption: str, alt: str) -> None:
-    rows = gather_evidence(
-        run.model, pictures, normalization, found[f"bn{n}"], range(count)
-    )
-    alt = f"Nine guided projections beside their patches for {count} channels of conv{n}: {alt}."
-    show(panels(rows, caption=caption, alt=alt), f"conv{n}-strongest")
-
-
-# %% [markdown]
+#
 # #### conv2: looking for the first time
 #
 # Seven pixels a side. A channel of conv2 is one map of conv1, filtered again; compare a row with the
 # kernels of the same number in the two figures above:
 
 # %%
-panel(
-    2,
-    6,
-    alt="patches of seven by seven pixels with edges, lines and plain colours",
-    caption="The nine strongest patches of the first six channels of conv2, under their guided "
-    "projections. Look for what the patches of a row have in common: the direction of an edge, the "
-    "side on which it is lighter, a colour. All nine projections of a row nearly agree, for there "
-    "are only two layers to be crossed.",
+from internals.figures import panels
+
+show(
+    panels(
+        net.patches(top["bn2"]),
+        caption="The nine strongest patches of the first six channels of conv2, under their guided "
+        "projections. Look for what the patches of a row have in common: the direction of an edge, the "
+        "side on which it is lighter, a colour. All nine projections of a row nearly agree, for there "
+        "are only two layers to be crossed.",
+        alt="Nine guided projections beside their patches for 6 channels of conv2: patches of seven "
+        "by seven pixels with edges, lines and plain colours.",
+    ),
+    "conv2-strongest",
 )
 
 # %% [markdown]
@@ -804,14 +776,17 @@ panel(
 #
 # The same seven pixels, but now through all 32 maps:
 
-# %%
-panel(
-    3,
-    3,
-    alt="patches of seven by seven pixels",
-    caption="Three channels of the pointwise layer conv3. The field is that of conv2, so nothing new "
-    "comes into view; what is new is the combination. Look for rows that hold a colour and a "
-    "direction at once, or patches that no single row of the figure above would collect.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["bn3"], range(3)),
+        caption="Three channels of the pointwise layer conv3. The field is that of conv2, so nothing new "
+        "comes into view; what is new is the combination. Look for rows that hold a colour and a "
+        "direction at once, or patches that no single row of the figure above would collect.",
+        alt="Nine guided projections beside their patches for 3 channels of conv3: patches of seven "
+        "by seven pixels.",
+    ),
+    "conv3-strongest",
 )
 
 # %% [markdown]
@@ -834,27 +809,33 @@ assert written[0, 0, 2:6, 2:6].unique().tolist() == [1, 2, 4]
 # %% [markdown]
 # With that in mind:
 
-# %%
-panel(
-    6,
-    6,
-    alt="patches of nineteen pixels with contours, corners and small repeated structures",
-    caption="Six channels of conv6. Compare the patches of a row with one another, and ask what is "
-    "the same in all nine: often a contour of one direction, or a fine texture. Where the "
-    "projection shows only part of a patch, the rest did not count.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["bn6"]),
+        caption="Six channels of conv6. Compare the patches of a row with one another, and ask what is "
+        "the same in all nine: often a contour of one direction, or a fine texture. Where the "
+        "projection shows only part of a patch, the rest did not count.",
+        alt="Nine guided projections beside their patches for 6 channels of conv6: patches of "
+        "nineteen pixels with contours, corners and small repeated structures.",
+    ),
+    "conv6-strongest",
 )
 
 # %% [markdown]
 # And mixed:
 
-# %%
-panel(
-    7,
-    3,
-    alt="patches of nineteen pixels",
-    caption="Three channels of conv7. Do its rows look more alike within themselves than those of "
-    "conv6? The rectifier after conv6 has thrown away what each map saw with the other sign, and "
-    "the mixing chooses among what is left.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["bn7"], range(3)),
+        caption="Three channels of conv7. Do its rows look more alike within themselves than those of "
+        "conv6? The rectifier after conv6 has thrown away what each map saw with the other sign, and "
+        "the mixing chooses among what is left.",
+        alt="Nine guided projections beside their patches for 3 channels of conv7: patches of "
+        "nineteen pixels.",
+    ),
+    "conv7-strongest",
 )
 
 # %% [markdown]
@@ -862,26 +843,32 @@ panel(
 #
 # Forty-three pixels of field, at steps of eight:
 
-# %%
-panel(
-    10,
-    6,
-    alt="patches of forty-three pixels",
-    caption="Six channels of conv10. Patches are large enough now to show parts of things. Read the "
-    "class names under a row: if they differ, the channel answers to something that several classes "
-    "share, such as a curve, a grid or a stretch of even ground.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["bn10"]),
+        caption="Six channels of conv10. Patches are large enough now to show parts of things. Read the "
+        "class names under a row: if they differ, the channel answers to something that several classes "
+        "share, such as a curve, a grid or a stretch of even ground.",
+        alt="Nine guided projections beside their patches for 6 channels of conv10: patches of "
+        "forty-three pixels.",
+    ),
+    "conv10-strongest",
 )
 
 # %% [markdown]
 # The layer that mixes them:
 
-# %%
-panel(
-    11,
-    3,
-    alt="patches of forty-three pixels",
-    caption="Three channels of conv11, with the field of conv10. The next figure takes the first of "
-    "them apart into the maps that it is mixed from.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["bn11"], range(3)),
+        caption="Three channels of conv11, with the field of conv10. The next figure takes the first of "
+        "them apart into the maps that it is mixed from.",
+        alt="Nine guided projections beside their patches for 3 channels of conv11: patches of "
+        "forty-three pixels.",
+    ),
+    "conv11-strongest",
 )
 
 # %% [markdown]
@@ -892,11 +879,8 @@ panel(
 # comes to, channel 0 of conv11 is $\sum_m s\, p_{0m}\, b_m + t$, one part for each of 256 maps:
 
 # %%
-from internals.activations import capture
-
-unit, norm = found["bn11"], run.model.bn11
-inputs = training[unit.image[0]]
-maps = capture(run.model, inputs, ["relu10"])["relu10"]
+unit, norm = top["bn11"][0], run.model.bn11
+maps = net.capture(pictures.subset(unit.image[0]), ["relu10"])["relu10"]
 b = maps[torch.arange(9), :, unit.row[0], unit.column[0]]
 s = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach()[0]
 t = norm.bias.detach()[0] - norm.running_mean[0] * s
@@ -913,13 +897,9 @@ heaviest = mean.topk(3).indices.tolist()
 speaks = mean.clamp(min=0).sort(descending=True).values
 half = int((speaks.cumsum(0) < speaks.sum() / 2).sum()) + 1
 print(f"half of it comes from {half} of {len(mean)} maps; most from {heaviest}")  # fmt: skip
-rows = gather_evidence(run.model, pictures, normalization, unit, [0])
-rows += gather_evidence(
-    run.model, pictures, normalization, found["bn10"], heaviest
-)
 show(
     panels(
-        rows,
+        net.patches(unit, [0]) + net.patches(top["bn10"], heaviest),
         caption="First row: what drives channel 0 of the pointwise layer conv11. Below: what drives the "
         "three channels of the depthwise layer conv10 that give it most. Look for what the first row "
         "takes from each of the others, and for what none of them shows alone.",
@@ -934,26 +914,32 @@ show(
 #
 # Ninety-one pixels. Here begin the five pairs of equal width:
 
-# %%
-panel(
-    14,
-    6,
-    alt="patches of ninety-one pixels, or whole images where these are smaller",
-    caption="Six channels of conv14. Most patches now hold a whole part of an object, or a small "
-    "object. Compare the class names of a row with its pictures: several classes with one look, or "
-    "one class in several looks?",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["bn14"]),
+        caption="Six channels of conv14. Most patches now hold a whole part of an object, or a small "
+        "object. Compare the class names of a row with its pictures: several classes with one look, or "
+        "one class in several looks?",
+        alt="Nine guided projections beside their patches for 6 channels of conv14: patches of "
+        "ninety-one pixels, or whole images where these are smaller.",
+    ),
+    "conv14-strongest",
 )
 
 # %% [markdown]
 # The layer that mixes them:
 
-# %%
-panel(
-    15,
-    3,
-    alt="patches of ninety-one pixels",
-    caption="Three channels of conv15. If the rows of a pointwise layer hold fewer classes each than "
-    "those of the depthwise layer before it, the mixing is what sorts by class.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["bn15"], range(3)),
+        caption="Three channels of conv15. If the rows of a pointwise layer hold fewer classes each than "
+        "those of the depthwise layer before it, the mixing is what sorts by class.",
+        alt="Nine guided projections beside their patches for 3 channels of conv15: patches of "
+        "ninety-one pixels.",
+    ),
+    "conv15-strongest",
 )
 
 # %% [markdown]
@@ -963,7 +949,7 @@ panel(
 
 # %%
 def classes_in_a_row(n: int) -> float:
-    rows = pictures.labels[found[f"bn{n}"].image]
+    rows = pictures.labels[top[f"bn{n}"].image]
     return sum(len(row.unique()) for row in rows) / len(rows)
 
 
@@ -981,7 +967,7 @@ mixed = {
 # %% [markdown]
 # If mixing sorts, the second curve lies below the first:
 
-# %%
+# %% tags=["hide-input"]
 show(
     lines(
         steps,
@@ -1004,27 +990,33 @@ show(
 # The field is now 155 pixels. Where it is wider than the images of this run, whole images are
 # shown, and the projection says which part of them mattered:
 
-# %%
-panel(
-    18,
-    6,
-    alt="large patches or whole images",
-    caption="Six channels of conv18. Where in the picture does the projection lie: on the object, at "
-    "its border, or on what surrounds it? A channel that answers to surroundings is no less useful "
-    "to the classifier.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["bn18"]),
+        caption="Six channels of conv18. Where in the picture does the projection lie: on the object, at "
+        "its border, or on what surrounds it? A channel that answers to surroundings is no less useful "
+        "to the classifier.",
+        alt="Nine guided projections beside their patches for 6 channels of conv18: large patches "
+        "or whole images.",
+    ),
+    "conv18-strongest",
 )
 
 # %% [markdown]
 # Mixed:
 
-# %%
-panel(
-    19,
-    3,
-    alt="large patches or whole images",
-    caption="Three channels of conv19. Compare the values printed with the pictures: how fast do they "
-    "fall from the first to the ninth image? A steep fall means that the row shows an exception "
-    "rather than a rule.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["bn19"], range(3)),
+        caption="Three channels of conv19. Compare the values printed with the pictures: how fast do they "
+        "fall from the first to the ninth image? A steep fall means that the row shows an exception "
+        "rather than a rule.",
+        alt="Nine guided projections beside their patches for 3 channels of conv19: large patches "
+        "or whole images.",
+    ),
+    "conv19-strongest",
 )
 
 # %% [markdown]
@@ -1032,26 +1024,32 @@ panel(
 #
 # The last of the five equal pairs, 219 pixels:
 
-# %%
-panel(
-    22,
-    6,
-    alt="large patches or whole images",
-    caption="Six channels of conv22, the deepest layer that the notebooks showed. Look at the class "
-    "names before the pictures, and only then at the projections: these are detailed even where a "
-    "row has no theme, which is a warning that the control below takes up.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["bn22"]),
+        caption="Six channels of conv22, the deepest layer that the notebooks showed. Look at the class "
+        "names before the pictures, and only then at the projections: these are detailed even where a "
+        "row has no theme, which is a warning that the control below takes up.",
+        alt="Nine guided projections beside their patches for 6 channels of conv22: large patches "
+        "or whole images.",
+    ),
+    "conv22-strongest",
 )
 
 # %% [markdown]
 # And the pointwise layer after it, where the grid is about to be halved for the last time:
 
-# %%
-panel(
-    23,
-    3,
-    alt="large patches or whole images",
-    caption="Three channels of conv23, the last to mix on the finer grid. Count the classes in each "
-    "row and compare with the chart above.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["bn23"], range(3)),
+        caption="Three channels of conv23, the last to mix on the finer grid. Count the classes in each "
+        "row and compare with the chart above.",
+        alt="Nine guided projections beside their patches for 3 channels of conv23: large patches "
+        "or whole images.",
+    ),
+    "conv23-strongest",
 )
 
 # %% [markdown]
@@ -1060,49 +1058,57 @@ panel(
 # The last two pairs, 1,024 channels wide, work on the coarsest grid and see more than the whole
 # image, so a unit's place means little from here on:
 
-# %%
-panel(
-    24,
-    3,
-    alt="whole images",
-    caption="Three channels of the depthwise layer conv24. Its kernels span three of the few places "
-    "that are left in each direction, so what they filter is layout: something here, something else "
-    "beside it.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["bn24"], range(3)),
+        caption="Three channels of the depthwise layer conv24. Its kernels span three of the few places "
+        "that are left in each direction, so what they filter is layout: something here, something else "
+        "beside it.",
+        alt="Nine guided projections beside their patches for 3 channels of conv24: whole images.",
+    ),
+    "conv24-strongest",
 )
 
 # %% [markdown]
 # Its partner:
 
-# %%
-panel(
-    25,
-    3,
-    alt="whole images",
-    caption="Three channels of the pointwise layer conv25. Read the class names along a row.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["bn25"], range(3)),
+        caption="Three channels of the pointwise layer conv25. Read the class names along a row.",
+        alt="Nine guided projections beside their patches for 3 channels of conv25: whole images.",
+    ),
+    "conv25-strongest",
 )
 
 # %% [markdown]
 # The last look around:
 
-# %%
-panel(
-    26,
-    3,
-    alt="whole images",
-    caption="Three channels of conv26, the last depthwise layer. Half of a row that is about one class "
-    "with a few strays is common here: the strays often say more about the channel than the rest.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["bn26"], range(3)),
+        caption="Three channels of conv26, the last depthwise layer. Half of a row that is about one class "
+        "with a few strays is common here: the strays often say more about the channel than the rest.",
+        alt="Nine guided projections beside their patches for 3 channels of conv26: whole images.",
+    ),
+    "conv26-strongest",
 )
 
 # %% [markdown]
 # And the layer that the classifier averages over the grid:
 
-# %%
-panel(
-    27,
-    3,
-    alt="whole images",
-    caption="Three of the 1,024 channels of conv27. One matrix stands between these and the answer, so "
-    "what a row is about is what it can say for or against a class.",
+# %% tags=["hide-input"]
+show(
+    panels(
+        net.patches(top["bn27"], range(3)),
+        caption="Three of the 1,024 channels of conv27. One matrix stands between these and the answer, so "
+        "what a row is about is what it can say for or against a class.",
+        alt="Nine guided projections beside their patches for 3 channels of conv27: whole images.",
+    ),
+    "conv27-strongest",
 )
 
 # %% [markdown]
@@ -1114,19 +1120,16 @@ panel(
 # by a row of the matrix sum to the score itself:
 
 # %%
-from internals.projection import grad_cam
-
-asked = torch.tensor([0, 4, 8])
-head = run.model.fc.weight.detach()[asked]
-ids = found["bn27"].image[head.argmax(dim=1), 0]
-inputs = training[ids]
-last = capture(run.model, inputs, ["relu27", "fc"])
+three = torch.tensor([0, 4, 8])
+head = run.model.fc.weight.detach()[three]
+shown = pictures.subset(top["bn27"].image[head.argmax(dim=1), 0])
+last = net.capture(shown, ["relu27", "fc"])
 places = last["relu27"][0, 0].numel()
 by_hand = torch.einsum("nc,ncij->nij", head, last["relu27"]) / places
-cam = grad_cam(run.model, inputs, "relu27", asked)
+cam = net.grad_cam(shown, "relu27", three)
 assert torch.allclose(cam, by_hand.clamp(min=0), atol=1e-4)
-scores = last["fc"].flatten(1)[torch.arange(3), asked]
-total = by_hand.sum(dim=(1, 2)) + run.model.fc.bias.detach()[asked]
+scores = last["fc"].flatten(1)[torch.arange(3), three]
+total = by_hand.sum(dim=(1, 2)) + run.model.fc.bias.detach()[three]
 assert torch.allclose(total, scores, atol=1e-3)
 
 # %% [markdown]
@@ -1135,36 +1138,31 @@ assert torch.allclose(total, scores, atol=1e-3)
 # second changes the image and watches, and no rule of any backward pass comes into it:
 
 # %%
-from internals.projection import (
-    occlusion,
-    occlusion_map,
-    saliency,
-    upsampled,
-)  # fmt: skip
+from internals.projection import occlusion_map, upsampled
 
 whole = (recipe.size, recipe.size)
 square = {"size": recipe.size // 6, "stride": recipe.size // 12}
-covered = occlusion(run.model, inputs, asked, **square)
+covered = net.occlusion(shown, three, **square)
 lost = occlusion_map(covered, scores, whole, **square)
-sensitive = saliency(run.model, inputs, asked)
+sensitive = net.saliency(shown, three)
 maps = [
-    [m.numpy() for m in three]
-    for three in zip(upsampled(cam, whole), lost, sensitive, strict=True)
+    [m.numpy() for m in trio]
+    for trio in zip(upsampled(cam, whole), lost, sensitive, strict=True)
 ]
 
 # %% [markdown]
 # Where they disagree, trust the square:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import overlays
 
 show(
     overlays(
-        [image.numpy() / 255 for image in pictures.images[ids]],
+        list(shown.images.numpy() / 255),
         maps,
         ["Grad-CAM", "score lost when covered", "saliency"],
-        names=[classes[pictures.labels[i]] for i in ids],
-        notes=[[f"for {classes[c]}", "", ""] for c in asked],
+        names=[classes[label] for label in shown.labels],
+        notes=[[f"for {classes[c]}", "", ""] for c in three],
         caption="Three images, and where each class score comes from: the exact map of conv27, on a "
         "grid that is coarse and stretched over the image; what is lost when a square is covered "
         "(blue: the score rises); and the size of the gradient. Do the first two agree on the place?",
@@ -1181,35 +1179,31 @@ show(
 # each, so we take them in three portions, for the strongest unit of twelve channels of conv27:
 
 # %%
-from internals.projection import RULES, project, randomise, rank_correlation
-
 torch.manual_seed(chapter.seed + 1)
-untrained = MobileNet()
-units = [found["bn27"].units(channel)[0] for channel in range(12)]
-tops = training[found["bn27"].image[:12, 0]]
-control = {rule: [] for rule in RULES}
-for first in (28, 19, 10, 1):
-    forgotten = [f"{k}{n}" for n in range(first, 28) for k in ("conv", "bn")]
-    network = randomise(run.model, untrained, forgotten)
-    for rule, steps in control.items():
-        steps.append(project(network, tops, units, rule))
-left = {
-    rule: [rank_correlation(steps[0], step) for step in steps]
-    for rule, steps in control.items()
+portions = {
+    "conv19 on random": range(19, 28),
+    "conv10 on random": range(10, 19),
+    "all random": range(1, 10),
 }
+stages = {
+    title: [f"{kind}{n}" for n in numbers for kind in ("conv", "bn")]
+    for title, numbers in portions.items()
+}
+units = top["bn27"][:12].head(1)
+control = net.sanity(pictures, units, untrained=MobileNet(), stages=stages)
 
 # %% [markdown]
 # A picture that does not change when the weights do cannot have come from them:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import comparison
 
 show(
     comparison(
-        [[s[0].full().numpy() for s in steps] for steps in control.values()],
-        ["trained", "conv19 on random", "conv10 on random", "all random"],
-        names=list(control),
-        notes=[[f"ρ = {x:.2f}" for x in row] for row in left.values()],
+        control.pictures(),
+        ["trained", *stages],
+        names=control.names,
+        notes=control.notes(),
         shared=False,
         caption="Channel 0 of conv27 projected as trained, then with ever more untrained layers from "
         "the top down. ρ is the rank correlation of magnitudes with the trained picture, the mean of "
@@ -1230,15 +1224,15 @@ show(
 # of a channel is one fixed template, moved to the unit's place:
 
 # %%
-from internals.activations import Unit
+from internals import Unit
 
+gradient, deconvnet, guided = control.magnitudes.mean(axis=2)
 if chapter.profile != "smoke":
-    assert left["guided"][1] > left["gradient"][1]
-layer = found["bn10"]
-two = training[layer.image[0, :2]]
+    assert guided[1] > gradient[1]
+two = pictures.subset(top["bn10"].image[0, :2])
 middle = last["relu27"].shape[-1] * 2  # of a grid four times as fine
 same = [Unit("bn10", 0, middle, middle)] * 2
-first, second = project(run.model, two, same, "deconvnet")
+first, second = net.project(two, same, "deconvnet")
 assert torch.allclose(first.pixels, second.pixels, atol=1e-6)
 
 # %% [markdown]

@@ -11,6 +11,7 @@
 #     name: python3
 # title: LeNet-5, one part at a time
 # description: Each part of LeNet-5 exchanged in turn, several seeds each, and which differences are more than noise.
+# data: mnist
 # ---
 
 # %% [markdown]
@@ -28,7 +29,7 @@
 # - a plain verdict on every difference, corrected for how many were looked at.
 
 # %%
-from internals.book.chapter import open_chapter, show
+from internals.book import open_chapter, show
 
 chapter = open_chapter()
 
@@ -45,15 +46,15 @@ planned = plan(chapter.profile)
 default = planned.default
 print(
     f"{len(planned.arms())} arms, {len(planned.seeds)} seeds each; a run sees "
-    f"{default.presentations:,} digits, {default.batch_size} a step, "
-    f"highest rate {default.learning_rate:g}"
+    f"{planned.presentations:,} digits, {default.batch_size} a step, "
+    f"highest rate {default.optimizer.lr:g}"
 )
 
 # %% [markdown]
 # An *arm* is one way to build and train the network. Each arm differs from the default in one
 # *factor*. Here are the factors with the levels that are tried:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import Table
 
 show(
@@ -77,7 +78,7 @@ show(
 # is distorted. Arms share their seeds:
 
 # %%
-from internals.data import load
+from internals import load
 
 digits = load(
     "mnist", chapter.data, seed=chapter.seed, most=chapter.most_images
@@ -197,7 +198,7 @@ def verdicts(*factors):
 # and bias, where we average and others take the maximum. One would expect little of the first, and
 # of the second a small price for fewer weights:
 
-# %%
+# %% tags=["hide-input"]
 show(
     chart(
         "input",
@@ -236,7 +237,7 @@ verdicts("input", "connections", "pooling")
 # reasons that neighbouring inputs are highly correlated. If so, its weights are right, and if not,
 # too small to begin with:
 
-# %%
+# %% tags=["hide-input"]
 show(
     chart(
         "activation",
@@ -270,9 +271,9 @@ verdicts("activation", "initialisation")
 import torch
 
 from internals.models import LeNet5Variant
-from internals.training import MapLoss
+from internals.training import Map
 
-loss = MapLoss(rubbish_penalty=5)
+loss = Map(j=5)
 
 
 def floor(output, seed):
@@ -304,8 +305,8 @@ show(
     Table.of(
         ("codes", "least possible loss", "loss at the end of training"),
         [
-            (said, floors[o], fmean(run.loss for run in swept.runs(levels[said])))
-            for o, said in named.items()
+            (level, floors[o], fmean(run.loss for run in swept.runs(levels[level])))
+            for o, level in named.items()
         ],
         caption="The floor of the MAP loss for two kinds of codes, and where training stood at the "
         "end of these runs: means over the seeds. Compare a loss with its floor, not with 0.",
@@ -319,7 +320,7 @@ assert floors["bitmaps"] < 0.01 and 0.5 < floors["random-codes"] < 0.8
 # runners-up. What becomes of the answers? The learned codes start as the bitmaps. Softmax has no
 # codes, but ten weighted sums and the cross-entropy:
 
-# %%
+# %% tags=["hide-input"]
 show(
     chart(
         "output",
@@ -344,18 +345,18 @@ verdicts("output")
 # each has to be swept. SGD has momentum 0.9 here, and AdamW [@loshchilov2019] differs from Adam in a
 # weight decay of 0.0001, which in a run as short as this can hardly act:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import sweeps
 
 shown = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}
 show(
     sweeps(
         {
-            said: {
-                arm.learning_rate: swept.result(level, arm).scores
+            title: {
+                arm.optimizer.lr: swept.result(level, arm).scores
                 for level, arm in planned.factor(name).levels
             }
-            for name, said in shown.items()
+            for name, title in shown.items()
         },
         xlabel="highest learning rate (log scale)",
         ylabel="test accuracy",
@@ -380,13 +381,13 @@ show(
 # weight, input and slope squared. Here is where they stand before the first step:
 
 # %%
+from internals import Normalization
 from internals.ablations import gauss_newton_diagonal
-from internals.data import Normalization
 
 torch.manual_seed(0)
 untrained = LeNet5Variant()
 inputs = Normalization.from_range(-0.1, 1.175).apply(digits.train.images[:500])
-curvature = gauss_newton_diagonal(untrained, inputs, rubbish_penalty=5)
+curvature = gauss_newton_diagonal(untrained, inputs, j=5.0)
 weights = {n: p for n, p in untrained.named_parameters() if "weight" in n}
 show(
     Table.of(
@@ -411,7 +412,7 @@ show(
 # $\eta$ = 0.0005, the rate of the paper's first passes, for the mean gradient of a batch where the
 # paper took one digit at a time:
 
-# %%
+# %% tags=["hide-input"]
 show(
     chart(
         "curvature",
@@ -438,7 +439,7 @@ verdicts("adamw", "adam", "sgd", "curvature")
 # test set too. A shift prepares for what never comes, so it should cost something; small turns do
 # occur:
 
-# %%
+# %% tags=["hide-input"]
 show(
     chart(
         "shift",
@@ -465,7 +466,7 @@ verdicts("shift", "rotation")
 # the same learning rate. Dropout [@srivastava2014] takes inputs of F6 away at random. Like distortion
 # it is a remedy for learning by heart:
 
-# %%
+# %% tags=["hide-input"]
 show(
     chart(
         "batch",
@@ -489,7 +490,7 @@ verdicts("batch", "dropout")
 #
 # The whole chapter in one table, the largest losses first:
 
-# %%
+# %% tags=["hide-input"]
 ordered = sorted(comparisons, key=lambda c: c.difference)
 show(
     Table.of(

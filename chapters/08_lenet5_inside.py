@@ -11,6 +11,7 @@
 #     name: python3
 # title: Inside LeNet-5
 # description: Maps of evidence, linear probes, principal components and a sparse autoencoder, each beside the control that says what it is worth.
+# data: mnist
 # ---
 
 # %% [markdown]
@@ -30,7 +31,7 @@
 # - layers rewritten as a few entries of a long dictionary, and when that beats plain components.
 
 # %%
-from internals.book.chapter import open_chapter, show
+from internals.book import open_chapter, show
 
 chapter = open_chapter()
 
@@ -39,14 +40,13 @@ chapter = open_chapter()
 # if they were trained there:
 
 # %%
-from internals.data import Normalized, load
+from internals import Network, load
 from internals.training import find_recipe, trained
 
 digits = load("mnist", chapter.data, seed=chapter.seed)
 recipe = find_recipe("lenet5", chapter.profile)
 run = trained(recipe, digits, seed=chapter.seed)
-training = Normalized(digits.train, run.normalization)
-testing = Normalized(digits.test, run.normalization)
+net = Network.of(run)
 truth, names = digits.test.labels, digits.test.class_names
 print(f"{run.test.top1:.2%} of {len(truth):,} test digits right")
 
@@ -57,23 +57,20 @@ print(f"{run.test.top1:.2%} of {len(truth):,} test digits right")
 # [@simonyan2014]. *Gradient × input* weights the gradient by the pixel, what each would add if the
 # network were linear [@shrikumar2016]. *Grad-CAM* asks a layer: its maps are added up, each weighted
 # by the mean gradient over it, and what speaks against the class is cut off [@selvaraju2017]. LeNet-5
-# answers with its smallest distance, so the score is the distance with its sign turned:
+# answers with its smallest distance, so the score is the distance with its sign turned; `net` reads
+# it so from the loss that the run was trained with:
 
 # %%
 from functools import partial
 
-from internals.projection import grad_cam, gradient_times_input, saliency
+from internals import grad_cam, saliency
+from internals.projection import gradient_times_input
 
-score = run.loss.scores
 instruments = {
-    "saliency": partial(saliency, score=score),
-    "gradient × input": partial(gradient_times_input, score=score),
-    "Grad-CAM, conv1": partial(
-        grad_cam, layer="conv1", upsample=True, score=score
-    ),
-    "Grad-CAM, pool2": partial(
-        grad_cam, layer="pool2", upsample=True, score=score
-    ),
+    "saliency": saliency,
+    "gradient × input": gradient_times_input,
+    "Grad-CAM, conv1": partial(grad_cam, layer="conv1", upsample=True),
+    "Grad-CAM, pool2": partial(grad_cam, layer="pool2", upsample=True),
 }
 
 # %% [markdown]
@@ -82,25 +79,27 @@ instruments = {
 
 # %%
 import numpy as np
+import torch
 
 right = run.test.predicted == truth.numpy()
 shown = [*np.flatnonzero(right)[:2], *np.flatnonzero(~right)[:2]]
+four = digits.test.subset(torch.tensor(shown))
 maps = {
-    name: ask(run.model, testing[shown]).reshape(len(shown), 32, 32)
-    for name, ask in instruments.items()
+    name: instrument(net, four).reshape(len(four), 32, 32)
+    for name, instrument in instruments.items()
 }
 
 # %% [markdown]
 # A map has no scale of its own that could be compared with another's; its largest value is printed
 # below it:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import overlays
 
 show(
     overlays(
-        [digits.test.images[i].numpy() / 255 for i in shown],
-        [[m[row].numpy() for m in maps.values()] for row in range(len(shown))],
+        list(four.images.numpy() / 255),
+        [[m[row].numpy() for m in maps.values()] for row in range(len(four))],
         list(maps),
         names=[f"{names[truth[i]]} → {names[run.test.predicted[i]]}" for i in shown],
         caption="Four test digits, true class → answer, under four maps of the class answered. Amber "
@@ -118,8 +117,8 @@ show(
 # maps that still have places. And conv3 has none left: its map is one number for the whole digit.
 
 # %%
-whole = grad_cam(run.model, testing[shown], "conv3", score=score)
-assert whole.shape == (len(shown), 1, 1)
+whole = net.grad_cam(four, "conv3")
+assert whole.shape == (len(four), 1, 1)
 
 # %% [markdown]
 # ### Would the maps look the same if nothing had been learned?
@@ -129,21 +128,19 @@ assert whole.shape == (len(shown), 1, 1)
 # [@adebayo2018]. The class stays the one that the trained network answered, for twenty digits:
 
 # %%
-import torch
-
 from internals.models import LeNet5
-from internals.projection import sanity
 
 torch.manual_seed(chapter.seed + 1)
 untrained = LeNet5().eval()
+twenty = digits.test.head(20)
 answers = torch.from_numpy(run.test.predicted[:20])
-asked = {n: partial(ask, classes=answers) for n, ask in instruments.items()}
-control = sanity(run.model, untrained, testing[:20], instruments=asked)
+of_answers = {n: partial(f, classes=answers) for n, f in instruments.items()}
+control = net.sanity(twenty, instruments=of_answers, untrained=untrained)
 
 # %% [markdown]
 # ρ is the rank correlation with the map of the trained network, mean of the twenty:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import comparison
 
 show(
@@ -170,8 +167,8 @@ show(
 # %%
 from scipy.stats import spearmanr
 
-pixels = testing[:20]
-product = instruments["gradient × input"](run.model, pixels)
+pixels = net.inputs(twenty)[:]
+product = net.gradient_times_input(twenty)
 pairs = zip(product.abs(), pixels.abs(), strict=True)
 alike = np.mean([spearmanr(p, x, axis=None).statistic for p, x in pairs])
 print(f"rank correlation with the digit itself: {alike:.2f}")
@@ -196,9 +193,9 @@ for name, kept in zip(control.names, left, strict=True):
 # %%
 from internals.probing import gather_activations
 
-most = {"smoke": 240, "quick": 20_000, "full": None}[chapter.profile]
-known = gather_activations(run.model, training, ["tanh5", "tanh6"], most)
-unseen = gather_activations(run.model, testing, ["tanh5", "tanh6"])
+most = chapter.at(smoke=240, quick=20_000)
+known = gather_activations(net, digits.train, ["tanh5", "tanh6"], most)
+unseen = gather_activations(net, digits.test, ["tanh5", "tanh6"])
 labels = digits.train.labels[: len(known["tanh6"])]
 f6 = unseen["tanh6"].flatten(1)
 means = torch.stack([f6[truth == c].mean(dim=0) for c in range(10)])
@@ -238,7 +235,7 @@ if chapter.profile != "smoke":
 from internals.probing import fit_principal_components
 
 spaces = {
-    "pixels": training[:5000].flatten(1),
+    "pixels": net.inputs(digits.train)[:5000].flatten(1),
     "C5": known["tanh5"].flatten(1),
     "F6": known["tanh6"].flatten(1),
 }
@@ -251,7 +248,7 @@ components = {n: fit_principal_components(x) for n, x in spaces.items()}
 from internals.figures import lines
 
 reached = {
-    name: 100 * c.shares.cumsum(0)[:20].numpy()
+    name: 100 * c.explained_variance_ratio.cumsum(0)[:20].numpy()
     for name, c in components.items()
 }
 show(
@@ -280,8 +277,8 @@ if chapter.profile != "smoke":
 # %%
 from internals.figures import scatter
 
-flat = components["F6"].first(2).encode(f6[:2000]).numpy()
-first, second = 100 * components["F6"].shares[:2]
+flat = components["F6"].truncated(2).encode(f6[:2000]).numpy()
+first, second = 100 * components["F6"].explained_variance_ratio[:2]
 show(
     scatter(
         flat,
@@ -312,22 +309,23 @@ from internals.probing import linear_probe
 
 SHORT = ("C1", "S2", "C3", "S4", "C5", "F6")
 layers = {f"tanh{i}": short for i, short in enumerate(SHORT, start=1)}
-count = {"smoke": 240, "quick": 6000, "full": 20_000}[chapter.profile]
-known_labels = digits.train.labels[:count]
+count = chapter.at(smoke=240, quick=6000, full=20_000)
+train, test = net.inputs(digits.train.head(count)), net.inputs(digits.test)
+train_labels = digits.train.labels[:count]
 probes = {}
 for kind, network in {"trained": run.model, "untrained": untrained}.items():
-    fitted = gather_activations(network, training, layers, count)
-    scored = gather_activations(network, testing, layers)
+    fitted = gather_activations(network, train, layers)
+    scored = gather_activations(network, test, layers)
     for layer, short in layers.items():
         probes[kind, short] = linear_probe(
-            fitted[layer], known_labels, scored[layer], truth
+            fitted[layer], train_labels, scored[layer], truth
         )
-pixel_probe = linear_probe(training[:count], known_labels, testing[:], truth)
+pixel_probe = linear_probe(train[:], train_labels, test[:], truth)
 
 # %% [markdown]
 # The network's own last layer has no weights; its score is the dashed line:
 
-# %%
+# %% tags=["hide-input"]
 show(
     lines(
         np.arange(6),
@@ -355,7 +353,7 @@ show(
 # In numbers, with the number of activations each probe could use. If the pixels leave anything to
 # gain, it must have been gained by F6, and the cell holds the run to that:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import Table, percent
 
 show(
@@ -370,7 +368,7 @@ show(
                 for p, q in [(probes["trained", short], probes["untrained", short])]
             ),
         ],
-        caption=f"Test accuracy of linear probes trained on {len(known_labels):,} training digits, one "
+        caption=f"Test accuracy of linear probes trained on {len(train_labels):,} training digits, one "
         "run each. The gap is what training has added; the rest is due to the digits, and to the number of "
         "activations.",
     ),
@@ -389,7 +387,7 @@ if chapter.profile != "smoke" and pixel_probe.accuracy < 0.95:
 # %%
 from internals.figures import filters
 
-worth = pixel_probe.coefficients * pixel_probe.deviations
+worth = pixel_probe.coefficients * pixel_probe.std
 show(
     filters(
         worth.reshape(10, 1, 32, 32),
@@ -407,7 +405,7 @@ show(
 # its bitmap differs from the others:
 
 # %%
-worth = probes["trained", "F6"].coefficients * probes["trained", "F6"].deviations  # fmt: skip
+worth = probes["trained", "F6"].coefficients * probes["trained", "F6"].std
 rows = {"bitmap": bitmaps.numpy(), "bitmap − mean": (bitmaps - bitmaps.mean(0)).numpy(), "probe": worth}  # fmt: skip
 show(
     comparison(
@@ -428,7 +426,7 @@ show(
 # the penalty decides. So look at what the probe does as well. At S2 the network has filtered once and
 # pooled once, and these digits are still confused:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import confusion
 
 show(
@@ -463,9 +461,9 @@ show(
 # %%
 from internals.probing import AutoencoderRecipe, fit_sparse_autoencoder
 
-steps = {"smoke": 9, "quick": 400, "full": 4000}[chapter.profile]
+steps = chapter.at(smoke=9, quick=400, full=4000)
 c5 = known["tanh5"].flatten(1)
-priced = AutoencoderRecipe(4 * 120, sparsity=0.05, steps=steps)
+priced = AutoencoderRecipe(4 * 120, l1_penalty=0.05, steps=steps)
 penalised = fit_sparse_autoencoder(c5, priced, seed=chapter.seed)
 assert torch.allclose(penalised.decoder.norm(dim=0), torch.ones(480))
 
@@ -477,14 +475,12 @@ assert torch.allclose(penalised.decoder.norm(dim=0), torch.ones(480))
 # with $\hat x$ in place of $x$:
 
 # %%
-from internals.probing import patched_accuracy, quality
+from internals.probing import code_quality, patched_accuracy
 
 
 def measured(layer: str, code):
-    accuracy = patched_accuracy(
-        run.model, layer, code, testing, truth, score=score
-    )
-    return quality(code, unseen[layer].flatten(1)), accuracy
+    accuracy = patched_accuracy(net, layer, code, digits.test)
+    return code_quality(code, unseen[layer].flatten(1)), accuracy
 
 
 # %% [markdown]
@@ -494,35 +490,35 @@ def measured(layer: str, code):
 BUDGETS = (2, 4, 8, 16, 32)
 
 
-def tried(layer: str) -> dict:
-    x, found = known[layer].flatten(1), {}
+def fitted_codes(layer: str) -> dict:
+    x, codes = known[layer].flatten(1), {}
     parts = fit_principal_components(x)
     for k in BUDGETS:
-        rule = AutoencoderRecipe(4 * x.shape[1], keep=k, steps=steps)
-        found["dictionary", k] = fit_sparse_autoencoder(
-            x, rule, seed=chapter.seed
+        recipe = AutoencoderRecipe(4 * x.shape[1], top_k=k, steps=steps)
+        codes["dictionary", k] = fit_sparse_autoencoder(
+            x, recipe, seed=chapter.seed
         )
-        found["own components", k] = parts.keeping(k)
-        found["first components", k] = parts.first(k)
-    return found
+        codes["own components", k] = parts.with_top_k(k)
+        codes["first components", k] = parts.truncated(k)
+    return codes
 
 
 # %% [markdown]
 # Five budgets, three codes, two layers:
 
 # %%
-codes = {layer: tried(layer) for layer in ("tanh5", "tanh6")}
+codes = {layer: fitted_codes(layer) for layer in ("tanh5", "tanh6")}
 results = {
-    layer: {key: measured(layer, code) for key, code in tried_here.items()}
-    for layer, tried_here in codes.items()
+    layer: {key: measured(layer, code) for key, code in by_budget.items()}
+    for layer, by_budget in codes.items()
 }
 
 
 def over_budgets(name: str, layer: str, figure, **words) -> None:
-    here = results[layer]
+    measures = results[layer]
     curves = {
-        kind: np.array([100 * figure(*here[kind, k]) for k in BUDGETS])
-        for kind in dict.fromkeys(kind for kind, _ in here)
+        kind: np.array([100 * figure(*measures[kind, k]) for k in BUDGETS])
+        for kind in dict.fromkeys(kind for kind, _ in measures)
     }
     at, ticks = np.arange(len(BUDGETS)), [str(k) for k in BUDGETS]
     words["xlabel"] = "numbers that each digit may use, k"
@@ -532,11 +528,11 @@ def over_budgets(name: str, layer: str, figure, **words) -> None:
 # %% [markdown]
 # First the whole curve. There is no one right $k$; a code is better if its curve lies higher:
 
-# %%
+# %% tags=["hide-input"]
 over_budgets(
     "c5-explained",
     "tanh5",
-    lambda q, a: q.explained,
+    lambda q, a: q.explained_variance,
     ylabel="C5: variance explained, %",
     caption="How much of C5 is kept on test digits by a dictionary of 480 entries, by each digit's own k "
     "principal components, and by the first k for all. Where the dictionary leads, its length has paid. "
@@ -548,7 +544,7 @@ over_budgets(
 # %% [markdown]
 # Variance is not what the network cares about. What does it make of the rebuilt activations?
 
-# %%
+# %% tags=["hide-input"]
 over_budgets(
     "c5-errors",
     "tanh5",
@@ -568,11 +564,11 @@ over_budgets(
 # untangle, and nine components are hard to beat. Only with fewer numbers than that can ten ready
 # answers be better than nine axes:
 
-# %%
+# %% tags=["hide-input"]
 over_budgets(
     "f6-explained",
     "tanh6",
-    lambda q, a: q.explained,
+    lambda q, a: q.explained_variance,
     ylabel="F6: variance explained, %",
     caption="The same for F6 and its dictionary of 336 entries. Look where the curves cross: to the left "
     "the dictionary can name a class with one entry; to the right components need no more than there are "
@@ -590,7 +586,7 @@ over_budgets(
 parts = fit_principal_components(c5)
 bill = {
     "dictionary, k = 32": results["tanh5"]["dictionary", 32],
-    f"dictionary, λ = {priced.sparsity}": measured("tanh5", penalised),
+    f"dictionary, λ = {priced.l1_penalty}": measured("tanh5", penalised),
     "own components, k = 32": results["tanh5"]["own components", 32],
     "first 32 components": results["tanh5"]["first components", 32],
     "all components": measured("tanh5", parts),
@@ -601,12 +597,12 @@ lost = {name: 100 * (run.test.top1 - a) for name, (_, a) in bill.items()}
 # Dead entries are those that no test digit uses. They were started again three times while the
 # dictionary was learned, from digits that it rebuilt badly:
 
-# %%
+# %% tags=["hide-input"]
 show(
     Table.of(
         ("code of C5", "entries", "used (L0)", "share used", "explained", "dead", "points lost"),
         [
-            (name, q.features, f"{q.active:.1f}", percent(q.share_active), percent(q.explained),
+            (name, q.features, f"{q.l0:.1f}", percent(q.density), percent(q.explained_variance),
              q.dead, f"{lost[name]:.2f}")
             for name, (q, _) in bill.items()
         ],
@@ -624,11 +620,11 @@ show(
 for layer, short in (("tanh5", "C5"), ("tanh6", "F6")):
     good = [
         k for k in BUDGETS for q, a in [results[layer]["dictionary", k]]
-        if q.share_active < 0.15 and q.explained >= 0.9 and run.test.top1 - a <= 0.005
+        if q.density < 0.15 and q.explained_variance >= 0.9 and run.test.top1 - a <= 0.005
     ]  # fmt: skip
     print(f"{short}: sparse and faithful at k = {good or 'none of them'}")
 if chapter.profile != "smoke":
-    assert bill["dictionary, k = 32"][0].explained > 0.85
+    assert bill["dictionary, k = 32"][0].explained_variance > 0.85
 
 # %% [markdown]
 # ### What the entries answer to
@@ -645,7 +641,7 @@ tops = used.topk(9, dim=0).indices.T[alive[:8]]
 # %% [markdown]
 # A row holds nine digits for one entry:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import samples
 
 show(
@@ -674,6 +670,7 @@ def purity(values: torch.Tensor) -> float:
     return class_purity(values.topk(9, dim=0).indices.T, labels)
 
 
+training = net.inputs(digits.train)
 chance = gather_activations(untrained, training, ["tanh5"], most)["tanh5"]
 pure = {
     "units of an untrained C5": purity(chance.flatten(1)),
@@ -685,7 +682,7 @@ pure = {
 # %% [markdown]
 # The second row is what the panel of conv3 in [LeNet-5](01_lenet5.py) showed six of:
 
-# %%
+# %% tags=["hide-input"]
 show(
     Table.of(
         ("directions", "commonest class among nine"),

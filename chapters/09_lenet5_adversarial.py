@@ -11,6 +11,7 @@
 #     name: python3
 # title: LeNet-5's adversaries
 # description: Changes too small to matter to a reader of digits that undo LeNet-5, and what training against them does.
+# data: mnist
 # ---
 
 # %% [markdown]
@@ -28,7 +29,7 @@
 # - what training on attacked digits buys, what it costs, and what becomes of the filters.
 
 # %%
-from internals.book.chapter import open_chapter, show
+from internals.book import open_chapter, show
 
 chapter = open_chapter()
 
@@ -45,7 +46,7 @@ from dataclasses import replace
 
 import torch
 
-from internals.data import load
+from internals import Network, load
 from internals.training import find_recipe, trained
 
 digits = load("mnist", chapter.data, seed=chapter.seed)
@@ -55,13 +56,13 @@ def make(name, **changes):
     recipe = replace(find_recipe(name, chapter.profile), **changes)
     run = trained(recipe, digits, seed=chapter.seed)
     run.model.to(memory_format=torch.channels_last)  # attacks are faster
-    kind = f"{recipe.network}, adversary {recipe.adversary}"
+    adversary = type(recipe.adversary).__name__ if recipe.adversary else "none"
+    kind = f"{recipe.network}, adversary {adversary}"
     print(f"{kind}: {run.test.top1:.2%} of the test digits right")
-    return run
+    return Network.of(run)
 
 
-nobody = {"adversary": "none", "adversary_epsilon": 0.0, "adversary_steps": 7}
-rbf, softmax = make("lenet5"), make("lenet5-softmax-pgd", **nobody)
+rbf, softmax = make("lenet5"), make("lenet5-softmax-pgd", adversary=None)
 
 # %% [markdown]
 # An attack goes forward and backward through the network once for every step, so how many digits
@@ -70,9 +71,8 @@ rbf, softmax = make("lenet5"), make("lenet5-softmax-pgd", **nobody)
 # how many it stands on.
 
 # %%
-most = {"smoke": 40, "quick": 400}.get(chapter.profile, len(digits.test))
-steps = {"smoke": 2, "quick": 10}.get(chapter.profile, 20)
-tested = digits.test.subset(torch.arange(min(most, len(digits.test))))
+tested = digits.test.head(chapter.at(smoke=40, quick=400))
+steps = chapter.at(smoke=2, quick=10, full=20)
 pixels, true = tested.images / 255, tested.labels.numpy()
 print(f"{len(tested):,} test digits; {steps} steps where there are many")
 
@@ -109,11 +109,11 @@ assert torch.allclose(by_hand, to_input.apply(255 * moved), atol=1e-5)
 # %%
 import numpy as np
 
-from internals.attacks import SignedSteps, answers, attacked
+from internals.attacks import SignedSteps, perturb, predict
 
 one_step = SignedSteps()
-changed = attacked(rbf, tested, 0.1, one_step)
-before, after = answers(rbf, pixels), answers(rbf, changed)
+changed = perturb(rbf, tested, 0.1, one_step)
+before, after = predict(rbf, pixels), predict(rbf, changed)
 fooled = (before.predicted == true) & (after.predicted != true)
 shown = np.argsort(~fooled, kind="stable")[:6]
 print(f"{fooled.sum():,} of {len(tested):,} digits fooled")
@@ -122,7 +122,7 @@ print(f"{fooled.sum():,} of {len(tested):,} digits fooled")
 # Under each digit stands what it is taken for and the posterior of that answer. What is added is
 # drawn magnified, for on the scale of the images it would be hard to see:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import percent, perturbations
 
 show(
@@ -151,16 +151,19 @@ show(
 # same $\varepsilon$, but by the toss of a coin:
 
 # %%
-from internals.attacks import CoinToss, withstands
+from internals.attacks import RandomSigns, correct_under_attack
 
 epsilons = [0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]
 if chapter.profile == "smoke":
     epsilons = [0.0, 0.1, 0.15, 0.2]
-toss = CoinToss(chapter.seed)
+networks = {"RBF": rbf, "softmax": softmax}
+coin = RandomSigns(chapter.seed)
 single = {
-    f"{name}, {kind}": withstands(run, tested, epsilons, [attack]).mean(axis=1)
-    for name, run in {"RBF": rbf, "softmax": softmax}.items()
-    for kind, attack in {"coin": toss, "FGSM": one_step}.items()
+    f"{name}, {kind}": correct_under_attack(
+        net, tested, epsilons, [attack]
+    ).mean(axis=1)
+    for name, net in networks.items()
+    for kind, attack in {"coin": coin, "FGSM": one_step}.items()
 }
 
 # %% [markdown]
@@ -213,12 +216,12 @@ if chapter.profile != "smoke":
 # If the gradient is of use at all, the loss it reaches must be larger:
 
 # %%
-from internals.attacks import outputs
+from internals.attacks import forward
 
 many_steps = SignedSteps(steps, seed=chapter.seed)
-for run in (rbf, softmax):
+for net in networks.values():
     once, often = (
-        run.loss(outputs(run, attacked(run, tested, 0.1, a)), tested.labels)
+        net.loss(forward(net, perturb(net, tested, 0.1, a)), tested.labels)
         for a in (one_step, many_steps)
     )
     print(f"mean loss {once:.2f} after one step, {often:.2f} after {steps}")
@@ -236,13 +239,13 @@ for run in (rbf, softmax):
 # %%
 from internals.attacks import input_gradient
 
-for name, run in {"RBF": rbf, "softmax": softmax}.items():
+for name, net in networks.items():
     slope = input_gradient(
-        run.model, pixels, tested.labels, normalization=to_input, loss=run.loss
+        net.model, pixels, tested.labels, normalization=to_input, loss=net.loss
     )
     print(f"{name}: {(slope == 0).float().mean():.2%} of the gradients are 0")
-found = outputs(rbf, attacked(rbf, tested, 0.25, one_step))
-rubbish = 1 - rbf.loss.probabilities(found).sum(dim=1)
+distances = forward(rbf, perturb(rbf, tested, 0.25, one_step))
+rubbish = 1 - rbf.loss.probabilities(distances).sum(dim=1)
 print(
     f"one step of 0.25 gives {rubbish.mean():.0%} of the posterior to rubbish"
 )
@@ -257,18 +260,15 @@ print(
 
 # %%
 margin = SignedSteps(steps, "margin", chapter.seed)
-borrowed = {
-    id(rbf): SignedSteps(steps, "margin", chapter.seed, guide=softmax),
-    id(softmax): SignedSteps(steps, "margin", chapter.seed, guide=rbf),
-}
 
 
-def tried(run):
+def attacks_with(sibling):
+    borrowed = replace(margin, surrogate=sibling)
     yield "one step, own loss", [one_step]
     yield f"{steps} steps, own loss", [many_steps]
     yield f"{steps} steps, margin", [margin]
-    yield "borrowed from the other", [borrowed[id(run)]]
-    yield "all", [margin, many_steps, one_step, borrowed[id(run)]]
+    yield "borrowed from the other", [borrowed]
+    yield "all", [margin, many_steps, one_step, borrowed]
 
 
 # %% [markdown]
@@ -278,9 +278,13 @@ def tried(run):
 # %%
 from internals.figures import Table
 
+siblings = {"RBF": softmax, "softmax": rbf}
 standing = {
-    name: {k: withstands(run, tested, [0.1], a).mean() for k, a in tried(run)}
-    for name, run in {"RBF": rbf, "softmax": softmax}.items()
+    name: {
+        kind: correct_under_attack(net, tested, [0.1], attacks).mean()
+        for kind, attacks in attacks_with(siblings[name])
+    }
+    for name, net in networks.items()
 }
 show(
     Table.of(
@@ -305,17 +309,19 @@ show(
 strongest = [margin, many_steps, one_step]
 
 
-def stand(run):
-    found = withstands(run, tested, epsilons, strongest, nested=True)
-    return found.mean(axis=1)
+def robust_accuracy(net):
+    correct = correct_under_attack(
+        net, tested, epsilons, strongest, nested=True
+    )
+    return correct.mean(axis=1)
 
 
-under_attack = {"RBF": stand(rbf), "softmax": stand(softmax)}
+under_attack = {name: robust_accuracy(net) for name, net in networks.items()}
 
 # %% [markdown]
 # The curve that looked like robustness is drawn beside them:
 
-# %%
+# %% tags=["hide-input"]
 draw(
     under_attack | {"RBF, FGSM": single["RBF, FGSM"]},
     "strongest-attack",
@@ -346,7 +352,7 @@ assert np.nanmean(reached) < misread or chapter.profile == "smoke"
 # %% [markdown]
 # Which digits can be turned into which?
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import pairs
 
 show(
@@ -380,9 +386,11 @@ def demonstrate(attack, size, target):
     aimed = tested
     if target is not None:
         aimed = replace(tested, labels=torch.full_like(tested.labels, target))
-    said = answers(softmax, attacked(softmax, aimed, size, attack)).predicted
-    won = said != true if target is None else (said == target)[true != target]
-    return f"read as {said[2]}", percent(won.mean())
+    answers = predict(softmax, perturb(softmax, aimed, size, attack)).predicted
+    won = answers != true
+    if target is not None:
+        won = (answers == target)[true != target]
+    return f"read as {answers[2]}", percent(won.mean())
 
 
 # %% [markdown]
@@ -399,8 +407,8 @@ demonstrations = [
 rows = []
 for name, theirs, count, size, target in demonstrations:
     attack = SignedSteps(count, "loss" if target is None else "target")
-    found = demonstrate(attack, 0.3081 * size, target)
-    rows.append((name, f"{0.3081 * size:.3f}", theirs, *found))
+    ours = demonstrate(attack, 0.3081 * size, target)
+    rows.append((name, f"{0.3081 * size:.3f}", theirs, *ours))
 digit = f"digit 2, a {tested.class_names[true[2]]}"
 show(
     Table.of(
@@ -439,11 +447,14 @@ hardened = {
 # %% [markdown]
 # The adversary is a part of the recipe:
 
-# %%
+# %% tags=["hide-input"]
+from internals.training import hyperparameters
+
+recipe = find_recipe("lenet5-softmax-pgd", chapter.profile)
 show(
     Table.of(
         ("hyperparameter", "here", "LeNet-5’s paper"),
-        tuple(hardened["PGD"].recipe.rows(digits.train)),
+        hyperparameters(recipe, digits.train),
         caption="The recipe of the network trained against many steps. The one trained against a single step "
         "differs in the adversary alone.",
     ),
@@ -457,12 +468,12 @@ show(
 # %%
 curves = {
     "clean digits": under_attack["softmax"],
-    **{name: stand(hardened[name]) for name in ("FGSM", "PGD")},
+    **{name: robust_accuracy(hardened[name]) for name in ("FGSM", "PGD")},
 }
 at = epsilons.index(0.2)
 once = {
-    name: withstands(run, tested, [0.2], [one_step]).mean()
-    for name, run in hardened.items()
+    name: correct_under_attack(net, tested, [0.2], [one_step]).mean()
+    for name, net in hardened.items()
 }
 show(
     Table.of(
@@ -481,7 +492,7 @@ show(
 # %% [markdown]
 # The same for every $\varepsilon$, under the strongest of three attacks:
 
-# %%
+# %% tags=["hide-input"]
 draw(
     curves,
     "hardened-curves",
@@ -508,8 +519,8 @@ if chapter.profile == "full":
 from internals.figures import comparison
 
 kernels = {
-    name: run.model.conv1.weight.detach().contiguous().numpy()
-    for name, run in hardened.items()
+    name: net.model.conv1.weight.detach().contiguous().numpy()
+    for name, net in hardened.items()
 }
 reach = {
     name: np.abs(kernel).sum(axis=(1, 2, 3))
@@ -519,7 +530,7 @@ reach = {
 # %% [markdown]
 # Compare down a column:
 
-# %%
+# %% tags=["hide-input"]
 show(
     comparison(
         list(kernels.values()),
@@ -560,13 +571,13 @@ for name, kernel in kernels.items():
 # the likeliest wrong class as large as it can.
 
 # %%
-accepted = SignedSteps(steps, "acceptance", chapter.seed)
+accepted = SignedSteps(steps, "runner-up", chapter.seed)
 
 
-def outcome(run, attack):
-    said = answers(run, attacked(run, tested, 0.25, attack))
-    wrong, sure = said.predicted != true, said.confidence >= 0.5
-    confidence = said.confidence[wrong].mean() if wrong.any() else 0.0
+def outcome(net, attack):
+    answers = predict(net, perturb(net, tested, 0.25, attack))
+    wrong, sure = answers.predicted != true, answers.confidence >= 0.5
+    confidence = answers.confidence[wrong].mean() if wrong.any() else 0.0
     return wrong.mean(), confidence, 1 - sure.mean(), (wrong & sure).mean()
 
 
@@ -575,11 +586,11 @@ def outcome(run, attack):
 # as in that paper:
 
 # %%
-networks = {"RBF": rbf, "softmax": softmax, "softmax, PGD": hardened["PGD"]}
+networks["softmax, PGD"] = hardened["PGD"]
 attacks = {"one step": one_step, "margin": margin, "acceptance": accepted}
 outcomes = {
-    (name, kind): [float(share) for share in outcome(run, attack)]
-    for name, run in networks.items()
+    (name, kind): [float(share) for share in outcome(net, attack)]
+    for name, net in networks.items()
     for kind, attack in attacks.items()
 }
 columns = ("misread", "confidence then", "refused", "misread, accepted")
@@ -624,7 +635,7 @@ chapter.record(
 #
 # ## Exercises
 #
-# 1. Transfer what fools the softmax network to the one trained on PGD, with `guide=softmax`. Is its
+# 1. Transfer what fools the softmax network to the one trained on PGD, with `surrogate=softmax`. Is its
 #    own gradient the better guide?
 # 2. Train `lenet5-pgd`, the same with the RBF output. Which of the two pays more on clean digits?
 # 3. Raise the rubbish penalty $j$ of `find_recipe("lenet5", "quick")` to 50 with

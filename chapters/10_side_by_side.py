@@ -12,6 +12,7 @@
 # title: Side by side
 # description: Six networks and two decades compared, in costs, in what they see, and in their mistakes.
 # after: all
+# data: [imagenette, mnist]
 # ---
 
 # %% [markdown]
@@ -30,7 +31,7 @@
 # - where the five err together, and where in one picture each of them looks.
 
 # %%
-from internals.book.chapter import open_chapter, show
+from internals.book import open_chapter, show
 
 chapter = open_chapter()
 
@@ -79,7 +80,7 @@ recipes = {name: recipe_of(network) for name, network in NETWORKS.items()}
 # %%
 import torch
 
-from internals.data import load
+from internals import load
 
 pictures = {
     side: load(
@@ -107,6 +108,7 @@ for other in pictures.values():
 # six now:
 
 # %%
+from internals import Network
 from internals.training import trained
 
 runs = {
@@ -115,6 +117,7 @@ runs = {
 }
 lenet5 = trained(recipe_of(LeNet5), digits, seed=chapter.seed)
 everyone = {"LeNet-5": lenet5, **runs}
+nets = {name: Network.of(run) for name, run in everyone.items()}
 shapes = {"LeNet-5": (1, 32, 32)} | dict.fromkeys(NETWORKS, (3, 224, 224))
 
 # %% [markdown]
@@ -127,10 +130,10 @@ shapes = {"LeNet-5": (1, 32, 32)} | dict.fromkeys(NETWORKS, (3, 224, 224))
 # %%
 from internals.anatomy import latency, summarize
 
-repeats = 1 if chapter.profile == "smoke" else 15
+repeats = chapter.at(smoke=1, quick=15, full=15)
 rows, parameters, work, seconds = {}, {}, {}, {}
 for name, run in everyone.items():
-    rows[name] = summarize(run.model, shapes[name])
+    rows[name] = nets[name].summary(shapes[name])
     parameters[name] = sum(row.parameters for row in rows[name])
     work[name] = sum(row.multiply_adds for row in rows[name])
     seconds[name] = latency(run.model, shapes[name], repeats)
@@ -169,7 +172,7 @@ costs = [
 # %% [markdown]
 # Which column would you choose a network by?
 
-# %%
+# %% tags=["hide-input"]
 threads = torch.get_num_threads()
 show(
     Table.of(
@@ -204,7 +207,7 @@ for run in runs.values():
 # A network that is better in every respect would be on the right in the first column and on the left
 # in the three others:
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import dots, lines, similarity
 
 show(
@@ -243,7 +246,7 @@ assert [round(ratio, 1) for ratio in ratios] == [18.1, 2.0, 2.3, 13.7]
 # each image or many, one network or several. The famous numbers of the competitions (15.3 % for
 # AlexNet, 7.3 % for VGG, 6.67 % for GoogLeNet) are those of committees. Here are single networks:
 
-# %%
+# %% tags=["hide-input"]
 show(
     Table.of(
         ("network", "tested with", "top-1 errors", "top-5 errors", "source"),
@@ -315,7 +318,7 @@ assert [int(f[-1]) for f in fields.values()] == [163, 196, 715, 435, 315]
 # %% [markdown]
 # Their last convolutions see 163, 196, 715, 435 and 315 pixels:
 
-# %%
+# %% tags=["hide-input"]
 show(
     lines(
         relative,
@@ -352,7 +355,7 @@ for name in NETWORKS:
 # %% [markdown]
 # Where a curve is steep, the work is done:
 
-# %%
+# %% tags=["hide-input"]
 show(
     lines(
         passed,
@@ -411,15 +414,14 @@ STATIONS = {
 
 # %%
 held = len(largest.validation)
-asked = min({"smoke": 16, "quick": 64}.get(chapter.profile, 256), held)
-spread = torch.linspace(0, held - 1, asked).long()
+number = min(chapter.at(smoke=16, quick=64, full=256), held)
+spread = torch.linspace(0, held - 1, number).long()
 
 # %% [markdown]
 # Each network sees them as its own recipe has it, in its own size:
 
 # %%
 from internals.activations import centred_alignment, gram_matrices
-from internals.data import Normalized
 
 
 def alike(networks: dict) -> np.ndarray:
@@ -427,25 +429,25 @@ def alike(networks: dict) -> np.ndarray:
     for name, network in networks.items():
         run = runs[name]
         some = pictures[run.recipe.stored].validation.subset(spread)
-        seen = Normalized(run.pipeline.view(some), run.normalization)
-        tables += gram_matrices(network, seen, STATIONS[name]).values()
+        inputs = nets[name].inputs(run.pipeline.view(some))
+        tables += gram_matrices(network, inputs, STATIONS[name]).values()
     return centred_alignment(tables).numpy()
 
 
-similar = alike({name: run.model for name, run in runs.items()})
+similar = alike({name: nets[name] for name in runs})
 assert np.allclose(similar.diagonal(), 1)
 
 # %% [markdown]
 # Each square below is a pair of networks. If depth meant the same in both, it would be dark along
 # its diagonal, and pale towards its corners:
 
-# %%
+# %% tags=["hide-input"]
 show(
     similarity(
         similar,
         STATIONS,
         caption="Linear CKA of six layers of each of five networks, 0 pale to 1 dark, on "
-        f"{asked} held-out images. Squares along the main diagonal compare a network with itself. "
+        f"{number} held-out images. Squares along the main diagonal compare a network with itself. "
         "In the others look for a dark diagonal, for rows that are dark everywhere, and at the lower "
         "right corners: scores of two networks agree where their answers do.",
         alt="A matrix of thirty by thirty shaded cells in blocks of six, symmetric, its diagonal "
@@ -466,7 +468,7 @@ untrained = alike({name: network() for name, network in NETWORKS.items()})
 # %% [markdown]
 # What remains when nothing was learned:
 
-# %%
+# %% tags=["hide-input"]
 show(
     similarity(
         untrained,
@@ -543,7 +545,7 @@ assert abs(chance.sum() - 1) < 1e-9
 # %% [markdown]
 # Both ends of this table tell whether errors go together:
 
-# %%
+# %% tags=["hide-input"]
 show(
     Table.of(
         ("networks that are right", "of the test images", "if independent"),
@@ -587,7 +589,7 @@ names = list(NETWORKS)
 # Look for the pair with the highest correlation, and ask what the two have in common: how they are
 # built, how they were trained, or the size at which they saw the images:
 
-# %%
+# %% tags=["hide-input"]
 show(
     Table.of(
         ("pair", "both wrong", "if independent", "correlation", "same wrong answer"),
@@ -637,29 +639,28 @@ ids = torch.tensor([
 # largest view:
 
 # %%
-from internals.projection import grad_cam, upsampled
+from internals.projection import upsampled
 
 LAST = dict(zip(NETWORKS, ["relu5", "relu13", "inception5b", "relu17", "relu27"], strict=True))  # fmt: skip
 side = max(recipe.size for recipe in recipes.values())
-found = {}
+evidence = {}
 for k, (name, run) in enumerate(runs.items()):
     test = run.pipeline.view(pictures[run.recipe.stored].test.subset(ids))
     if run.recipe.size == side:
         shown = test
-    inputs = run.normalization.apply(test.images)
-    cam = grad_cam(run.model, inputs, LAST[name], answers[k, ids].tolist())
-    found[name] = upsampled(cam, (side, side)).numpy()
+    cam = nets[name].grad_cam(test, LAST[name], answers[k, ids].tolist())
+    evidence[name] = upsampled(cam, (side, side)).numpy()
 
 # %% [markdown]
 # Do the five find it in the same place?
 
-# %%
+# %% tags=["hide-input"]
 from internals.figures import overlays
 
 show(
     overlays(
         [image.numpy() / 255 for image in shown.images],
-        [[found[name][row] for name in names] for row in range(3)],
+        [[evidence[name][row] for name in names] for row in range(3)],
         names,
         names=[classes[truth[i]] for i in ids],
         notes=[
@@ -684,14 +685,12 @@ show(
 # %%
 from torch.nn.functional import interpolate
 
-from internals.activations import capture
-
-views = largest.test.subset(torch.arange(min(500, len(largest.test)))).images
-grey = torch.cat([views[:500], largest.test.images[ids[:1]]]).float().mean(dim=1, keepdim=True)  # fmt: skip
+views = largest.test.head(500).images
+grey = torch.cat([views, largest.test.images[ids[:1]]]).float().mean(dim=1, keepdim=True)  # fmt: skip
 small = interpolate(grey, (32, 32), mode="bilinear", antialias=True)
-as_ink = lenet5.normalization.apply(small.round().to(torch.uint8))
-heard = capture(lenet5.model, as_ink, ["conv1", "rbf"])
-posterior = lenet5.loss.probabilities(heard["rbf"].flatten(1))
+as_ink = small.round().to(torch.uint8)
+outputs = nets["LeNet-5"].capture(as_ink, ["conv1", "rbf"])
+posterior = lenet5.loss.probabilities(outputs["rbf"].flatten(1))
 refused = (posterior[:-1].amax(dim=1) < 0.5).float().mean().item()
 print(f"LeNet-5 refuses {refused:.0%} of {len(posterior) - 1} pictures")
 
@@ -704,17 +703,16 @@ print(f"LeNet-5 refuses {refused:.0%} of {len(posterior) - 1} pictures")
 from internals.figures import LayerMaps, feature_maps
 
 EIGHTH = dict(zip(NETWORKS, ["pool1", "pool3", "maxpool2", "relu9", "relu11"], strict=True))  # fmt: skip
-maps = [LayerMaps("LeNet-5", heard["conv1"][-1].numpy())]
+maps = [LayerMaps("LeNet-5", outputs["conv1"][-1].numpy())]
 for name, run in runs.items():
     test = run.pipeline.view(pictures[run.recipe.stored].test.subset(ids[:1]))
-    inputs = run.normalization.apply(test.images)
-    spoken = capture(run.model, inputs, [EIGHTH[name]])[EIGHTH[name]]
-    maps.append(LayerMaps(name, spoken[0, :7].numpy()))
+    [values] = nets[name].capture(test, [EIGHTH[name]]).values()
+    maps.append(LayerMaps(name, values[0, :7].numpy()))
 
 # %% [markdown]
 # How much of the picture is left at the same grid depends on how many layers it has come through:
 
-# %%
+# %% tags=["hide-input"]
 show(
     feature_maps(
         shown.images[0].numpy() / 255,
@@ -757,7 +755,7 @@ assert [round(100 * c) for c in classifier.values()] == [17, 94, 89, 15, 4, 24]
 # The last three have an average where the first of their matrices would be, and so no weight that
 # belongs to a place:
 
-# %%
+# %% tags=["hide-input"]
 show(
     Table.of(
         ("network", "year", "layers in a row", "M parameters", "of which classifier"),

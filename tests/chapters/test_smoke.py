@@ -20,6 +20,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_every_line_runs_and_every_layer_is_drawn(path: Path, tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "INTERNALS_DATA"}
