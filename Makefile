@@ -1,7 +1,7 @@
 # CNN Internals. `make book` and `make test` are all a newcomer needs; both set everything up.
 
 .DEFAULT_GOAL := help
-.PHONY: help install book serve edition test lint format bench clean
+.PHONY: help install book serve edition check test lint format bench clean
 
 # The first Python on the path that is new enough; `make PYTHON=/path/to/python book` overrides.
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,\
@@ -32,13 +32,17 @@ edition: $(READY)  ## Execute every chapter at full on the real data: the publis
 	$(BIN)/internals execute --profile full --data real
 	$(BIN)/internals build --profile full
 
-test: lint  ## Lint and test.
+check: lint  ## Lint, and run the fast tests: at most 90 seconds on two cores.
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow"
+
+test: lint  ## Lint, and run every test: at most ten minutes on two cores.
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-lint: $(READY)  ## Check style and types.
+lint: $(READY)  ## Check style, types and the workflow.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/zizmor --quiet --offline .github/workflows
 
 format: $(READY)  ## Put the code into the one layout.
 	$(BIN)/ruff check --fix .

@@ -58,7 +58,7 @@ def no_real_data(monkeypatch):
 @pytest.fixture(scope="session")
 def digits():
     """The embedded digits, padded to 32 x 32: train, validation, test."""
-    from internals.data.load import load
+    from internals.data import load
 
     return load("mnist", "embedded")
 
@@ -68,7 +68,7 @@ def real_mnist():
     """The real MNIST, where `INTERNALS_DATA` names it."""
     if not (Path(_REAL_DATA).expanduser() / "MNIST" / "raw").is_dir():
         pytest.skip("needs the real MNIST: set INTERNALS_DATA to a folder with MNIST/raw/*")
-    from internals.data.load import load
+    from internals.data import load
 
     return load("mnist", "real")
 

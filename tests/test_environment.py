@@ -1,6 +1,8 @@
 """Oracle: a git repository made by the test, and the installed versions as pip knows them."""
 
+import os
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -41,12 +43,62 @@ def test_commit_is_the_head_with_a_plus_after_a_change(checkout):
 
 
 def test_versions_are_the_installed_ones():
-    found = environment.versions(["numpy", "no-such-package-anywhere", "torch"])
-    assert found == {name: metadata.version(name) for name in ("numpy", "torch")}
+    versions = environment.versions(["numpy", "no-such-package-anywhere", "torch"])
+    assert versions == {name: metadata.version(name) for name in ("numpy", "torch")}
 
 
-def test_build_folder_can_be_named(monkeypatch):
+def test_build_folder_can_be_named(monkeypatch, tmp_path):
     monkeypatch.setenv("INTERNALS_BUILD", "/somewhere/else")
     assert environment.build_folder() == Path("/somewhere/else")
     monkeypatch.delenv("INTERNALS_BUILD")
     assert environment.build_folder() == environment.ROOT / "build"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INTERNALS_BUILD", "out")
+    assert environment.build_folder() == tmp_path / "out"
+
+
+@pytest.mark.parametrize(
+    ("named", "cores"), [("", 8), ("3", 3), ("8", 8), ("99", 8), ("0", 8), ("two", 8), ("-1", 8)]
+)
+def test_cores_are_those_of_this_process_or_as_many_as_are_named(monkeypatch, named, cores):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)), raising=False)
+    monkeypatch.setenv("INTERNALS_CORES", named)
+    assert environment.cores() == cores
+    assert environment.machine().endswith(f", {cores} cores")
+
+
+def test_cores_where_the_system_does_not_say(monkeypatch):
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    monkeypatch.delenv("INTERNALS_CORES", raising=False)
+    assert environment.cores() == 6
+
+
+def test_memory_is_what_the_kernel_says(monkeypatch):
+    lines = Path("/proc/meminfo")
+    if not lines.exists():
+        pytest.skip("needs Linux")
+    kilobytes = int(lines.read_text().split()[1])
+    assert environment.memory() == pytest.approx(kilobytes * 1024, rel=0.01)
+    monkeypatch.delattr("os.sysconf")
+    assert environment.memory() is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs glibc")
+def test_freed_memory_is_not_cleared_again_and_again():
+    """Page faults of an array made and freed 20 times, in a process of its own."""
+    script = (
+        "import resource\n"
+        "from internals.environment import keep_freed_memory\n"
+        "keep_freed_memory()\n"
+        "bytearray(b'1') * 2**24\n"
+        "begun = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(20): bytearray(b'1') * 2**24\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begun)"
+    )
+    variables = {k: v for k, v in os.environ.items() if k != "MALLOC_MMAP_MAX_"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=variables | {"PYTHONPATH": str(environment.ROOT)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert int(done.stdout) < 2**24 // 4096  # the pages of one of the 20

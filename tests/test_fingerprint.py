@@ -8,8 +8,7 @@ from internals import fingerprint
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """Write modules of a package `internals` of the test's own; returns a function that does."""
-    monkeypatch.setattr(fingerprint, "_ROOT", tmp_path)
-    fingerprint._exports.cache_clear()
+    monkeypatch.setattr(fingerprint, "ROOT", tmp_path)
 
     def write(**modules: str) -> None:
         for name, source in modules.items():
@@ -18,8 +17,7 @@ def package(tmp_path, monkeypatch):
             path.write_text(source)
 
     write(__init__="")
-    yield write
-    fingerprint._exports.cache_clear()
+    return write
 
 
 def _modules(source: str) -> set[str]:
@@ -34,9 +32,9 @@ def test_follows_imports_to_the_end_and_through_circles(package):
         d="",
         e="raise SystemExit",
     )
-    found = fingerprint.reach(source="from internals import a\nimport os")
-    assert set(found.modules) == {"internals"} | {f"internals.{name}" for name in "abcd"}
-    assert found.third_party == {"numpy", "torch", "os"}
+    reach = fingerprint.reach(source="from internals import a\nimport os")
+    assert set(reach.modules) == {"internals"} | {f"internals.{name}" for name in "abcd"}
+    assert reach.third_party == {"numpy", "torch", "os"}
 
 
 def test_lazy_names_lead_to_the_module_that_defines_them(package, tmp_path):

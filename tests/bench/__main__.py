@@ -10,25 +10,17 @@ from dataclasses import replace
 import torch
 import torchvision
 from captum.attr import NeuronGuidedBackprop
-from internals.training.allocator import memory_kept
 from torch import nn
 
-from internals.activations.record import Unit
-from internals.activations.strongest import strongest
-from internals.anatomy.trace import trace
-from internals.data.image_set import ImageSet
-from internals.environment import cores
-from internals.models.lookup import build
-from internals.projection.project import project
-from internals.training.batches import Batches
-from internals.training.distributed import make_fabric
-from internals.training.loop import build_pipeline
-from internals.training.optim import build_optimizer
-from internals.training.recipes import find_recipe
+from internals import Unit, build, project, strongest
+from internals.anatomy import trace
+from internals.data import ImageSet
+from internals.environment import cores, keep_freed_memory
+from internals.training import Batches, find_recipe, make_fabric
 
 IMAGES = 9
 FED = ("alexnet", "vgg16", "inceptionnet", "resnet18", "mobilenet")
-_TURN = 1 / 3  # seconds
+_TURN_SECONDS = 1 / 3
 # An early, a middle and the last convolution, and how many of its channels are projected: what one
 # call costs besides its pairs (tracing, above all) shows beside the quick ones of an early layer.
 LAYERS = {
@@ -48,7 +40,7 @@ def seconds(repeats: int, *works: Callable[[], object]) -> list[list[float]]:
     for _ in range(repeats + 1):
         for work, taken in zip(works, times, strict=True):
             calls: list[float] = []
-            while sum(calls) < _TURN:
+            while sum(calls) < _TURN_SECONDS:
                 began = time.perf_counter()
                 work()
                 calls.append(time.perf_counter() - began)
@@ -61,10 +53,12 @@ def ratio(slow: list[float], fast: list[float]) -> float:
     return statistics.median(s / f for s, f in zip(slow, fast, strict=True))
 
 
-def truncated(net: nn.Sequential, images: torch.Tensor, units: list[Unit], of: list[int]) -> None:
+def truncated(
+    net: nn.Sequential, images: torch.Tensor, units: list[Unit], image_index: list[int]
+) -> None:
     """Guided backpropagation on whole images that stops at the layer, one unit at a time."""
     depth = int(units[0].layer.partition(".")[2])
-    for unit, number in zip(units, of, strict=True):
+    for unit, number in zip(units, image_index, strict=True):
         image = images[number : number + 1].clone().requires_grad_()
         output = net.features[: depth + 1](image)
         torch.autograd.grad(output[0, unit.channel, unit.row, unit.column], image)
@@ -73,20 +67,19 @@ def truncated(net: nn.Sequential, images: torch.Tensor, units: list[Unit], of: l
 def projecting(name: str, net: nn.Module, layer: str, channels: int, repeats: int) -> None:
     """Seconds a (image, unit) pair at the channels' strongest units, ours and others'."""
     images = torch.randn(IMAGES, 3, 224, 224)
-    found = strongest(net, images, [layer], k=IMAGES)[layer]
-    units = [unit for channel in range(channels) for unit in found.units(channel)]
-    of = [int(image) for channel in range(channels) for image in found.image[channel]]
+    top = strongest(net, images, [layer], k=IMAGES)[layer][:channels]
+    units, image_index = top.units(), top.image.flatten().tolist()
     usual = NeuronGuidedBackprop(net, net.get_submodule(layer))
 
     def captum() -> None:
-        for unit, number in list(zip(units, of, strict=True))[:IMAGES]:
+        for unit, number in list(zip(units, image_index, strict=True))[:IMAGES]:
             usual.attribute(images[number : number + 1], (unit.channel, unit.row, unit.column))
 
     ours, theirs, whole = seconds(
         repeats,
-        lambda: project(net, images, units, of=of),
+        lambda: project(net, images, top),
         captum,
-        lambda: truncated(net, images, units[:IMAGES], of[:IMAGES]),
+        lambda: truncated(net, images, units[:IMAGES], image_index[:IMAGES]),
     )
     ours = [taken / len(units) for taken in ours]
     theirs, whole = ([taken / IMAGES for taken in times] for times in (theirs, whole))
@@ -131,8 +124,8 @@ def feeding(name: str, repeats: int) -> None:
     images = ImageSet(pixels, torch.arange(64) % 10, kinds, "noise", "noise")
     network = build(recipe.network, **dict(recipe.arguments)).to(memory_format=torch.channels_last)
     fabric = make_fabric()
-    model, optimizer = fabric.setup(network, build_optimizer(recipe, network))
-    pipeline = build_pipeline(recipe, images).at(size)
+    model, optimizer = fabric.setup(network, recipe.optimizer.build(network))
+    pipeline = recipe.fit_pipeline(images).at(size)
     batches = Batches(images, recipe.batch_size, 0, fabric.device, 0, 1)
     numbers = torch.arange(recipe.batch_size)
     ready, labels, _ = batches.inputs(numbers, pipeline, 1, 0)
@@ -148,8 +141,8 @@ def feeding(name: str, repeats: int) -> None:
         step(batches.inputs(numbers, pipeline, 1, 0)[0])
 
     model.train()
-    with memory_kept():
-        ours, bare = seconds(repeats, augmented, lambda: step(ready))
+    keep_freed_memory()
+    ours, bare = seconds(repeats, augmented, lambda: step(ready))
     print(f"{name:12} {size} px: a step takes {ratio(ours, bare):.2f}x one on ready tensors")
 
 
