@@ -30,6 +30,8 @@ from internals.training import (
 )
 from tests.reference.observed import Interrupted, interrupted
 
+pytestmark = pytest.mark.slow
+
 RUN = CliRunner()
 SMOKE = find_recipe("lenet5", "smoke")
 _BY_HAND = [

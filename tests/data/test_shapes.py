@@ -26,6 +26,8 @@ from internals.data.shapes import (
     read_shapes,
 )
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

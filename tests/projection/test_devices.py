@@ -8,6 +8,8 @@ from internals.activations import Unit, strongest
 from internals.errors import LayerError, ProjectionError
 from internals.projection import project
 
+pytestmark = pytest.mark.slow
+
 
 def net(squash=None) -> nn.Sequential:
     torch.manual_seed(2)
