@@ -9,7 +9,11 @@ from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
+from internals.errors import OutputError
+
 ROOT = Path(__file__).resolve().parent.parent
+
+_FOLDERS = ("INTERNALS_BOOK", "INTERNALS_BUILD", "INTERNALS_DATA")  # variables that name one
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # from glibc's malloc.h
 _NEVER = 2**31 - 1
@@ -81,5 +85,34 @@ def _git(*words: str) -> str:
 
 
 def build_folder() -> Path:
-    """Where made things go: `build/` in the checkout, or what `INTERNALS_BUILD` names."""
-    return Path(os.environ.get("INTERNALS_BUILD") or ROOT / "build").absolute()
+    """Where made things go: `build/` in the checkout, or what `INTERNALS_BUILD` names.
+
+    Raises:
+        OutputError: It names the home of nobody, or what can be no folder.
+    """
+    named = os.environ.get("INTERNALS_BUILD")
+    if not named:
+        return ROOT / "build"
+    try:
+        folder = Path(named).expanduser().absolute()
+    except RuntimeError as error:  # expanduser's, for want of such a user
+        raise OutputError(
+            f"INTERNALS_BUILD={named} names the home of nobody; correct it, or unset it"
+        ) from error
+    there = next(path for path in (folder, *folder.parents) if os.access(path, os.F_OK))
+    if not there.is_dir():
+        raise OutputError(
+            f"INTERNALS_BUILD={named} can be no folder: {there} is a file; correct it, or unset it"
+        )
+    return folder
+
+
+def named_folders() -> dict[str, str]:
+    """The variables that name a folder, with absolute paths: for a process that runs elsewhere."""
+    named = {name: os.environ.get(name, "") for name in _FOLDERS}
+    # Whose home `~` is does not depend on where a process runs.
+    return {
+        name: path if path.startswith("~") else str(Path(path).absolute())
+        for name, path in named.items()
+        if path
+    }

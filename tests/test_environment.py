@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from internals import environment
+from internals.errors import OutputError
 
 
 @pytest.fixture
@@ -55,6 +56,29 @@ def test_build_folder_can_be_named(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("INTERNALS_BUILD", "out")
     assert environment.build_folder() == tmp_path / "out"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("INTERNALS_BUILD", "~/made")
+    assert environment.build_folder() == tmp_path / "made"
+
+
+@pytest.mark.parametrize("named", ["~no-such-user/x", "~no-such-user", "file", "file/below/it"])
+def test_a_build_folder_that_can_be_none_is_refused_by_its_variable(monkeypatch, tmp_path, named):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("INTERNALS_BUILD", named)
+    with pytest.raises(OutputError, match=f"^INTERNALS_BUILD={named} .*; correct it, or unset it$"):
+        environment.build_folder()
+
+
+def test_folders_that_variables_name_are_the_same_from_elsewhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INTERNALS_BUILD", "made")
+    monkeypatch.setenv("INTERNALS_DATA", "~/data")
+    monkeypatch.setenv("INTERNALS_BOOK", "")
+    found = environment.named_folders()
+    assert found == {"INTERNALS_BUILD": str(tmp_path / "made"), "INTERNALS_DATA": "~/data"}
+    monkeypatch.setenv("INTERNALS_DATA", "/data")
+    assert environment.named_folders()["INTERNALS_DATA"] == "/data"
 
 
 @pytest.mark.parametrize(
