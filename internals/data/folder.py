@@ -3,6 +3,7 @@
 import hashlib
 import os
 import sys
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ import torch
 
 from internals.data.decode import decode_all, reason
 from internals.data.image_set import ImageSet
+from internals.environment import memory
 from internals.errors import DataError
 from internals.progress import Progress
 
@@ -40,7 +42,13 @@ def read_folder(
     The shorter side is scaled to `size` and the centre cut out; EXIF orientation is followed,
     transparency lies on white, and the first frame stands for all. The folder that a picture lies
     in names its class. Hidden files and files of other kinds are passed over; a picture that
-    cannot be decoded is named on standard error.
+    cannot be decoded is named on standard error, and so is a pipe or device that is called one.
+
+    Samples of more than 8 bits are scaled by their type and not by what the picture holds: of 16
+    bits 65,535 is white, whatever the camera made of them. Floats and 32-bit whole numbers do not
+    say which number is white. Floats from 0 to 1 are taken as shares of white, and either kind as
+    16 bits if its largest number needs them (32,768 to 65,535). All others are skipped and named:
+    they could be dark as well as bright.
 
     Args:
         path: The folder.
@@ -49,7 +57,8 @@ def read_folder(
         limit: At most so many pictures, evenly spread.
 
     Raises:
-        DataError: A number is below 1, the folder cannot be read, or no picture is left.
+        DataError: A number is below 1, the folder cannot be read, no picture is left, or the
+            pictures do not fit into memory.
     """
     if size < 1 or (limit is not None and limit < 1):
         raise DataError(f"cannot read size={size}, limit={limit}; both must be 1 or more")
@@ -57,7 +66,7 @@ def read_folder(
     files = _spread(_pictures_below(root), limit)
     if not files:
         raise DataError(f"{root} holds no pictures; looked for {', '.join(SUFFIXES)}")
-    pixels = np.empty((len(files), 1 if grey else 3, size, size), np.uint8)
+    pixels = _room_for((len(files), 1 if grey else 3, size, size))
     with Progress("reading", len(files), "picture", quiet=10) as bar:
         failures = decode_all(files, pixels, bar)
     names = [file.relative_to(root).as_posix() for file in files]
@@ -100,6 +109,21 @@ def _spread(files: list[Path], limit: int | None) -> list[Path]:
     if limit is None or len(files) <= limit:
         return files
     return [files[index * len(files) // limit] for index in range(limit)]
+
+
+def _room_for(shape: tuple[int, int, int, int]) -> np.ndarray:
+    """Bytes for pictures; a system that promises more than it has would end the process later."""
+    needed, available = prod(shape), memory()
+    try:
+        if available is not None and needed > available:
+            raise MemoryError
+        return np.empty(shape, np.uint8)
+    except (MemoryError, ValueError) as error:  # NumPy's names for too much
+        count, _, size, _ = shape
+        raise DataError(
+            f"{count:,} pictures of {size:,} x {size:,} pixels need {needed / 1e9:,.1f} GB of "
+            "memory, more than there is; lower --size or --limit"
+        ) from error
 
 
 def _labelled(root: Path, files: tuple[str, ...], pixels: np.ndarray) -> ImageSet:

@@ -36,10 +36,12 @@ def load(
             proportion; by default a twelfth.
 
     Raises:
-        DataError: The data are missing, damaged or unknown, or no image would be left on either
-            side of the hold-out.
+        DataError: The data are missing, damaged or unknown, no image would be left on either side
+            of the hold-out, or the seed is out of range.
         OutputError: Decoded images cannot be kept.
     """
+    if not -(2**63) <= seed < 2**64:
+        raise DataError(f"seed={seed} is no seed of torch's; use 0 to {2**64 - 1}")
     source = find_source(name, mode)
     side = _SIZES[source.name] if size is None else size
     if source.name in ("mnist", "digits"):

@@ -44,6 +44,9 @@ def verify_mnist(root: Path) -> str:
     for name, (size, published_md5) in MNIST_FILES.items():
         path = _path(root, name)
         try:
+            if path.exists() and not path.is_file() and not path.is_dir():
+                # A pipe would be waited for, and a device may have no end.
+                raise DataError(f"{path} cannot be read: it is no file; {remedy}")
             content = path.read_bytes()
         except FileNotFoundError:
             raise DataError(f"{path} is missing; {remedy}") from None

@@ -105,16 +105,37 @@ def _folders() -> list[Path]:
     """The data folders in order; an `INTERNALS_DATA` that holds no data set at all is an error."""
     folders = []
     if named := os.environ.get("INTERNALS_DATA"):
-        folder = Path(named).expanduser()
-        if not folder.is_dir():
-            raise DataError(f"INTERNALS_DATA={named} is not a folder; correct it, or unset it")
-        if not (folder / "MNIST").exists() and not imagenette.folder_in(folder):
+        try:
+            folder = _absolute(named)
+            if not folder.is_dir():
+                raise DataError(f"INTERNALS_DATA={named} is not a folder; correct it, or unset it")
+            if not (folder / "MNIST").exists() and not imagenette.folder_in(folder):
+                raise DataError(
+                    f"INTERNALS_DATA={named} holds neither MNIST nor an imagenette2* folder; "
+                    "put MNIST/raw/* or imagenette2/train and val there, or unset it to download"
+                )
+        except OSError as error:
             raise DataError(
-                f"INTERNALS_DATA={named} holds neither MNIST nor an imagenette2* folder; "
-                "put MNIST/raw/* or imagenette2/train and val there, or unset it to download"
-            )
+                f"INTERNALS_DATA={named} cannot be read: {error.strerror}; correct it, or unset it"
+            ) from error
         folders.append(folder)
     return [*folders, cache_folder()]
+
+
+def _absolute(named: str) -> Path:
+    """The folder that `INTERNALS_DATA` names, here and in processes that work elsewhere.
+
+    A relative path is one of the folder in which this process was when it first looked, so its
+    absolute form is put into the environment, which a chapter's kernel inherits.
+    """
+    try:
+        folder = Path(named).expanduser().absolute()
+    except RuntimeError as error:  # expanduser's, for want of such a user
+        raise DataError(
+            f"INTERNALS_DATA={named} names the home of nobody; correct it, or unset it"
+        ) from error
+    os.environ["INTERNALS_DATA"] = str(folder)
+    return folder
 
 
 def _embedded(name: str) -> Source:

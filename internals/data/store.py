@@ -3,11 +3,16 @@
 Both are written under draft names. The pixels take their name first and the record last, and a
 reader needs the two whole and matching: nobody ever reads a half-made set. Processes that make the
 same set at the same time each write drafts of their own, with the same content.
+
+The record holds a checksum of the pixels, which takes a second for a gigabyte. So a reader who has
+found them whole gives the record the time at which the pixels were last changed, and the next one
+compares that time alone.
 """
 
 import contextlib
 import json
 import os
+import sys
 import time
 import zlib
 from collections.abc import Callable, Iterable
@@ -122,25 +127,72 @@ def read_images(path: Path) -> ImageBlock | None:
     Writes to the pixels stay in memory.
 
     Returns:
-        The images; None where they are missing or not whole.
+        The images; None where they are missing, not whole, or others than were written.
     """
+    stored = _open(path)
+    if stored is None:
+        return None
+    if not _known_whole(path, stored.changed):
+        if _crc32(stored.images.pixels) != stored.crc32:
+            return None
+        _remember_whole(path, stored.changed)
+    return stored.images
+
+
+@dataclass(frozen=True, eq=False)
+class _Stored:
+    """Images on the disk, the checksum that they should have, and when they were last changed."""
+
+    images: ImageBlock
+    crc32: int
+    changed: int
+
+
+def _open(path: Path) -> _Stored | None:
+    """The images at `path` whatever their pixels are; None where they are missing or not whole."""
     record = _read_record(path)
-    if record is None:
+    if record is None or not path.is_file():
         return None
     header = _npy_header(record.shape)
     try:
         with path.open("rb") as file:
-            intact = file.read(len(header)) == header
-        if not intact or path.stat().st_size != len(header) + prod(record.shape):
-            return None
-        if not record.shape[0]:
-            pixels = np.empty(record.shape, np.uint8)  # of which there is no map
-        else:
-            # Copy on write, for PyTorch wants memory that may be written.
-            pixels = np.memmap(path, np.uint8, "c", offset=len(header), shape=record.shape)
+            status = os.fstat(file.fileno())
+            if file.read(len(header)) != header:
+                return None
+            if status.st_size != len(header) + prod(record.shape):
+                return None
+            if not record.shape[0]:
+                pixels = np.empty(record.shape, np.uint8)  # of which there is no map
+            else:
+                # Copy on write, for PyTorch wants memory that may be written.
+                pixels = np.memmap(file, np.uint8, "c", offset=len(header), shape=record.shape)
     except (OSError, ValueError):
         return None
-    return ImageBlock(pixels, record.names, record.skipped)
+    images = ImageBlock(pixels, record.names, record.skipped)
+    return _Stored(images, record.pixels_crc32, _changed(status))
+
+
+def _changed(status: os.stat_result) -> int:
+    """When a file was last changed; the system's own time counts even if another one is set."""
+    return max(status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _known_whole(path: Path, changed: int) -> bool:
+    """Whether a reader has found the pixels whole that were last changed at that time.
+
+    Times come in ticks: a record that was touched in the same one as the pixels proves nothing.
+    """
+    try:
+        status = _record_path(path).stat()
+    except OSError:
+        return False
+    return status.st_mtime_ns == changed and status.st_ctime_ns > changed
+
+
+def _remember_whole(path: Path, changed: int) -> None:
+    """Where the record belongs to somebody else, the next reader looks at all pixels as well."""
+    with contextlib.suppress(OSError):
+        os.utime(_record_path(path), ns=(changed, changed))
 
 
 def read_or_make_images(
@@ -153,11 +205,16 @@ def read_or_make_images(
         shape: As for `write_images`.
         make: Gives the blocks to write; called only if need be.
 
+    Returns:
+        The images; those at `path` before are used if they are what was written, and of `shape`.
+
     Raises:
         OutputError: The images cannot be written, or not be read again.
     """
     images = read_images(path)
-    if images is None:
+    if images is None or images.pixels.shape[1:] != shape:
+        if path.exists():
+            print(f"{path} is damaged and is made again", file=sys.stderr)
         write_images(path, shape, make())
         images = read_images(path)
     if images is None:
@@ -171,16 +228,18 @@ def check_images(path: Path) -> None:
     Raises:
         DataError: They are not whole, or have changed since they were written.
     """
-    images, record = read_images(path), _read_record(path)
-    if images is None or record is None:
+    stored = _open(path)
+    if stored is None:
         raise DataError(f"{path} is not whole; delete it")
-    crc = 0
-    with path.open("rb") as file:
-        file.seek(path.stat().st_size - images.pixels.nbytes)
-        while piece := file.read(_PIECE_BYTES):
-            crc = zlib.crc32(piece, crc)
-    if crc != record.pixels_crc32:
+    if _crc32(stored.images.pixels) != stored.crc32:
         raise DataError(f"{path} is damaged: its checksum is not that of its record; delete it")
+
+
+def _crc32(pixels: Pixels) -> int:
+    crc, flat = 0, pixels.reshape(-1)
+    for start in range(0, flat.size, _PIECE_BYTES):
+        crc = zlib.crc32(flat[start : start + _PIECE_BYTES].data, crc)
+    return crc
 
 
 def _write_pixels(
@@ -224,16 +283,32 @@ def _to_json(record: _Record) -> bytes:
 
 def _read_record(path: Path) -> _Record | None:
     """The record of the pixels at `path`; None where it is missing, damaged or not one of ours."""
+    record_path = _record_path(path)
     try:
-        text = _record_path(path).read_bytes()
+        if not record_path.is_file():
+            return None
+        text = record_path.read_bytes()
         fields = json.loads(text)["record"]
         record = _Record(
             **fields | {"shape": tuple(fields["shape"]), "names": tuple(fields["names"])}
         )
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
-    intact = text == _to_json(record) and len(record.names) in (0, record.shape[0])
-    return record if intact else None
+    return record if _is_sound(record) and text == _to_json(record) else None
+
+
+def _is_sound(record: _Record) -> bool:
+    """Whether the fields are of their types, and there are as many names as images, or none."""
+    shape, names = record.shape, record.names
+    return (
+        len(shape) == 4
+        and all(type(side) is int and side >= 0 for side in shape)
+        and len(names) in (0, shape[0])
+        and all(isinstance(name, str) for name in names)
+        and isinstance(record.skipped, dict)
+        and all(isinstance(reason, str) for reason in record.skipped.values())
+        and type(record.pixels_crc32) is int
+    )
 
 
 def _flush_to_disk(file: BinaryIO) -> None:

@@ -9,6 +9,7 @@ import socket
 import tarfile
 import threading
 import time
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,9 +19,18 @@ from torchvision.datasets import MNIST
 from internals.data import cache_folder, download, find_source, imagenette, load, mnist
 from internals.errors import DataError, OutputError
 from tests.reference import tiny_imagenette
+from tests.reference.certificate import CERTIFICATE, server_context
 from tests.reference.tiny_mnist import check_content, facts, idx_files
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def fresh_opener():
+    """urllib keeps the first one that it makes, with the proxies and certificates of that time."""
+    urllib.request.install_opener(None)
+    yield
+    urllib.request.install_opener(None)
 
 
 @pytest.fixture
@@ -30,8 +40,11 @@ def tiny_mnist(monkeypatch, no_real_data):
 
 
 @contextmanager
-def serving(monkeypatch, spoil=None):
-    """A mirror of the tiny MNIST; `spoil(handler, name, archive)` may answer instead."""
+def serving(monkeypatch, spoil=None, tls=None):
+    """A mirror of the tiny MNIST; `spoil(handler, name, archive)` may answer instead.
+
+    It is reached by https where `tls` is a folder for its certificate.
+    """
     archives = {f"{name}.gz": gzip.compress(content) for name, content in idx_files().items()}
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -52,9 +65,11 @@ def serving(monkeypatch, spoil=None):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = server_context(tls).wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    address = f"http://127.0.0.1:{server.server_port}/"
+    address = f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}/"
     monkeypatch.setattr(MNIST, "mirrors", [address])
     resources = [(name, hashlib.md5(content).hexdigest()) for name, content in archives.items()]
     monkeypatch.setattr(MNIST, "resources", resources)
@@ -147,14 +162,140 @@ def test_a_full_disk_is_no_reason_for_other_data(tiny_mnist, monkeypatch):
     assert _nothing_is_left()
 
 
-def test_nobody_listens(tiny_mnist, monkeypatch):
+def _refusing() -> int:
+    """A port at which nobody listens."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-    monkeypatch.setattr(MNIST, "mirrors", [f"http://127.0.0.1:{port}/"])
-    with pytest.raises(DataError, match=r"none of http://127.0.0.1.* answers within 1 s; set INT"):
+        return closed.getsockname()[1]
+
+
+def test_nobody_listens(tiny_mnist, monkeypatch):
+    address = f"http://127.0.0.1:{_refusing()}/"
+    monkeypatch.setattr(MNIST, "mirrors", [address])
+    with pytest.raises(DataError) as caught:
         load("mnist", "real")
+    assert str(caught.value) == (
+        f"MNIST cannot be downloaded ({address}: Connection refused); set INTERNALS_DATA to a "
+        "folder with MNIST/raw/*, or use --data embedded"
+    )
     assert load("mnist", "auto").train.name == "digits train"
+
+
+def test_a_certificate_that_is_not_trusted_is_named_and_the_remedy_works(
+    tiny_mnist, monkeypatch, tmp_path
+):
+    with serving(monkeypatch, tls=tmp_path) as address:
+        with pytest.raises(DataError) as caught:
+            load("mnist", "real")
+        assert str(caught.value) == (
+            f"MNIST cannot be downloaded ({address}: certificate verify failed (self-signed "
+            "certificate)); let SSL_CERT_FILE name the certificate of the mirror or of the proxy, "
+            "set INTERNALS_DATA to a folder with MNIST/raw/*, or use --data embedded"
+        )
+        (tmp_path / "mirror.pem").write_text(CERTIFICATE)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "mirror.pem"))
+        check_content(load("mnist", "real"))
+
+
+def test_each_mirror_has_its_own_cause(tiny_mnist, monkeypatch, tmp_path):
+    """A name that nobody has, a port that speaks no TLS, and a certificate of another host."""
+    resolve = socket.getaddrinfo
+
+    def resolved(host, *rest, **options):
+        if host == "mirror.invalid":
+            raise socket.gaierror(-2, "Name or service not known")
+        return resolve(host, *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    with serving(monkeypatch) as plain, serving(monkeypatch, tls=tmp_path) as secure:
+        no_tls = plain.replace("http:", "https:")
+        other = secure.replace("127.0.0.1", "localhost")
+        (tmp_path / "mirror.pem").write_text(CERTIFICATE)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "mirror.pem"))
+        monkeypatch.setattr(MNIST, "mirrors", ["http://mirror.invalid/", no_tls, other])
+        with pytest.raises(DataError) as caught:
+            load("mnist", "real")
+    causes = str(caught.value).partition("(")[2].split("; ")
+    assert causes[0] == "http://mirror.invalid/: Name or service not known"
+    assert causes[1].startswith(f"{no_tls}: ") and "SSL" in causes[1]
+    assert causes[2].startswith(f"{other}: certificate verify failed (Hostname mismatch")
+    assert "\n" not in str(caught.value)
+
+
+@contextmanager
+def proxy(monkeypatch, status, body=b""):
+    """A proxy that gives one answer to whatever it is asked."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def answer(self):
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        do_GET = do_HEAD = do_CONNECT = answer  # noqa: N815
+
+        def log_message(self, *_):
+            return
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    for scheme in ("http", "https"):
+        monkeypatch.setenv(f"{scheme}_proxy", f"http://me:secret@127.0.0.1:{server.server_port}")
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "scheme", "cause"),
+    [
+        (407, "http", "the proxy wants a name and a password"),
+        (407, "https", "Tunnel connection failed: 407 Proxy Authentication Required"),
+        (403, "https", "Tunnel connection failed: 403 Forbidden"),
+        (502, "https", "Tunnel connection failed: 502 Bad Gateway"),
+    ],
+)
+def test_a_proxy_that_refuses_is_named_without_its_password(
+    tiny_mnist, monkeypatch, status, scheme, cause
+):
+    address = f"{scheme}://mirror.invalid/"
+    monkeypatch.setattr(MNIST, "mirrors", [address])
+    with proxy(monkeypatch, status) as where, pytest.raises(DataError) as caught:
+        load("mnist", "real")
+    assert f"({address} by the proxy {where}: {cause}); set" in str(caught.value)
+    assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "cause"),
+    [
+        (403, b"", "HTTP Error 403: Forbidden"),
+        (200, b"<!DOCTYPE html><html>Log in</html>", "a web page came instead of train-images-idx"),
+        (200, b"\n <html>", "a web page came instead of train-images-idx3-ubyte.gz, a proxy's per"),
+        (200, b"", "File not found or corrupted"),
+    ],
+    ids=["forbidden", "page", "another page", "nothing"],
+)
+def test_what_comes_instead_of_a_file_is_named(tiny_mnist, monkeypatch, status, body, cause):
+    monkeypatch.setattr(MNIST, "mirrors", ["http://mirror.invalid/"])
+    with proxy(monkeypatch, status, body), pytest.raises(DataError) as caught:
+        load("mnist", "real")
+    assert str(caught.value).startswith("MNIST's download failed: ")
+    assert cause in str(caught.value) and "\n" not in str(caught.value)
+    assert _nothing_is_left()
+
+
+def test_a_web_page_instead_of_the_photographs_is_named(served):
+    (served / ARCHIVE_NAME).write_bytes(b"<html>Log in</html>")
+    with pytest.raises(DataError, match=f"failed: a web page came instead of {ARCHIVE_NAME}, a"):
+        load("imagenette", "real")
 
 
 def test_a_host_that_accepts_and_never_answers_is_unreachable_within_the_patience(
@@ -165,7 +306,7 @@ def test_a_host_that_accepts_and_never_answers_is_unreachable_within_the_patienc
         silent.listen()
         monkeypatch.setattr(MNIST, "mirrors", [f"http://127.0.0.1:{silent.getsockname()[1]}/"])
         began = time.monotonic()
-        with pytest.raises(DataError, match="answers within 1 s"):
+        with pytest.raises(DataError, match="no answer within 1 s"):
             load("mnist", "real")
         assert time.monotonic() - began < 2.5
 
@@ -180,7 +321,7 @@ def test_a_name_server_that_hangs_is_not_waited_for(tiny_mnist, monkeypatch):
 
     monkeypatch.setattr(download.urllib.request, "urlopen", hang)
     began = time.monotonic()
-    assert not download.answers("http://mirror.invalid/")
+    assert download.obstacle("http://mirror.invalid/") == "no answer within 1 s"
     assert time.monotonic() - began < 2.5
     awake.set()
 
@@ -198,7 +339,8 @@ def test_a_host_that_answers_rubbish_is_unreachable_without_a_trace(tiny_mnist):
             connection.close()
 
         threading.Thread(target=babble, daemon=True).start()
-        assert not download.answers(f"http://127.0.0.1:{host.getsockname()[1]}/")
+        address = f"http://127.0.0.1:{host.getsockname()[1]}/"
+        assert download.obstacle(address) == "its answer is not HTTP (BadStatusLine)"
 
 
 def test_the_time_limit_of_sockets_is_put_back(tiny_mnist, monkeypatch):
@@ -285,11 +427,12 @@ def test_a_full_disk_is_no_reason_for_other_pictures(served, monkeypatch):
 
 
 def test_a_host_that_does_not_answer_is_remembered(served, monkeypatch):
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{closed.getsockname()[1]}/{ARCHIVE_NAME}"
+    address = f"http://127.0.0.1:{_refusing()}/{ARCHIVE_NAME}"
     monkeypatch.setattr(imagenette, "ARCHIVE", (address, "0" * 32))
-    with pytest.raises(DataError, match=r"Imagenette cannot be downloaded: none of http://127.*"):
+    with pytest.raises(
+        DataError,
+        match=r"Imagenette cannot be downloaded \(http://127.*: Connection refused\); set",
+    ):
         find_source("imagenette", "real")
     assert find_source("imagenette", "auto").name == "shapes"
     monkeypatch.setattr(download, "download", lambda *_: pytest.fail("asked again"))

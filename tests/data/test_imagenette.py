@@ -5,6 +5,7 @@ import subprocess
 import sys
 import warnings
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -366,6 +367,20 @@ def test_a_file_that_cannot_be_read_today_is_not_left_out_for_good(tiny):
     with pytest.raises(DataError, match=r"n03028079_7.JPEG cannot be read: Is a directory"):
         load("imagenette", size=20)
     assert not any("val" in name for name in kept_files())
+
+
+def test_a_pipe_among_the_images_is_named_and_not_waited_for(tiny, capsys):
+    pipe = tiny / "train" / "n03028079" / "n03028079_9.JPEG"
+    os.mkfifo(pipe)
+    reading = ThreadPoolExecutor(1).submit(load, "imagenette", size=20)
+    try:
+        splits = reading.result(timeout=20)
+    finally:
+        os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))  # whoever waits goes on
+    assert len(splits.train) + len(splits.validation) == 50
+    assert capsys.readouterr().err == (
+        "skipped train/n03028079/n03028079_9.JPEG: not a file but a pipe, socket or device\n"
+    )
 
 
 # What is kept

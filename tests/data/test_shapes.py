@@ -259,7 +259,7 @@ def test_what_is_done_to_the_pictures_stays_in_memory(few):
     assert read_shapes("f", 33)[0].pixels.any()
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "foreign", "other shape", "no record"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "foreign", "other shape", "no record", "noise"])
 def test_a_damaged_cache_is_drawn_again(few, damage):
     read_shapes("f", 33)
     record, path = kept_files()
@@ -270,6 +270,10 @@ def test_a_damaged_cache_is_drawn_again(few, damage):
         np.save(path, np.zeros((2, 3, 33, 33), np.uint8))
     elif damage == "no record":
         record.unlink()
+    elif damage == "noise":
+        noisy = bytearray(whole)
+        noisy[20_000:20_100] = np.random.default_rng(0).bytes(100)
+        path.write_bytes(noisy)
     else:
         path.write_bytes(b"" if damage == "empty" else b"not an array")
     train, _ = read_shapes("f", 33)

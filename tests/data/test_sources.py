@@ -9,6 +9,7 @@ import pytest
 
 from internals.data import cache_folder, find_source, identify, load, mnist
 from internals.errors import DataError
+from tests.reference.pipes import pipe_at
 from tests.reference.tiny_mnist import check_content, facts, idx_files
 
 
@@ -114,6 +115,53 @@ def test_damage_is_one_line_naming_file_and_remedy(
     assert str(raw / file) in message
     assert message.endswith("; put the original file there")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("file", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
+def test_what_is_no_file_is_neither_waited_for_nor_read_without_end(
+    tiny, tmp_path, monkeypatch, file
+):
+    raw = write_mnist(tmp_path)
+    monkeypatch.setenv("INTERNALS_DATA", str(tmp_path))
+    (raw / file).unlink()
+    with (
+        pipe_at(raw / file),
+        pytest.raises(DataError, match=f"{file} cannot be read: it is no file; put the original"),
+    ):
+        load("mnist")
+    (raw / file).symlink_to("/dev/zero")
+    with pytest.raises(DataError, match=f"{file} cannot be read: it is no file; put the original"):
+        load("mnist")
+
+
+@pytest.mark.parametrize(
+    ("named", "reason"),
+    [
+        ("~nosuchuser/x", "names the home of nobody; correct it, or unset it"),
+        ("x" * 300, "cannot be read: File name too long; correct it, or unset it"),
+        ("a/" * 3000, "cannot be read: File name too long; correct it, or unset it"),
+    ],
+    ids=["no user", "long name", "long path"],
+)
+def test_names_that_no_folder_can_have_are_one_line(tiny, monkeypatch, named, reason):
+    monkeypatch.setenv("INTERNALS_DATA", named)
+    with pytest.raises(DataError, match=rf"INTERNALS_DATA=.* {reason}") as caught:
+        load("mnist")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_relative_name_means_the_place_where_it_was_first_looked_up(tiny, tmp_path, monkeypatch):
+    """In this process and in those that it starts, whatever folder they work in."""
+    write_mnist(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INTERNALS_DATA", "data")
+    assert find_source("mnist").root == tmp_path / "data"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert find_source("mnist").root == tmp_path / "data"
+    told = [sys.executable, "-c", "import os; print(os.environ['INTERNALS_DATA'])"]
+    child = subprocess.run(told, capture_output=True, text=True, check=True)
+    assert child.stdout.strip() == str(tmp_path / "data")
 
 
 def test_damage_in_the_cache_has_its_own_remedy(tiny):

@@ -2,19 +2,32 @@
 
 import json
 import os
+import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import time
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from internals.data import ImageBlock, check_images, read_images, read_or_make_images, write_images
+from internals.data import (
+    ImageBlock,
+    check_images,
+    decoded_files,
+    load,
+    read_images,
+    read_or_make_images,
+    write_images,
+)
 from internals.errors import DataError, OutputError
 from tests.reference import tiny_imagenette
+from tests.reference.pipes import pipe_at
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (3, 2, 7)
@@ -118,6 +131,148 @@ def test_a_flipped_bit_of_the_pixels_is_found_by_the_check(written):
         with pytest.raises(DataError, match="is damaged: its checksum is not that of its record"):
             check_images(written)
         content[position] ^= 16
+
+
+def _write_noise(path: Path, seed: int = 0) -> None:
+    """In place, a hundred bytes of it, and with the times that the file had before."""
+    status = path.stat()
+    numbers = np.random.default_rng(seed)
+    with path.open("r+b") as file:
+        file.seek(int(numbers.integers(128, status.st_size - 100)))
+        file.write(numbers.bytes(100))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("read_before", [0, 1, 3])
+def test_noise_in_the_pixels_is_noticed_and_they_are_made_again(written, capsys, read_before):
+    for _ in range(read_before):
+        assert pixels(written) == expected()
+        time.sleep(0.01)  # a tick of the system's clock
+    _write_noise(written)
+    assert read_images(written) is None
+    assert len(read_or_make_images(written, SHAPE, blocks).pixels) == 5
+    assert pixels(written) == expected()
+    assert f"{written} is damaged and is made again" in capsys.readouterr().err
+
+
+def test_noise_is_noticed_however_soon_it_comes(tmp_path):
+    """Within a tick of the system's clock the time of a change says nothing."""
+    path = tmp_path / "some.npy"
+    for seed in range(40):
+        write_images(path, SHAPE, blocks())
+        if seed % 2:
+            assert read_images(path) is not None
+        _write_noise(path, seed)
+        assert read_images(path) is None, seed
+
+
+@pytest.mark.parametrize("noise", [False, True])
+def test_a_copy_is_looked_at_like_any_other_set(written, tmp_path, noise):
+    assert read_images(written) is not None
+    if noise:
+        _write_noise(written)
+    shutil.copytree(written.parent, tmp_path / "copy" / "of")
+    assert (read_images(tmp_path / "copy" / "of" / written.name) is None) == noise
+
+
+def test_pixels_that_were_found_whole_are_not_read_again(tmp_path, monkeypatch):
+    path = tmp_path / "some.npy"
+    write_images(path, SHAPE, blocks((4000,)))
+    sizes = []
+    crc32 = zlib.crc32
+
+    def counted(content, before=0):
+        sizes.append(len(content))
+        return crc32(content, before)
+
+    monkeypatch.setattr(zlib, "crc32", counted)
+    looked_at = []
+    for _ in range(3):
+        time.sleep(0.02)
+        sizes.clear()
+        assert read_images(path) is not None
+        looked_at.append(sum(sizes) >= 4000 * BYTES)
+    assert looked_at[-1] is False and True in looked_at
+
+
+def test_a_record_of_somebody_else_s_is_no_reason_not_to_look(written, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    for _ in range(2):
+        assert pixels(written) == expected()
+    monkeypatch.undo()
+    _write_noise(written)
+    assert read_images(written) is None
+
+
+def test_images_of_another_shape_are_made_again(written):
+    images = read_or_make_images(
+        written, (1, 1, 1), lambda: [ImageBlock(np.ones((2, 1, 1, 1), "u1"))]
+    )
+    assert images.pixels.shape == (2, 1, 1, 1)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+def test_pipes_in_their_place_are_not_waited_for(written, suffix):
+    written.with_suffix(suffix).unlink()
+    with pipe_at(written.with_suffix(suffix)):
+        assert read_images(written) is None
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+def test_random_damage_never_gives_other_images_nor_an_exception(written, suffix):
+    """Bytes changed, cut out, doubled, or replaced by others."""
+    path = written.with_suffix(suffix)
+    content = path.read_bytes()
+    numbers = random.Random(5)
+    for number in range(300):
+        damaged = bytearray(content)
+        for _ in range(numbers.choice([1, 1, 2, 5, 40])):
+            start = numbers.randrange(len(damaged) + 1)
+            end = start + numbers.choice([0, 1, 1, 4, 100])
+            damaged[start:end] = numbers.choice(
+                [numbers.randbytes(end - start), b"", damaged[start:end] * 2, b"[" * 9]
+            )
+        path.write_bytes(damaged)
+        images = read_images(written)
+        assert images is None or (images.pixels.reshape(5, -1) == expected()).all(), number
+
+
+_ODD_RECORDS = [
+    [], 3, None, "x", {}, {"shape": 3}, {"shape": ["5", 3, 2, 7]}, {"shape": [5, 3, 2.0, 7]},
+    {"shape": [-5, -3, 2, 7]}, {"shape": [5, 42]}, {"shape": [True, 15, 2, 7]}, {"names": [1] * 5},
+    {"names": "abcde"}, {"names": {"a": 1}}, {"names": ["a"]}, {"skipped": []},
+    {"skipped": {"a": 1}}, {"pixels_crc32": "1"}, {"pixels_crc32": None}, {"colour": 1},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", _ODD_RECORDS, ids=str)
+def test_a_record_of_odd_content_is_none(written, odd):
+    """With a checksum that is right."""
+    path = written.with_suffix(".json")
+    record = json.loads(path.read_text())["record"]
+    text = json.dumps({**record, **odd} if isinstance(odd, dict) and odd else odd, sort_keys=True)
+    path.write_text(f'{{"crc32": {zlib.crc32(text.encode())}, "record": {text}}}\n')
+    assert read_images(written) is None
+
+
+def test_a_record_nested_without_end_is_none(written):
+    written.with_suffix(".json").write_text("[" * 100_000)
+    assert read_images(written) is None
+
+
+@pytest.mark.parametrize("name", ["imagenette-train", "imagenette-val"])
+def test_noise_in_decoded_photographs_is_not_trained_on(tmp_path, no_real_data, monkeypatch, name):
+    tiny_imagenette.write(tmp_path / "data" / "imagenette2")
+    monkeypatch.setenv("INTERNALS_DATA", str(tmp_path / "data"))
+    for _ in range(2):
+        tiny_imagenette.check_content(load("imagenette", size=16))
+    (path,) = (path for path in decoded_files("imagenette") if path.name.startswith(name))
+    _write_noise(path)
+    tiny_imagenette.check_content(load("imagenette", size=16))
+    check_images(path)
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".json"])
