@@ -5,10 +5,12 @@ what its layers see. A `Network` holds all of that, resolved once, and has the i
 methods. They are the functions of the same name, which take a `Network` or a bare module.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,8 +24,21 @@ from internals.anatomy.summary import summarize
 from internals.anatomy.trace import TracedModule, receptive_field
 from internals.data.normalization import IMAGENET, InputMap, Normalization
 from internals.data.pipeline import Pipeline
-from internals.errors import AnatomyError, DataError, InternalsError, ModelError
-from internals.models.lookup import ResolvedModel, resolve
+from internals.errors import (
+    AnatomyError,
+    CheckpointError,
+    DataError,
+    InternalsError,
+    ModelError,
+)
+from internals.models.lookup import (
+    ResolvedModel,
+    called,
+    guarded,
+    in_evaluation_mode,
+    in_words,
+    resolve,
+)
 from internals.models.weights_file import fill, open_weights
 from internals.projection.attribution import (
     grad_cam,
@@ -91,6 +106,7 @@ class Network(TracedModule):
             loss=loss,
             input_shape=input_shape,
         )
+        _check_tells_apart(normalization)
         self.resolved = resolved
         self.random_weights = random_weights
 
@@ -150,12 +166,15 @@ class Network(TracedModule):
             ModelError: There is no such network, it takes no usual input, or the device cannot be
                 used.
             CheckpointError: The weights cannot be read, or are of another network.
-            DataError: The normalisation has other channels than the network.
+            DataError: The normalisation has other channels than the network, or does not tell
+                black from white in finite numbers.
         """
+        _check_tells_apart(normalization)
         resolved = _resolved(network, weights, seed, bare=str(device) == "meta")
         model = resolved.model
         if str(device) != "meta":
-            model = model.to(find_device(device))
+            place = find_device(device)
+            model = guarded(f"{resolved.name} cannot be moved to {place}", model.to, place)
         opened = cls(
             model,
             classes=classes,
@@ -202,13 +221,16 @@ def find_device(device: str | torch.device) -> torch.device:
         fastest = torch.accelerator.current_accelerator(check_available=True)
         return fastest or torch.device("cpu")
     try:
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of devices that torch is giving up
+            torch.zeros(1, device=device).item()
+        return torch.device(device)
+    except Exception as error:  # torch has many ways of saying that it lacks a device
+        # torch goes on at length.
+        reason = shorten(str(error).partition("\n")[0].partition(". ")[0], 100, placeholder=" ...")
         raise ModelError(
             f"device {str(device)!r} cannot be used here: {reason}; leave it out"
         ) from error
-    return torch.device(device)
 
 
 @contextmanager
@@ -218,14 +240,11 @@ def as_model_error(name: str, shape: Sequence[int]) -> Iterator[None]:
         yield
     except AnatomyError as error:
         raise ModelError(f"{name}: {error}") from error
-    except InternalsError:
+    except (InternalsError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        reason = " ".join(str(error).split())
+    except BaseException as error:  # sys.exit as well: nobody would know what has ended the command
         size = " x ".join(map(str, shape))
-        raise ModelError(
-            f"{name} fails on an input of {size}: {type(error).__name__}: {reason}"
-        ) from error
+        raise ModelError(f"{name} fails on an input of {size}: {in_words(error)}") from error
 
 
 def _resolved(
@@ -245,13 +264,13 @@ def _resolved(
 def _called(make: Callable[[], nn.Module], weights: Path | str | None) -> ResolvedModel:
     """The network that `make` returns."""
     name = getattr(make, "__name__", type(make).__name__)
-    model = make()
-    if not isinstance(model, nn.Module):
-        raise ModelError(f"{name} gives {type(model).__name__}, not a torch.nn.Module")
+    model = called(name, make)
     opened = None if weights is None else open_weights(weights)
     if opened is not None:
         fill(model, opened)
-    return ResolvedModel(name, model.eval(), "imported", opened, None, False)
+    return ResolvedModel(
+        name, guarded(f"{name} failed", in_evaluation_mode, model), "imported", opened, None, False
+    )
 
 
 def _channels(model: nn.Module) -> int:
@@ -264,7 +283,10 @@ def _trained_size(resolved: ResolvedModel) -> int | None:
     """The side of the input that the network was trained on, as far as known."""
     if resolved.preparation:
         return resolved.preparation.size
-    return resolved.provenance["recipe"].get("size") if resolved.provenance else None
+    size = resolved.provenance["recipe"].get("size") if resolved.provenance else None
+    if size is not None and not (type(size) is int and size > 0):
+        raise CheckpointError(f"{_path(resolved)} states an odd size, {size!r}; train again")
+    return size
 
 
 def _usual_shape(network: Network, channels: int) -> Shape:
@@ -275,13 +297,15 @@ def _usual_shape(network: Network, channels: int) -> Shape:
         try:
             with as_model_error(network.name, shape):
                 network.trace(shape)
-        except ModelError:
+        except ModelError as error:
+            last = error
             continue
         return shape
     tried = ", ".join(map(str, sides))
     raise ModelError(
-        f"{network.name} takes no square input of {tried} pixels; give the size of its input"
-    )
+        f"{network.name} takes no square input of {tried} pixels; give the size of its input "
+        f"({last})"
+    ) from last
 
 
 def _check_channels(normalization: InputMap, network: Network) -> None:
@@ -297,13 +321,36 @@ def _check_channels(normalization: InputMap, network: Network) -> None:
         )
 
 
+def _check_tells_apart(normalization: Any) -> None:
+    """Raise `DataError` for one that does not make two finite numbers of black and white."""
+    if not isinstance(normalization, Normalization):
+        return
+    if len(normalization.mean) != len(normalization.std):
+        raise DataError(
+            f"mean {normalization.mean} and std {normalization.std} are not as many numbers; "
+            "give one a channel"
+        )
+    mean, std = (
+        torch.tensor(values, dtype=torch.float32)
+        for values in (normalization.mean, normalization.std)
+    )
+    black, white = -mean / std, (1 - mean) / std
+    if not bool((black.isfinite() & white.isfinite() & (black != white)).all()):
+        raise DataError(
+            f"mean {normalization.mean} and std {normalization.std} do not tell black from white "
+            "in finite numbers; give those of the network's training, such as 0.5 and 0.25"
+        )
+
+
 def _normalization(network: Network) -> InputMap | None:
     """What the network was trained to be fed, as far as known."""
     channels, height, width = network.shape()
     resolved = network.resolved
     assert resolved is not None
     if resolved.provenance:
-        return _trained_with(resolved).at(max(height, width)).normalization
+        trained = _trained_with(resolved).at(max(height, width)).normalization
+        _check_tells_apart(trained)
+        return trained
     if channels == 1:
         from internals.training.recipe import InputRange
         from internals.training.recipes import RECIPES
@@ -328,6 +375,16 @@ def _trained_with(resolved: ResolvedModel) -> Pipeline:
             f"{resolved.weights.path} does not hold the statistics that it was trained with; "
             "give the normalisation (--mean and --std)"
         )
-    pipeline = recipe["pipeline"]
-    name = pipeline if isinstance(pipeline, str) else "range"
-    return Pipeline.from_state(name, recipe["size"], statistics)
+    try:
+        pipeline = recipe["pipeline"]
+        name = pipeline if isinstance(pipeline, str) else "range"
+        return Pipeline.from_state(name, recipe["size"], statistics)
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{_path(resolved)} does not say how its network is fed: {in_words(error)}; train again"
+        ) from error
+
+
+def _path(resolved: ResolvedModel) -> Path:
+    assert resolved.weights is not None
+    return resolved.weights.path

@@ -138,14 +138,34 @@ def resolve(name: str, weights: Path | str | None = None) -> ResolvedModel:
     if origin == "imported":
         model = _imported(name)
     elif origin == "ours":
-        model = build(name, **dict(provenance["recipe"].get("arguments", ())) if provenance else {})
+        model = _as_trained(name, opened)
     else:
         model = _torchvision_model(name)
     if opened is not None:
         heads = _HEADS if origin == "torchvision" and name.lower() in _WITH_HEADS else ()
         fill(model, opened, unused=heads)
     preparation = _preparation(name) if origin == "torchvision" else None
-    return ResolvedModel(name, model.eval(), origin, opened, preparation, ambiguous)
+    model = guarded(f"{name} failed", in_evaluation_mode, model)
+    return ResolvedModel(name, model, origin, opened, preparation, ambiguous)
+
+
+def in_evaluation_mode(model: nn.Module) -> nn.Module:
+    """`model` in evaluation mode, where it has modes: a graph of `torch.export` has just one."""
+    try:
+        return model.eval()
+    except NotImplementedError:
+        return model
+
+
+def _as_trained(name: str, weights: WeightsFile | None) -> nn.Module:
+    """Our network `name`, in the form that the provenance of its weights states."""
+    if weights is None or weights.provenance is None:
+        return build(name)
+    recipe = weights.provenance["recipe"]
+    return guarded(
+        f"{weights.path} states no form of {name} that can be built",
+        lambda: build(name, **dict(recipe.get("arguments", ()))),
+    )
 
 
 def _origin(name: str, ambiguous: bool, provenance: Mapping[str, Any] | None) -> Origin:
@@ -199,19 +219,27 @@ def _imported(name: str) -> nn.Module:
         raise ModelError(f"{name!r} is not of the form package.module:callable")
     if (folder := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, folder)
-    module = _guarded(f"cannot import {module_name!r}", importlib.import_module, module_name)
+    module = guarded(f"cannot import {module_name!r}", importlib.import_module, module_name)
     try:
         network = attrgetter(attribute)(module)
     except AttributeError as error:
         near = get_close_matches(attribute, dir(module), n=3)
         hint = f"; nearest: {', '.join(near)}" if near else ""
         raise ModelError(f"{module_name} has no {attribute!r}{hint}") from error
-    if callable(network) and not isinstance(network, nn.Module):
-        _check_takes_nothing(name, network)
-        network = _guarded(f"{name} failed", network)
-    if not isinstance(network, nn.Module):
-        raise ModelError(f"{name} gives {type(network).__name__}, not a torch.nn.Module")
-    return network
+    if isinstance(network, nn.Module):
+        return network
+    return called(name, network)
+
+
+def called(name: str, maker: Any) -> nn.Module:
+    """The network that `maker` gives when it is called without arguments."""
+    made = maker
+    if callable(maker):
+        _check_takes_nothing(name, maker)
+        made = guarded(f"{name} failed", maker)
+    if not isinstance(made, nn.Module):
+        raise ModelError(f"{name} gives {type(made).__name__}, not a torch.nn.Module")
+    return made
 
 
 def _check_takes_nothing(name: str, maker: Callable[..., Any]) -> None:
@@ -226,12 +254,17 @@ def _check_takes_nothing(name: str, maker: Callable[..., Any]) -> None:
         ) from error
 
 
-def _guarded(what: str, action: Callable[..., Any], *args: Any) -> Any:
+def guarded(what: str, action: Callable[..., Any], *args: Any) -> Any:
     """What `action` returns; whatever the user's own code raises becomes one line."""
     try:
         return action(*args)
-    except InternalsError:
+    except (InternalsError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"{what}: {type(error).__name__}: {reason}") from error
+    except BaseException as error:  # sys.exit as well: nobody would know what has ended the command
+        raise ModelError(f"{what}: {in_words(error)}") from error
+
+
+def in_words(error: BaseException) -> str:
+    """An error of somebody else's code on one line, such as "ValueError: no such size"."""
+    reason = " ".join(str(error).split())
+    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__

@@ -2,6 +2,7 @@
 
 import sys
 from collections import OrderedDict
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -273,3 +274,79 @@ def test_a_file_that_would_run_code_is_refused(saved, tmp_path):
     torch.save(saved[0], tmp_path / "whole.pth")  # a pickled network, code and all
     with pytest.raises(CheckpointError, match="holds more than weights"):
         resolve_model("mine.nets:net", tmp_path / "whole.pth")
+
+
+# What a network of one's own does besides
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "message"),
+    [
+        ("import sys\nsys.exit(0)", "late", "cannot import 'mine.nets': SystemExit: 0"),
+        ("def late():\n    raise SystemExit", "late", "mine.nets:late failed: SystemExit"),
+        (
+            "class Stop(BaseException): pass\ndef late(): raise Stop('now')",
+            "late",
+            "mine.nets:late failed: Stop: now",
+        ),
+        (
+            "import sys\nfrom torch import nn\nclass late(nn.Linear):\n"
+            "    def __init__(self): super().__init__(2, 2)\n"
+            "    def train(self, mode=True): sys.exit('no mode')",
+            "late",
+            "mine.nets:late failed: SystemExit: no mode",
+        ),
+    ],
+)
+def test_a_network_that_ends_the_program_is_one_line(own, text, name, message):
+    (own / "mine" / "nets.py").write_text(text)
+    with pytest.raises(ModelError) as raised:
+        resolve_model(f"mine.nets:{name}")
+    assert message in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_who_interrupts_a_network_of_their_own_is_heard(own):
+    (own / "mine" / "nets.py").write_text("def late(): raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        resolve_model("mine.nets:late")
+
+
+WRAPPERS = (
+    "torch.compile(net())",
+    "nn.DataParallel(net())",
+    "nn.DataParallel(torch.compile(net()))",
+)
+
+
+@pytest.mark.parametrize("made", WRAPPERS)
+def test_weights_are_loaded_into_compiled_and_parallel_networks(saved, made):
+    _, state = saved
+    with Path("mine/nets.py").open("a") as file:
+        file.write(f"import torch\ndef wrapped(): return {made}\n")
+    for content in (state, {f"_orig_mod.module.{n}": t for n, t in state.items()}):
+        torch.save(content, "w.pth")
+        actual = resolve_model("mine.nets:wrapped", "w.pth").state_dict().values()
+        for one, other in zip(actual, state.values(), strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [3, None, [["unknown", 1]], [[1, 2, 3]], [["num_classes", -4]], {"num_classes": "x"}],
+)
+def test_odd_arguments_that_weights_claim_for_their_network_are_one_line(tmp_path, arguments):
+    recipe = {"network": "lenet5", "arguments": arguments}
+    path = tmp_path / "w.safetensors"
+    save_weights(path, build("lenet5"), provenance={"network": "lenet5", "recipe": recipe})
+    with pytest.raises(ModelError, match=r"w.safetensors states no form of lenet5 that can be bu"):
+        resolve_model("lenet5", path)
+
+
+def test_a_network_whose_mode_is_fixed_is_used_as_it_is(own):
+    (own / "mine" / "nets.py").write_text(
+        "from torch import nn\n"
+        "class Fixed(nn.Conv2d):\n"
+        "    def __init__(self): super().__init__(3, 4, 3)\n"
+        "    def eval(self): raise NotImplementedError('Calling eval() is not supported yet.')\n"
+    )
+    assert type(resolve_model("mine.nets:Fixed")).__name__ == "Fixed"
