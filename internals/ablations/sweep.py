@@ -5,10 +5,9 @@ import os
 import queue
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +18,10 @@ from internals.ablations.worker import Outcome
 from internals.data.image_set import ImageSet, Splits
 from internals.environment import ROOT, build_folder, cores
 from internals.errors import AblationError
+from internals.files import temporary_beside, writing
 from internals.progress import Progress
-from internals.training.checkpoint import save_tensors
+from internals.training.checkpoint import serialized
+from internals.training.launch import hidden_launchers
 from internals.training.provenance import code_key, hash_code, hash_images
 from internals.training.recipe import Recipe, plain
 
@@ -164,16 +165,22 @@ def _feed(
 
 @contextmanager
 def _shared(train: ImageSet, test: ImageSet) -> Iterator[Path]:
-    """A file with the images, for processes that have nothing else in common."""
-    with tempfile.TemporaryDirectory(prefix="internals-") as folder:
-        path = Path(folder) / "images.safetensors"
-        tensors = {
-            f"{name}_{part}": getattr(images, part).contiguous()
-            for name, images in (("train", train), ("test", test))
-            for part in ("images", "labels")
-        }
-        save_tensors(path, tensors, class_names=train.class_names)
-        yield path
+    """A file with the images, for processes that have nothing else in common.
+
+    It is a draft that never takes its name: after a sweep that was killed the next one sweeps it.
+    """
+    tensors = {
+        f"{name}_{part}": getattr(images, part)
+        for name, images in (("train", train), ("test", test))
+        for part in ("images", "labels")
+    }
+    content = serialized(tensors, class_names=train.class_names)
+    path = build_folder() / "ablations" / "images.safetensors"
+    with ExitStack() as stack:
+        with writing(path):
+            draft = stack.enter_context(temporary_beside(path))
+            draft.write_bytes(content)
+        yield draft
 
 
 @contextmanager
@@ -183,16 +190,17 @@ def _workers(images: Path, count: int) -> Iterator[list[subprocess.Popen[str]]]:
     alone = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
     workers: list[subprocess.Popen[str]] = []
     try:
-        for _ in range(count):
-            workers.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "internals.ablations.worker", str(images)],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    env=os.environ | alone,
+        with hidden_launchers():
+            for _ in range(count):
+                workers.append(
+                    subprocess.Popen(
+                        [sys.executable, "-m", "internals.ablations.worker", str(images)],
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        text=True,
+                        env=os.environ | alone,
+                    )
                 )
-            )
         yield workers
     finally:
         for worker in workers:

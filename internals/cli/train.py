@@ -184,7 +184,9 @@ def train(
     network: str = typer.Argument(help="The network, e.g. lenet5; an unknown name lists them all."),
     profile: str = typer.Option("quick", help="smoke (a few steps), quick or full."),
     data: str = typer.Option("auto", help=f"Which data to use: {', '.join(MODES)}."),
-    seed: int = typer.Option(0, min=0, help="Decides weights, hold-out and order of the images."),
+    seed: int = typer.Option(
+        0, min=0, max=2**64 - 1, help="Decides weights, hold-out and order of the images."
+    ),
     devices: str = typer.Option(
         "1", help="GPUs, or processes where there is none, that share each batch; auto: all GPUs."
     ),
@@ -214,7 +216,7 @@ def train(
         rotation, shift, duplicate, init, optimizer, activation, lr, adversarial
     )
     # torch takes seconds to import, so only the commands that need it wait for it.
-    from internals.training.distributed import on_devices
+    from internals.training.launch import on_devices
     from internals.training.recipes import find_recipe
 
     # A wrong name or option is refused before any process is started.

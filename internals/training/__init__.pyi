@@ -8,14 +8,14 @@ from .checkpoint import save_checkpoint as save_checkpoint
 from .checkpoint import save_tensors as save_tensors
 from .checkpoint import save_weights as save_weights
 from .checkpoint import tensor_bytes as tensor_bytes
-from .distributed import make_fabric as make_fabric
-from .distributed import on_devices as on_devices
 from .distributed import on_rank_zero as on_rank_zero
 from .evaluate import Epoch as Epoch
 from .evaluate import History as History
 from .evaluate import Metrics as Metrics
 from .evaluate import evaluate as evaluate
 from .hyperparameters import hyperparameters as hyperparameters
+from .launch import make_fabric as make_fabric
+from .launch import on_devices as on_devices
 from .loop import DivergenceError as DivergenceError
 from .loop import ReplayedSteps as ReplayedSteps
 from .loop import RunFolder as RunFolder

@@ -5,7 +5,7 @@ import platform
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from internals import environment, fingerprint
 from internals.data.image_set import ImageSet, Splits
 from internals.errors import CheckpointError, TrainingError
 from internals.models.lookup import MODELS
+from internals.training.checkpoint import check_record
 from internals.training.recipe import Recipe, plain
 
 PACKAGES = ["torch", "torchvision", "lightning-fabric", "numpy"]
@@ -88,12 +89,16 @@ class Provenance:
         """The inverse of `to_dict`.
 
         Raises:
-            CheckpointError: When a fact is missing, or these are no facts.
+            CheckpointError: When a fact is missing or of another type, or these are no facts.
         """
         names = {field.name for field in fields(cls)}
         if not isinstance(values, dict) or names - values.keys():
             missing = sorted(names - values.keys()) if isinstance(values, dict) else ["all facts"]
             raise CheckpointError(f"provenance lacks {', '.join(missing)}; train again")
+        try:
+            check_record(cls, values)
+        except ValueError as error:
+            raise CheckpointError(f"provenance is none ({error}); train again") from error
         return cls(**{name: values[name] for name in names})
 
 
@@ -130,6 +135,10 @@ class Compute:
         device, bits, threads, processes = found.groups()
         precision = {"32": "32-true", "bf16": "bf16-mixed"}[bits]
         return cls(device, precision, int(threads or 0), int(processes or 1))
+
+    def is_but_for_threads(self, other: "Compute") -> bool:
+        """Whether a run of `other` can go on here, once it has as many threads as there."""
+        return replace(self, threads=other.threads) == other
 
     def __str__(self) -> str:
         parts = [self.device, self.precision.partition("-")[0]]

@@ -3,7 +3,7 @@
 import os
 import shutil
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, cast
@@ -17,18 +17,22 @@ from internals.data.image_set import ImageSet, Splits
 from internals.data.normalization import InputMap
 from internals.data.pipeline import Pipeline
 from internals.environment import keep_freed_memory
-from internals.errors import CheckpointError
+from internals.errors import CheckpointError, TrainingError
 from internals.files import sweep_drafts, writing
 from internals.models.lookup import build
 from internals.models.weights_file import hash_tensors, pack_tensors, unpack_tensors
 from internals.training.checkpoint import (
+    UNREADABLE,
+    check_record,
     load_tensors,
     load_weights,
+    one_line,
     save_tensors,
     save_weights,
 )
-from internals.training.distributed import Precision, make_fabric, on_rank_zero
-from internals.training.evaluate import History, Metrics, evaluate
+from internals.training.distributed import Precision, on_rank_zero
+from internals.training.evaluate import Epoch, History, Metrics, evaluate
+from internals.training.launch import make_fabric
 from internals.training.loop import ReplayedSteps, RunFolder, Trained, replay, train
 from internals.training.losses import Loss
 from internals.training.provenance import (
@@ -41,6 +45,7 @@ from internals.training.provenance import (
     weights_folders,
 )
 from internals.training.recipe import Recipe, plain
+from internals.training.resumption import check_statistics, load_state
 
 WEIGHTS, TEST = "weights.safetensors", "test.safetensors"
 
@@ -92,7 +97,7 @@ class Run:
                 f"{self.recipe.snapshots}, or delete {self.folder} to train again"
             )
         model = build(self.recipe.network, **dict(self.recipe.arguments))
-        load_weights(path, model)
+        load_weights(path, model, f"delete {self.folder} to train again")
         return model.eval()
 
 
@@ -125,6 +130,8 @@ def trained(
         CheckpointError: When files are damaged, or `folder` holds another run.
         OutputError: When files cannot be written.
     """
+    if not -(2**63) <= seed < 2**64:
+        raise TrainingError(f"seed={seed} is no seed of torch's; use 0 to {2**64 - 1}")
     fabric = fabric or make_fabric()
     place = folder or _finished_folder(recipe, splits, seed, Compute.of(fabric))
     if place is None or not (place / WEIGHTS).exists():
@@ -188,15 +195,11 @@ def _unfinished_folder(recipe: Recipe, splits: Splits, seed: int, fabric: Fabric
     """Where to train: where a run of the same device and precision was stopped, else anew."""
     own = Compute.of(fabric)
     place = weights_folder(recipe, splits, seed, own)
-    if RunFolder(place).checkpoint.exists() or own.device != "cpu":
+    if RunFolder(place).checkpoint.exists():
         return place
     for folder in weights_folders(recipe, splits, seed):
         begun = Compute.parse(folder.name)
-        alike = begun is not None and replace(begun, threads=own.threads) == own
-        if begun is not None and alike and RunFolder(folder).checkpoint.exists():
-            if fabric.is_global_zero:
-                print(f"going on with {begun.threads} threads, as the run in {folder} began")
-            torch.set_num_threads(begun.threads)
+        if begun and own.is_but_for_threads(begun) and RunFolder(folder).checkpoint.exists():
             return folder
     return place
 
@@ -209,6 +212,8 @@ def _train(recipe: Recipe, splits: Splits, seed: int, place: Path, fabric: Fabri
     keep_freed_memory()
     torch.manual_seed(seed)
     model = build(recipe.network, **dict(recipe.arguments))
+    if folder.checkpoint.exists():
+        _take_threads(load_state(folder.checkpoint, model, recipe, splits.train), place, fabric)
     result = train(
         model, recipe, splits.train, splits.validation, fabric,
         seed=seed, folder=folder, compute=str(Compute.of(fabric)),
@@ -234,6 +239,16 @@ def _train(recipe: Recipe, splits: Splits, seed: int, place: Path, fabric: Fabri
     model.to("cpu")
 
 
+def _take_threads(state: dict[str, Any], place: Path, fabric: Fabric) -> None:
+    """Compute with as many threads as an unfinished run began with."""
+    begun, own = Compute.parse(f"-{state['compute']}"), Compute.of(fabric)
+    if begun is None or begun == own or not own.is_but_for_threads(begun):
+        return  # the loop says what differs
+    if fabric.is_global_zero:
+        print(f"going on with {begun.threads} threads, as the run in {place} began")
+    torch.set_num_threads(begun.threads)
+
+
 def _prepare(place: Path) -> None:
     with writing(place):
         place.mkdir(parents=True, exist_ok=True)
@@ -251,12 +266,7 @@ def _read(recipe: Recipe, splits: Splits, seed: int, place: Path) -> Run:
         sweep_drafts(leftover)
     with suppress(OSError):
         RunFolder(place).checkpoint.unlink(missing_ok=True)
-    try:
-        history = History.from_rows(facts["history"])
-        statistics = unpack_tensors(facts["statistics"])
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} lacks {error}; delete it to train again") from error
-    pipeline = Pipeline.from_state(recipe.pipeline_name, recipe.size, statistics)
+    history, pipeline = _read_facts(path, facts, recipe, splits)
     test = _read_test(place / TEST, splits.test)
     if test is None:  # other test images than those of the run that made the weights, or no file
         fabric = make_fabric(precision=cast(Precision, provenance.precision))
@@ -265,6 +275,23 @@ def _read(recipe: Recipe, splits: Splits, seed: int, place: Path) -> Run:
             _write_test(place / TEST, test, splits.test)
     classes = splits.train.class_names
     return Run(model.eval(), recipe, pipeline, history, test, provenance, classes, place)
+
+
+def _read_facts(
+    path: Path, facts: dict[str, Any], recipe: Recipe, splits: Splits
+) -> tuple[History, Pipeline]:
+    """The history and the pipeline that are kept with weights, once they are known to be some."""
+    try:
+        for row in facts["history"]:
+            check_record(Epoch, row)
+        history = History.from_rows(facts["history"])
+        statistics = unpack_tensors(facts["statistics"])
+        check_statistics(statistics, recipe, splits.train)
+    except (CheckpointError, *UNREADABLE) as error:
+        raise CheckpointError(
+            f"{path} is odd ({one_line(error)}); delete it to train again"
+        ) from error
+    return history, Pipeline.from_state(recipe.pipeline_name, recipe.size, statistics)
 
 
 def _test(
@@ -299,12 +326,21 @@ def _read_test(path: Path, images: ImageSet) -> Metrics | None:
     tensors, facts = load_tensors(path)
     if facts.get("images") != hash_images(images):
         return None
-    return Metrics(
-        confusion=np.array(facts["confusion"]),
-        predicted=tensors["predicted"].clone().numpy(),  # not a view of the file
-        confidence=tensors["confidence"].clone().numpy(),
-        **facts["numbers"],
-    )
+    classes = len(images.class_names)
+    try:
+        confusion = np.array(facts["confusion"], np.int64).reshape(classes, classes)
+        predicted = tensors["predicted"].clone().numpy()  # not a view of the file
+        confidence = tensors["confidence"].clone().numpy()
+        if not predicted.shape == confidence.shape == (confusion.sum(),):
+            raise ValueError("its answers are not those of its confusions")
+        loss, top1, top_k, k = (facts["numbers"][name] for name in ("loss", "top1", "top_k", "k"))
+        return Metrics(
+            float(loss), float(top1), float(top_k), int(k), confusion, predicted, confidence
+        )
+    except UNREADABLE as error:
+        raise CheckpointError(
+            f"{path} is odd ({one_line(error)}); delete it and it is made again"
+        ) from error
 
 
 def _account(
@@ -344,7 +380,7 @@ def _provenance(path: Path, facts: dict[str, Any]) -> Provenance:
     try:
         return Provenance.from_dict(facts.get("provenance"))
     except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise CheckpointError(f"{path}: {error}, once it is deleted") from error
 
 
 def _check_same_run(
@@ -369,8 +405,10 @@ def _difference(
 ) -> str:
     """The first way in which today's code departs from what was recorded; "" where in none."""
     try:
-        recorded = [ReplayedSteps.from_row(row) for row in facts.get("replays", ())]
-    except (KeyError, TypeError):
+        for row in facts["replays"]:
+            check_record(ReplayedSteps, row)
+        recorded = [ReplayedSteps.from_row(row) for row in facts["replays"]]
+    except UNREADABLE:
         recorded = []
     if not recorded:
         return "nothing was recorded that could be replayed"
@@ -384,17 +422,28 @@ def _difference(
         model = build(recipe.network, **dict(recipe.arguments))
         fabric = make_fabric(threads=provenance.threads)
         try:
+            if checkpoint is not None:
+                remedy = "delete it to compare the first steps alone"
+                load_state(checkpoint, model, recipe, splits.train, remedy)
             again = replay(model, recipe, splits.train, fabric, seed=seed, checkpoint=checkpoint)
         except CheckpointError as error:
             return str(error)
-        where = f"epoch {steps.epoch}"
-        if again.order != steps.order:
-            return f"the order of the images in {where} differs"
-        for number, (loss, was) in enumerate(zip(again.losses, steps.losses, strict=True), 1):
-            if loss != was:
-                return f"the loss at step {number} of {where} is {loss!r} and was {was!r}"
-        if again.weights != steps.weights:
-            return f"the weights after step {len(steps.losses)} of {where} differ"
+        if difference := _first_difference(steps, again):
+            return difference
+    return ""
+
+
+def _first_difference(was: ReplayedSteps, now: ReplayedSteps) -> str:
+    where = f"epoch {was.epoch}"
+    if now.order != was.order:
+        return f"the order of the images in {where} differs"
+    if len(now.losses) != len(was.losses):
+        return f"{len(was.losses)} steps of {where} were recorded, and {len(now.losses)} are taken"
+    for number, (loss, before) in enumerate(zip(now.losses, was.losses, strict=True), 1):
+        if loss != before:
+            return f"the loss at step {number} of {where} is {loss!r} and was {before!r}"
+    if now.weights != was.weights:
+        return f"the weights after step {len(was.losses)} of {where} differ"
     return ""
 
 

@@ -172,8 +172,15 @@ sweep([arm], range(8), load("mnist", "embedded"), images=40, tested=30, processe
 
 
 @pytest.mark.slow
-def test_a_sweep_that_is_killed_keeps_what_is_finished(digits) -> None:
-    """SIGKILL after the first outcome; its worker ends with it, and the rest is done later."""
+def test_a_sweep_that_is_killed_keeps_what_is_finished(digits, tmp_path, monkeypatch) -> None:
+    """SIGKILL after the first outcome; its worker ends with it, and the rest is done later.
+
+    Nothing is left beside the outcomes, nor in the folder for temporary files. A launcher says in
+    the environment that there are four processes, which no worker may believe.
+    """
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setenv("SLURM_NTASKS", "4")
     killed = subprocess.Popen(
         [sys.executable, "-c", _SWEEP], stdout=subprocess.DEVNULL, start_new_session=True
     )
@@ -192,6 +199,8 @@ def test_a_sweep_that_is_killed_keeps_what_is_finished(digits) -> None:
     arm = default_arm(lr=4e-3, batch_size=8, presentations=960)
     whole = sweep([arm], range(8), digits, images=40, tested=30, processes=1)
     assert len(list(folder.iterdir())) == 8
+    assert list((tmp_path / "temporary").iterdir()) == []
+    monkeypatch.delenv("SLURM_NTASKS")
     assert finished.items() <= {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}.items()
     train, test = digits.train.head(40), digits.test.head(30)
     for seed in (0, 7):

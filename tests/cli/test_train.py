@@ -55,6 +55,23 @@ def test_two_processes_train_one_network(tmp_path, capfd, no_real_data, no_accel
     assert f" on 2 x {made['device']} in {made['precision']}" in printed
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [2**63 - 1, 2**63, 2**64 - 1])
+def test_every_seed_of_torchs_trains(tmp_path, one_core, seed):
+    words = "train lenet5 --profile smoke --data embedded --out".split()
+    done = RUN.invoke(app, [*words, str(tmp_path), "--seed", str(seed)])
+    assert done.exit_code == 0, done.exception
+    _, facts = load_tensors(tmp_path / "weights.safetensors")
+    assert facts["provenance"]["seed"] == seed
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64, 10**40, "1.5", ""])
+def test_what_is_no_seed_is_a_usage_error(seed):
+    done = RUN.invoke(app, ["train", "lenet5", "--seed", str(seed)])
+    assert done.exit_code == 2
+    assert "Invalid value for '--seed'" in done.output
+
+
 @pytest.mark.parametrize("devices", ["two", "0", "-1", "1.5", ""])
 def test_devices_that_are_no_number_are_a_usage_error(devices):
     done = RUN.invoke(app, ["train", "lenet5", "--devices", devices])

@@ -21,6 +21,7 @@ from internals.training import (
     save_weights,
     tensor_bytes,
 )
+from tests.reference.pipes import pipe_at
 from tests.reference.small_disk import largest_file
 
 _FACTS = {"provenance": {"seed": 1, "metrics": {"top1": 0.5}}, "history": [{"number": 1}]}
@@ -204,23 +205,52 @@ def test_provenance_that_lacks_facts_is_refused(values, missing):
         Provenance.from_dict(values)
 
 
+def _write(path, save: str) -> None:
+    if save == "checkpoint":
+        save_checkpoint(path, _state())
+    else:
+        save_tensors(path, _state()["model"])
+
+
+@pytest.mark.parametrize("missing", [100_000, 4096, 33, 32, 10, 1])
 @pytest.mark.parametrize("save", ["checkpoint", "tensors"])
-def test_a_refused_write_leaves_the_old_file(tmp_path, save):
+def test_a_refused_write_leaves_the_old_file(tmp_path, save, missing):
+    """Down to the last byte, of which a system says only that it took the others."""
     path = tmp_path / "f"
-
-    def write() -> None:
-        state = _state()
-        if save == "checkpoint":
-            save_checkpoint(path, state)
-        else:
-            save_tensors(path, state["model"])
-
-    write()
+    torch.manual_seed(0)
+    _write(path, save)
     before = path.read_bytes()
+    torch.manual_seed(0)
     with (
-        largest_file(100_000),
+        largest_file(len(before) - missing),
         pytest.raises(OutputError, match=r"cannot write .*f: File too large; free some space"),
     ):
-        write()
+        _write(path, save)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+@pytest.mark.parametrize("load", [load_checkpoint, load_tensors])
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, load):
+    with pipe_at(tmp_path / "pipe"), pytest.raises(CheckpointError, match="it is no file; delete"):
+        load(tmp_path / "pipe")
+    for other in (tmp_path, "/dev/zero"):  # which has no end
+        (tmp_path / "link").symlink_to(other)
+        with pytest.raises(CheckpointError, match=r"link cannot be read: it is no file; delete"):
+            load(tmp_path / "link")
+        (tmp_path / "link").unlink()
+
+
+def test_provenance_of_other_types_is_refused():
+    facts = {
+        "network": "lenet5", "recipe": {}, "seed": 1, "data": "", "data_fingerprint": "",
+        "images": [], "code": "", "device": "cpu", "devices": 1, "precision": "32-true",
+        "threads": 1, "epochs": 2, "best_epoch": 1, "seconds": 3.0, "images_per_second": 0.5,
+        "metrics": {}, "weights_sha256": "", "versions": {}, "python": "", "machine": "",
+        "commit": "", "finished": "",
+    }  # fmt: skip
+    assert Provenance.from_dict(facts).seconds == 3
+    for name, value in facts.items():
+        wrong = {**facts, name: 1 if isinstance(value, str | dict | list) else "1"}
+        with pytest.raises(CheckpointError, match=f"provenance is none \\({name} of Provenance is"):
+            Provenance.from_dict(wrong)

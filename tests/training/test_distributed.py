@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 
 from internals.environment import cores
 from internals.errors import OutputError, TrainingError
-from internals.training import distributed, load_tensors, make_fabric, on_devices
+from internals.training import distributed, load_tensors, make_fabric, on_devices, trained
 from tests.reference.two_ranks import train_and_fail, train_small
 
 
@@ -68,6 +68,79 @@ def test_devices_that_are_not_there_are_refused_before_anything_is_started(
 
 def test_one_device_is_this_process(no_accelerator):
     assert on_devices(1, lambda fabric, number: (os.getpid(), number), 7) == (os.getpid(), 7)
+
+
+# What launchers put into the environment of each of their processes.
+_LAUNCHERS = {
+    "sbatch": {"SLURM_NTASKS": "4", "SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "job"},
+    "srun": {
+        "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_JOB_ID": "77",
+        "SLURM_PROCID": "1", "SLURM_LOCALID": "1", "SLURM_NODEID": "0", "SLURM_NNODES": "1",
+    },
+    "srun, no names": {"SLURM_NTASKS": "1"},
+    "torchrun": {
+        "TORCHELASTIC_RUN_ID": "none", "TORCHELASTIC_USE_AGENT_STORE": "True", "WORLD_SIZE": "2",
+        "RANK": "1", "LOCAL_RANK": "1", "GROUP_RANK": "1", "MASTER_ADDR": "192.0.2.1",
+        "MASTER_PORT": "29500",
+    },
+    "torchrun, no names": {"TORCHELASTIC_RUN_ID": "none"},
+    "Kubeflow": {
+        "KUBERNETES_PORT": "tcp://192.0.2.1:443", "MASTER_ADDR": "192.0.2.1",
+        "MASTER_PORT": "23456", "WORLD_SIZE": "4", "RANK": "2",
+    },
+    "mpirun": {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1", "PMI_RANK": "1"},
+    "jsrun": {
+        "LSB_JOBID": "77", "LSB_DJOB_RANKFILE": "/nowhere", "JSM_NAMESPACE_LOCAL_RANK": "1",
+        "JSM_NAMESPACE_SIZE": "2", "JSM_NAMESPACE_RANK": "1",
+    },
+    "fabric run": {
+        "LT_CLI_USED": "1", "LT_DEVICES": "2", "LT_ACCELERATOR": "cuda", "LT_PRECISION": "64",
+    },
+    "a wrong port": {"MASTER_PORT": "x", "STANDALONE_PORT": "y", "NODE_RANK": "z"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("variables", _LAUNCHERS.values(), ids=_LAUNCHERS)
+def test_one_process_is_one_process_whatever_has_started_it(
+    few, tiny_recipe, fabric, no_accelerator, monkeypatch, tmp_path, variables
+):
+    """Fabric is made by `trained` itself; the environment is as it was before."""
+    monkeypatch.setattr(distributed, "best_precision", lambda: "32-true")
+    wanted = trained(tiny_recipe, few, folder=tmp_path / "wanted", fabric=fabric)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    run = trained(tiny_recipe, few, folder=tmp_path / "run")
+    assert run.provenance.compute == wanted.provenance.compute
+    assert run.provenance.weights_sha256 == wanted.provenance.weights_sha256
+    assert on_devices(1, lambda fabric: (fabric.world_size, fabric.global_rank)) == (1, 0)
+    assert dict(os.environ) == before
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_process_is_not_told_to_use_a_launcher(no_accelerator, monkeypatch, tmp_path):
+    """Where Slurm is installed Lightning would have every command begin with srun."""
+    (tmp_path / "srun").write_text("#!/bin/sh\n")
+    (tmp_path / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert make_fabric().world_size == 1
+
+
+def _report(fabric: Fabric) -> dict[str, str]:
+    names = ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID", "GROUP_RANK", "LSB_JOBID", "LT_DEVICES")
+    said = {name: os.environ[name] for name in names if name in os.environ}
+    return {"world": f"{fabric.world_size}", "rank": f"{fabric.global_rank}", **said}
+
+
+@pytest.mark.slow
+def test_two_processes_are_started_whatever_has_started_this_one(two_processes, monkeypatch):
+    """All launchers at once; the first process answers, once the second one is there."""
+    for variables in _LAUNCHERS.values():
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    assert on_devices(2, _report) == {"world": "2", "rank": "0"}
+    assert dict(os.environ) == before
 
 
 def test_a_fabric_takes_the_threads_that_it_is_given(no_accelerator, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from internals.data import InputMap, Splits
+from internals.data import InputMap, Splits, load
 from internals.environment import ROOT
-from internals.errors import CheckpointError, OutputError
-from internals.models import build
+from internals.errors import CheckpointError, DataError, OutputError, TrainingError
+from internals.models import build, pack_tensors
 from internals.training import (
     SGD,
     AdamW,
@@ -30,6 +31,7 @@ from internals.training import (
     hash_images,
     load_checkpoint,
     load_tensors,
+    save_checkpoint,
     save_tensors,
     trained,
     weights_folder,
@@ -84,6 +86,15 @@ def test_a_second_call_does_not_train(few, counted, steps, fabric, tmp_path):
     folder = tmp_path / "build" / "weights" / f"lenet5-{weights_key(counted, few, 2)}-cpu-32-1t"
     assert first.folder == second.folder == folder == weights_folder(counted, few, 2, FLOAT32)
     assert {p.name for p in folder.iterdir()} == {"weights.safetensors", "test.safetensors"}
+
+
+@pytest.mark.parametrize("seed", [2**64, -(2**63) - 1])
+def test_a_seed_that_torch_does_not_have_is_one_line(few, tiny_recipe, fabric, tmp_path, seed):
+    with pytest.raises(TrainingError, match="is no seed of torch's; use 0 to 18446744073709551615"):
+        trained(tiny_recipe, few, seed=seed, folder=tmp_path / "w", fabric=fabric)
+    with pytest.raises(DataError, match="is no seed of torch's; use 0 to 18446744073709551615"):
+        load("mnist", "embedded", seed=seed)
+    assert not (tmp_path / "w").exists()
 
 
 def test_provenance_says_what_was_done(few, tiny_recipe, fabric, tmp_path):
@@ -179,8 +190,60 @@ def test_a_damaged_file_is_made_again_once_it_is_deleted(
 def test_weights_without_provenance_are_refused(few, tiny_recipe, fabric, tmp_path):
     path = tmp_path / "weights.safetensors"
     save_tensors(path, build("lenet5").state_dict(), history=[])
-    with pytest.raises(CheckpointError, match=r"weights\.safetensors: provenance lacks all facts"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"weights\.safetensors: provenance lacks all facts; train again, once it is deleted",
+    ):
         trained(tiny_recipe, few, folder=tmp_path, fabric=fabric)
+    path.unlink()  # the remedy
+    trained(tiny_recipe, few, folder=tmp_path, fabric=fabric)
+
+
+_ODD = {
+    "weights": [
+        {"history": None}, {"history": [1]}, {"history": [{"number": 1}]}, {"history": 5},
+        {"statistics": None}, {"statistics": "x"}, {"statistics": 3},
+        {"statistics": pack_tensors({"mean": torch.zeros(2)})},
+        {"provenance": []}, {"provenance": {"seed": 1}},
+    ],
+    "test": [{"numbers": None}, {"numbers": {"a": 1}}, {"numbers": 3}, {"confusion": {"a": [1]}},
+             {"confusion": [[1], [1, 2]]}, {"confusion": [[0] * 10] * 10}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["weights", "test"])
+def test_facts_of_another_form_are_one_error_with_a_remedy(
+    few, tiny_recipe, fabric, tmp_path, name
+):
+    """With a right checksum, as another version might have written them."""
+    whole = trained(tiny_recipe, few, folder=tmp_path, fabric=fabric)
+    path = tmp_path / f"{name}.safetensors"
+    content = path.read_bytes()
+    for odd in _ODD[name]:
+        path.write_bytes(content)
+        tensors, facts = load_tensors(path)
+        tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+        save_tensors(path, tensors, **facts | odd)
+        with pytest.raises(CheckpointError) as caught:
+            trained(tiny_recipe, few, folder=tmp_path, fabric=fabric)
+            pytest.fail(str(odd))
+        assert str(path) in str(caught.value) and "\n" not in str(caught.value), odd
+        assert "delete" in str(caught.value), odd
+    path.unlink()  # the remedy
+    _assert_same_bits(whole.model, trained(tiny_recipe, few, folder=tmp_path, fabric=fabric).model)
+
+
+def test_a_damaged_snapshot_is_made_again_by_what_its_message_says(few, tiny_recipe, fabric):
+    recipe = replace(tiny_recipe, snapshots=(1,))
+    run = trained(recipe, few, fabric=fabric)
+    before = run.snapshot(1)
+    path = RunFolder(run.folder).snapshot(1)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match=r"is damaged .*; delete .* to train again") as caught:
+        run.snapshot(1)
+    (named,) = re.findall("; delete (.*) to train again", str(caught.value))
+    shutil.rmtree(named)
+    _assert_same_bits(trained(recipe, few, fabric=fabric).snapshot(1), before)
 
 
 def test_a_named_folder_with_the_weights_of_another_run_is_refused(
@@ -322,24 +385,128 @@ def test_a_finished_run_is_taken_whatever_its_threads_this_machines_first(
     assert trained(counted, few, seed=1).folder == run.folder
 
 
-def test_a_named_folder_says_that_it_cannot_go_on_with_other_threads(
-    few, tiny_recipe, two_cores, tmp_path
+@pytest.mark.parametrize(("begun", "now"), [(1, 2), (2, 1)])
+def test_a_run_in_a_named_folder_goes_on_with_as_many_threads_as_it_began_with(
+    few, tiny_recipe, two_cores, tmp_path, capsys, begun, now
 ):
-    two_cores(1)
+    """Also with more than there are cores now, for which no setting could ask."""
+    two_cores(begun)
     whole = trained(tiny_recipe, few, seed=1, folder=tmp_path / "whole")
     with pytest.raises(Interrupted):
         trained(_interrupted(tiny_recipe, 4), few, seed=1, folder=tmp_path / "w")
-    two_cores(2)
-    before = (tmp_path / "w" / "checkpoint.pt").read_bytes()
+    two_cores(now)
+    again = trained(tiny_recipe, few, seed=1, folder=tmp_path / "w")
+    assert f"going on with {begun} threads, as the run in" in capsys.readouterr().out
+    assert (whole.provenance.threads, again.provenance.threads) == (begun, begun)
+    _assert_same_bits(whole.model, again.model)
+
+
+@pytest.mark.parametrize("compute", ["cpu-32-1t-x2", "cuda-bf16", "a word"])
+def test_a_run_of_other_devices_is_refused_and_kept(few, tiny_recipe, fabric, tmp_path, compute):
+    path = _stopped(few, tiny_recipe, fabric, tmp_path)
+    save_checkpoint(path, load_checkpoint(path) | {"compute": compute})
+    before = path.read_bytes()
     with pytest.raises(
         CheckpointError,
-        match=r"was begun as .* go on with the same .* threads \(INTERNALS_CORES\), or delete it",
+        match=rf"was begun as '{compute}' and .* same device, precision, processes and threads",
     ):
-        trained(tiny_recipe, few, seed=1, folder=tmp_path / "w")
-    assert (tmp_path / "w" / "checkpoint.pt").read_bytes() == before
-    two_cores(1)  # the remedy
-    again = trained(tiny_recipe, few, seed=1, folder=tmp_path / "w")
-    _assert_same_bits(whole.model, again.model)
+        trained(tiny_recipe, few, seed=1, folder=tmp_path, fabric=fabric)
+    assert path.read_bytes() == before
+
+
+def _stopped(few, recipe, fabric, folder: Path) -> Path:
+    """The checkpoint of a run that was stopped in its second epoch."""
+    with pytest.raises(Interrupted):
+        trained(_interrupted(recipe, 4), few, seed=1, folder=folder, fabric=fabric)
+    return folder / "checkpoint.pt"
+
+
+def _set(value, *keys):
+    """Returns a function that puts `value` at a place of nested dictionaries and lists."""
+
+    def change(state):
+        for key in keys[:-1]:
+            state = state[key]
+        state[keys[-1]] = value
+
+    return change
+
+
+def _drop(*keys):
+    def change(state):
+        for key in keys[:-1]:
+            state = state[key]
+        del state[keys[-1]]
+
+    return change
+
+
+_FORGED = {
+    **{f"no {key}": _drop(key) for key in (
+        "identity", "compute", "model", "optimizer", "history", "replays", "selected", "statistics",
+    )},
+    **{f"{key} is {value!r}": _set(value, key)
+       for key in ("model", "optimizer", "history", "replays", "statistics", "identity", "compute")
+       for value in (None, [], 3, "x", torch.zeros(2, 2), [[1]], {"a": {}})
+       if not (value == "x" and key in ("identity", "compute")) and (key, value) != ("replays", [])
+    },
+    "an identity in a tensor": _set(torch.zeros(20, 20), "identity"),
+    "selected is a list": _set([1], "selected"),
+    "selected has a shape": _set({"a": torch.zeros(1)}, "selected"),
+    "weights of a shape": _set(torch.zeros(3), "model", "conv1.weight"),
+    "weights of a type": _set(3, "model", "conv1.weight"),
+    "no weights": _drop("model", "conv1.weight"),
+    "no groups": _set([], "optimizer", "param_groups"),
+    "a group lacks betas": _drop("optimizer", "param_groups", 0, "betas"),
+    "a rate in words": _set("fast", "optimizer", "param_groups", 0, "weight_decay"),
+    "a mean of another shape": _set(torch.zeros(7), "optimizer", "state", 0, "exp_avg"),
+    "a mean of one number": _set(torch.zeros(()), "optimizer", "state", 0, "exp_avg_sq"),
+    "steps of another shape": _set(torch.zeros(3), "optimizer", "state", 0, "step"),
+    "no mean": _drop("optimizer", "state", 0, "exp_avg"),
+    "a mean in words": _set("x", "optimizer", "state", 0, "exp_avg_sq"),
+    "an epoch lacks its loss": _drop("history", 0, "train_loss"),
+    "an epoch with seconds in words": _set("fast", "history", 0, "seconds"),
+    "an epoch of another number": _set(3, "history", 0, "number"),
+    "an epoch of more": _set(1, "history", 0, "colour"),
+    "a replay in tensors": _set(torch.zeros(3), "replays", 0, "losses"),
+    "a replay in words": _set(["a"], "replays", 0, "losses"),
+    "statistics of two channels": _set(
+        {"mean": torch.zeros(2).double(), "std": torch.ones(2).double()}, "statistics"
+    ),
+    "statistics of another type": _set(
+        {"mean": torch.zeros(1, dtype=torch.complex64), "std": torch.ones(1)}, "statistics"
+    ),
+}  # fmt: skip
+
+
+def test_a_checkpoint_of_odd_content_is_one_error_before_a_step_is_taken(
+    few, tiny_recipe, fabric, tmp_path
+):
+    """With a right checksum: another version, or somebody else, has written it."""
+    path = _stopped(few, tiny_recipe, fabric, tmp_path)
+    whole = path.read_bytes()
+    for name, change in _FORGED.items():
+        path.write_bytes(whole)
+        state = load_checkpoint(path)
+        change(state)
+        save_checkpoint(path, state)
+        before = path.read_bytes()
+        with pytest.raises(CheckpointError) as caught:
+            trained(tiny_recipe, few, seed=1, folder=tmp_path, fabric=fabric)
+            pytest.fail(name)
+        assert str(path) in str(caught.value) and "delete it" in str(caught.value), name
+        assert "\n" not in str(caught.value), name
+        assert path.read_bytes() == before, name
+    path.unlink()  # the remedy
+    trained(tiny_recipe, few, seed=1, folder=tmp_path, fabric=fabric)
+
+
+def test_a_checkpoint_of_another_recipe_is_refused_by_that_name(few, tiny_recipe, fabric, tmp_path):
+    _stopped(few, tiny_recipe, fabric, tmp_path)
+    for other in ({"network": "lenet5-paper"}, {"optimizer": SGD(0.1)}, {"average": 0.5}):
+        recipe = replace(tiny_recipe, **other)
+        with pytest.raises(CheckpointError, match="belongs to a run with another recipe, seed or"):
+            trained(recipe, few, seed=1, folder=tmp_path, fabric=fabric)
 
 
 def test_the_name_of_a_folder_tells_apart_what_decides_the_last_bits(few, tiny_recipe):
@@ -603,8 +770,35 @@ def test_a_replay_that_is_damaged_is_one_error(few, tiny_recipe, new_code):
     assert len(load_checkpoint(path)["history"]) == 1
     path.write_bytes(path.read_bytes()[:-1])
     new_code()
-    with pytest.raises(CheckpointError, match=r"replay\.pt is damaged"):
+    with pytest.raises(
+        CheckpointError, match=r"replay\.pt is damaged .*; delete it to compare the"
+    ):
         adopt(recipe, few, 1)
+    path.unlink()  # the remedy
+    adopt(recipe, few, 1)
+
+
+def test_a_replay_of_odd_content_is_one_error(few, tiny_recipe, new_code):
+    recipe = replace(tiny_recipe, snapshots=(1,))
+    path = RunFolder(trained(recipe, few, seed=1).folder).replay
+    state = load_checkpoint(path)
+    del state["optimizer"]["state"][0]["exp_avg"]
+    save_checkpoint(path, state)
+    new_code()
+    with pytest.raises(
+        CheckpointError, match=r"replay\.pt cannot be continued \(it lacks 'exp_avg'"
+    ):
+        adopt(recipe, few, 1)
+
+
+def test_a_recorded_replay_of_another_length_is_not_adopted(few, tiny_recipe, new_code):
+    path = trained(tiny_recipe, few, seed=1).folder / "weights.safetensors"
+    tensors, facts = load_tensors(path)
+    facts["replays"][0]["losses"].append(1.0)
+    save_tensors(path, {name: tensor.clone() for name, tensor in tensors.items()}, **facts)
+    new_code()
+    with pytest.raises(CheckpointError, match="4 steps of epoch 1 were recorded, and 3 are taken"):
+        adopt(tiny_recipe, few, 1)
 
 
 def _command(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
