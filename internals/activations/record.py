@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from internals.anatomy.hooks import as_input, run_until, watching
+from internals.anatomy.copies import evaluation_copy
+from internals.anatomy.hooks import as_input, find_layer, run_until, watching
 from internals.anatomy.trace import Model, Pictures, as_traced, only_calls
 from internals.errors import LayerError
-from internals.models.evaluation import evaluating
+from internals.models.lenet5 import Subsampling
 
 
 class Unit(NamedTuple):
@@ -49,6 +50,10 @@ def check_channel(layer: str, channel: int, channels: int) -> None:
 
 # Modules that squash: far from zero they give one and the same number for many inputs.
 _SQUASHING = (nn.Tanh, nn.Sigmoid, nn.Softsign, nn.Hardtanh, nn.Hardsigmoid)
+# Modules whose outputs tie as well where they pool what was squashed.
+_POOLING = (
+    nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, Subsampling,
+)  # fmt: skip
 
 
 class Recording:
@@ -69,7 +74,7 @@ class Recording:
 
 @contextmanager
 def listening(
-    model: nn.Module,
+    copied: nn.Module,
     layers: Iterable[str],
     receive: Callable[[str, Tensor], None],
     *,
@@ -78,41 +83,55 @@ def listening(
     """While the block runs, call `receive(layer, maps)` as soon as a named layer has put them out.
 
     Args:
-        model: The network that runs.
+        copied: The `evaluation_copy` that runs.
         layers: Module paths.
         receive: Is given maps (n, channels, height, width) that are the layer's own: a layer after
             it may change them in place.
         before_squashing: Whether a layer that is itself a squashing function (tanh, sigmoid, ...)
-            is represented by its input, which has the same order and no ties at the ceiling.
+            is represented by its input, which has the same order and no ties at the ceiling, and a
+            pooling of what was squashed by the same pooling of the squashing's input.
     """
-    paths = {model.get_submodule(layer): layer for layer in layers}
-    squashing = {m: path for m, path in paths.items() if before_squashing and squashes(m)}
+    modules = {layer: find_layer(copied, layer) for layer in layers}
+    early = [layer for layer, m in modules.items() if before_squashing and squashes(m)]
+    late = [layer for layer in modules if layer not in early]
+    squashed: list[Tensor] = []  # the input of the last squashing, and its output
 
-    def take_input(module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        source = inputs[0] if inputs else next(iter(keywords.values()))
-        receive(squashing[module], _as_maps(source))
+    def take_input(layer: str) -> Callable[..., None]:
+        return lambda module, inputs, words: receive(layer, _as_maps(_first(inputs, words)))
 
-    def take_output(path: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if module in paths and module not in squashing:
-            receive(paths[module], _as_maps(output))
+    def take(path: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if squashed and inputs and inputs[0] is squashed[1] and isinstance(module, _POOLING):
+            output = cast(Any, module).forward(squashed[0])
+        receive(path, _as_maps(output))
 
-    # Their own hooks, because torch's global ones are not shown what is passed by keyword.
+    def note(module: nn.Module, inputs: tuple[Any, ...], words: dict[str, Any], out: Any) -> None:
+        squashed[:] = [_first(inputs, words), out]
+
     handles = [
-        module.register_forward_pre_hook(take_input, with_kwargs=True) for module in squashing
+        modules[layer].register_forward_pre_hook(take_input(layer), with_kwargs=True)
+        for layer in early
     ]
+    if before_squashing and any(isinstance(module, _POOLING) for module in modules.values()):
+        squashing = [module for module in copied.modules() if squashes(module)]
+        handles += [module.register_forward_hook(note, with_kwargs=True) for module in squashing]
     try:
-        with watching(model, take_output):
+        with watching(copied, take, late):
             yield
     finally:
         for handle in handles:
             handle.remove()
 
 
+def _first(inputs: tuple[Any, ...], words: dict[str, Any]) -> Tensor:
+    """What a module was given, by position or by keyword."""
+    return inputs[0] if inputs else next(iter(words.values()))
+
+
 @contextmanager
-def recording(model: nn.Module, layers: Iterable[str]) -> Iterator[Recording]:
-    """While the block runs, keep what the named layers of `model` put out."""
+def recording(copied: nn.Module, layers: Iterable[str]) -> Iterator[Recording]:
+    """While the block runs, keep what the named layers of an `evaluation_copy` put out."""
     record = Recording(dict.fromkeys(layers))
-    with listening(model, record.layers, record.keep):
+    with listening(copied, record.layers, record.keep):
         yield record
 
 
@@ -124,6 +143,11 @@ def _as_maps(value: Tensor) -> Tensor:
 def squashes(module: nn.Module) -> bool:
     """Whether `module` is a squashing function, by its class or its attribute `squashes`."""
     return isinstance(module, _SQUASHING) or getattr(module, "squashes", False)
+
+
+def is_mined_by_output(module: nn.Module | None) -> bool:
+    """Whether `strongest` ranks a layer by what it puts out, not by what was there before."""
+    return module is not None and not squashes(module) and not isinstance(module, _POOLING)
 
 
 def capture(
@@ -149,7 +173,15 @@ def capture(
     traced, layers = as_traced(model), tuple(layers)
     inputs = traced.inputs(images)[:]
     only_calls(traced, layers, inputs.shape[1:])
-    module = traced.model
-    with evaluating(module), torch.no_grad(), recording(module, layers) as record:
-        run_until(module, as_input(module, inputs), record.is_full)
-    return record.maps
+    copied = evaluation_copy(traced.model)
+    batches = [inputs]
+    if len(inputs) > 1 and not traced.keeps_images_apart(layers, inputs):
+        batches = list(inputs.split(1))
+    maps: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+    with torch.no_grad(), recording(copied, layers) as record:
+        for batch in batches:
+            record.maps.clear()
+            run_until(copied, as_input(copied, batch), record.is_full)
+            for layer in layers:
+                maps[layer].append(record.maps[layer])
+    return {layer: torch.cat(parts) for layer, parts in maps.items()}

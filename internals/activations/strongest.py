@@ -9,15 +9,15 @@ from dataclasses import dataclass, field, replace
 from threading import Lock
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from internals.activations.record import Unit, check_channel, listening, parse_channel
+from internals.anatomy.copies import evaluation_copy
 from internals.anatomy.hooks import Devices, as_input, batch_size, in_parallel, replicas, run_until
 from internals.anatomy.trace import Model, Pictures, as_traced, only_calls
 from internals.data.image_set import Images
 from internals.errors import DataError, LayerError
-from internals.models.evaluation import evaluating
 from internals.progress import Progress
 
 
@@ -36,6 +36,8 @@ class Strongest:
         value: What it reaches there.
         channels: The number of each row's channel; by default all from 0 on.
         pictures: What was mined; image numbers count within it.
+        is_rectified: Whether a rectifier gives these values or is given them, so that a unit whose
+            value is not above 0 is silent.
     """
 
     layer: str
@@ -45,6 +47,7 @@ class Strongest:
     value: Float[Tensor, "channels k"]
     channels: tuple[int, ...] = ()
     pictures: Pictures | None = field(default=None, repr=False, compare=False)
+    is_rectified: bool = False
 
     def __post_init__(self) -> None:
         if not self.channels:
@@ -82,6 +85,11 @@ class Strongest:
             column=self.column[:, :count],
             value=self.value[:, :count],
         )
+
+    @property
+    def silent(self) -> Bool[Tensor, "channels k"]:
+        """Which units are silent: the strongest there are, and yet no evidence of anything."""
+        return (self.value <= 0) & self.is_rectified
 
     def units(self, channel: int | None = None) -> list[Unit]:
         """The strongest units of a channel, or of all channels one after the other.
@@ -163,9 +171,12 @@ def strongest(
     if len(inputs) == 0 or k < 1:
         raise DataError(f"cannot choose the strongest {k} of {len(inputs)} images; need 1 or more")
     layers = tuple(dict.fromkeys(layers))
-    _, channels, height, width = inputs[:1].shape
-    only_calls(traced, layers, (channels, height, width))
-    starts = range(0, len(inputs), batch or batch_size(height, width))
+    first = inputs[:1]
+    _, channels, height, width = first.shape
+    calls = only_calls(traced, layers, (channels, height, width))
+    apart = traced.keeps_images_apart(layers, first)
+    del first  # it may hold the batch that it was cut from
+    starts = range(0, len(inputs), (batch or batch_size(height, width)) if apart else 1)
     # Whole batches and as many as there are: the same numbers to the last bit as on one device.
     each = -(-len(starts) // min(len(devices or [0]), len(starts)))
     shares = [starts[first : first + each] for first in range(0, len(starts), each)]
@@ -176,21 +187,25 @@ def strongest(
             with lock:
                 bar.advance(count)
 
-        def mine_share(copy: nn.Module, share: range) -> dict[str, Strongest]:
-            return _mine(copy, inputs, layers, k, share, advance)
+        def mine_share(copied: nn.Module, share: range) -> dict[str, Strongest]:
+            return _mine(copied, inputs, layers, k, share, advance)
 
         models = replicas(traced.model, (devices or [])[: len(shares)])
         tables = in_parallel(models, shares, mine_share)
     return {
-        layer: replace(merged([part[layer] for part in tables], k), pictures=images)
+        layer: replace(
+            merged([part[layer] for part in tables], k),
+            pictures=images,
+            is_rectified=calls[layer].is_rectified,
+        )
         for layer in layers
     }
 
 
 def best_units(
     model: Model, images: Pictures, channels: Sequence[str], image_index: Sequence[int]
-) -> list[Unit]:
-    """For each image named, the strongest unit of the channel that goes with it.
+) -> tuple[list[Unit], list[float]]:
+    """For each image named, the strongest unit of the channel that goes with it, and its value.
 
     Args:
         model: A `Network`, or a bare module.
@@ -211,32 +226,34 @@ def best_units(
     places: dict[int, list[int]] = {}
     for place, number in enumerate(image_index):
         places.setdefault(number, []).append(place)
-    module, units = traced.model, dict[int, Unit]()
+    copied, units = evaluation_copy(traced.model), dict[int, Unit]()
     maps: dict[str, Tensor] = {}
+    reached: dict[int, float] = {}
 
     def receive(layer: str, values: Tensor) -> None:
         maps[layer] = values.clone()
 
     with (
-        evaluating(module),
         torch.inference_mode(),
-        listening(module, layers, receive, before_squashing=True),
+        listening(copied, layers, receive, before_squashing=True),
     ):
         for number, wanted in places.items():
             maps.clear()
-            image = as_input(module, inputs[number : number + 1])
-            run_until(module, image, lambda: len(maps) == len(layers))
+            image = as_input(copied, inputs[number : number + 1])
+            run_until(copied, image, lambda: len(maps) == len(layers))
             for place in wanted:
                 layer, channel = names[place]
                 values = maps[layer][0, channel]
                 # The first of equal positions wins: argmax promises that, max does not.
                 row, column = divmod(int(values.flatten().argmax()), values.shape[1])
                 units[place] = Unit(layer, channel, row, column)
-    return [units[place] for place in range(len(names))]
+                reached[place] = values[row, column].item()
+    count = range(len(names))
+    return [units[place] for place in count], [reached[place] for place in count]
 
 
 def _mine(
-    model: nn.Module,
+    copied: nn.Module,
     images: Images,
     layers: tuple[str, ...],
     k: int,
@@ -252,14 +269,13 @@ def _mine(
         finished.add(layer)
 
     with (
-        evaluating(model),
         torch.inference_mode(),
-        listening(model, layers, receive, before_squashing=True),
+        listening(copied, layers, receive, before_squashing=True),
     ):
         for first in starts:
             finished.clear()
-            batch = as_input(model, images[first : first + starts.step])
-            run_until(model, batch, lambda: len(finished) == len(layers))
+            batch = as_input(copied, images[first : first + starts.step])
+            run_until(copied, batch, lambda: len(finished) == len(layers))
             advance(len(batch))
     return {layer: tables[layer].result() for layer in layers}
 

@@ -1,3 +1,4 @@
+from .copies import evaluation_copy as evaluation_copy
 from .fields import Axis as Axis
 from .fields import ReceptiveField as ReceptiveField
 from .fields import clip as clip

@@ -12,10 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-
-def argument(args: tuple[Any, ...], kwargs: dict[str, Any], index: int, key: str, default: Any):
-    """The argument at `index`, or the one called `key`, or else its `default`."""
-    return args[index] if len(args) > index else kwargs.get(key, default)
+from internals.anatomy.operations import argument, tensors_of
 
 
 def two(value: Any) -> tuple[Any, Any]:
@@ -191,19 +188,30 @@ def propagate(
     fields = [known for _, known in sources if isinstance(known, Field)]
     if name in ELEMENTWISE or all(axis.stride == 0 for field in fields for axis in field):
         # Where there is one position left, whatever is computed from it sees the same pixels.
-        return _meet(name, sources, args)
+        return _meet(name, sources, (args, kwargs))
     if name in REDUCTIONS:
         return _reduce(name, sources, args, kwargs)
     rule = _RULES.get(name)
-    return rule(name, sources, args, kwargs) if rule else Unclear(f"operation {name!r}")
+    if rule is None:
+        return Unclear(f"operation {name!r}")
+    if rule is not _concatenate and not _is_first_alone(sources, args, kwargs):
+        return Unclear(f"operands of {name!r} that are computed from the image")
+    return rule(name, sources, args, kwargs)
 
 
-def _meet(name: str, sources: Sequence[tuple[Tensor, Known]], args: tuple[Any, ...]) -> Known:
+def _is_first_alone(
+    sources: Sequence[tuple[Tensor, Known]], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> bool:
+    """Whether the first operand comes from the image and no other does."""
+    given = tensors_of((args, kwargs))
+    return len(sources) == 1 and bool(given) and sources[0][0] is given[0]
+
+
+def _meet(name: str, sources: Sequence[tuple[Tensor, Known]], operands: Any) -> Known:
     """Branches joined; where another tensor takes part that has positions, place matters too."""
     joined = _join(name, sources)
     ours = {id(tensor) for tensor, _ in sources}
-    parts = [part for arg in args for part in (arg if isinstance(arg, tuple | list) else [arg])]
-    others = [part for part in parts if isinstance(part, Tensor) and id(part) not in ours]
+    others = [part for part in tensors_of(operands) if id(part) not in ours]
     placed = name != "prelu" and any(max(other.shape[-2:], default=1) > 1 for other in others)
     return joined.anywhere() if placed and isinstance(joined, Field) else joined
 
@@ -278,7 +286,7 @@ def _concatenate(name, sources, args, kwargs) -> Known:
     tensor = sources[0][0]
     if dim % tensor.ndim >= tensor.ndim - 2:
         return Unclear(f"{name!r} along the image")
-    return _meet(name, sources, args)
+    return _meet(name, sources, (args, kwargs))
 
 
 def _batch_norm(name, sources, args, kwargs) -> Known:
@@ -305,7 +313,9 @@ def _flatten(name, sources, args, kwargs) -> Known:
     return _collapse(tensor, field)
 
 
-def _collapse(tensor: Tensor, field: Field) -> Field:
+def _collapse(tensor: Tensor, field: Field) -> Known:
+    if tensor.ndim < 2:
+        return Unclear("a tensor of fewer than two axes")
     height, width = tensor.shape[-2:]
     return Field(field.rows.collapse(height), field.columns.collapse(width))
 
@@ -323,7 +333,7 @@ def _reshape(name, sources, args, kwargs) -> Known:
 
 def _transpose(name, sources, args, kwargs) -> Known:
     tensor = sources[0][0]
-    dims = {argument(args, kwargs, 1, "dim0", 0), argument(args, kwargs, 2, "dim1", 0)}
+    dims = {argument(args, kwargs, n + 1, f"dim{n}", kwargs.get(f"axis{n}", 0)) for n in (0, 1)}
     if any(dim % tensor.ndim >= tensor.ndim - 2 for dim in dims):
         return Unclear(f"{name!r} of an image's axes")
     return sources[0][1]

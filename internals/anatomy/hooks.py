@@ -1,26 +1,23 @@
-"""Running a model and seeing what its layers put out, and leaving no trace.
+"""Running a copy of a model and seeing what its layers put out.
 
-The calls are seen through torch's global module hooks, so the model itself gets no hook, no
-changed forward and no replaced module. Those hooks are called for every thread's modules: each
-function here attends to one model, or to the thread that it runs in.
+Hooks are set on an `evaluation_copy` that belongs to one call, never on the user's modules and
+never for all modules of the process: no other call or thread meets them.
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from difflib import get_close_matches
-from threading import get_ident
 from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.modules.module import (
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-)
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from internals.anatomy.copies import evaluation_copy, modules_by_path
 from internals.errors import LayerError
 
 
@@ -69,7 +66,7 @@ Share = TypeVar("Share")
 Result = TypeVar("Result")
 
 
-def copied(model: nn.Module) -> nn.Module:
+def deep_copy(model: nn.Module) -> nn.Module:
     """A copy of `model`, with weights that can be differentiated by."""
     # What is made in inference mode could never be differentiated.
     with torch.inference_mode(False):
@@ -77,11 +74,13 @@ def copied(model: nn.Module) -> nn.Module:
 
 
 def replicas(model: nn.Module, devices: Devices | None) -> list[nn.Module]:
-    """A copy of `model` on each of `devices`, or `model` itself where none are named.
+    """An `evaluation_copy` of `model` on each of `devices`, or one where it is if none are named.
 
     A device may be named twice; `model` is not changed.
     """
-    return [copied(model).to(device) for device in devices] if devices else [model]
+    if not devices:
+        return [evaluation_copy(model)]
+    return [evaluation_copy(model, device) for device in devices]
 
 
 def in_parallel(
@@ -97,68 +96,93 @@ def in_parallel(
         return list(pool.map(work, workers, shares))
 
 
-class _Stop(BaseException):
+class Stop(BaseException):
     """Ends a forward pass early; not an Exception, so that no model's own handler swallows it."""
 
 
+See = Callable[[str, nn.Module, tuple[Any, ...], Any], None]
+
+
 @contextmanager
-def watching(
-    model: nn.Module,
-    see: Callable[[str, nn.Module, tuple[Any, ...], Any], None],
-) -> Iterator[None]:
-    """While the block runs, call `see(path, module, inputs, output)` after every forward."""
-    # A module may be registered under several names; its first path is the one print() shows.
-    paths: dict[int, str] = {}
-    for name, module in model.named_modules():
-        paths.setdefault(id(module), name)
+def watching(copied: nn.Module, see: See, layers: Iterable[str] | None = None) -> Iterator[None]:
+    """While the block runs, call `see(path, module, inputs, output)` after every forward.
 
-    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        path = paths.get(id(module))
-        if path is not None:
-            see(path, module, inputs, output)
+    Args:
+        copied: An `evaluation_copy`.
+        see: Is called.
+        layers: Module paths; by default all.
+    """
+    watched = (
+        _with_hooks(copied)
+        if layers is None
+        else {layer: find_layer(copied, layer) for layer in layers}
+    )
 
-    handle = register_module_forward_hook(hook)
+    def hook(path: str) -> Callable[..., None]:
+        return lambda module, inputs, output: see(path, module, inputs, output)
+
+    handles = [module.register_forward_hook(hook(path)) for path, module in watched.items()]
     try:
         yield
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def locating(model: nn.Module) -> Iterator[Callable[[], str]]:
-    """While the block runs, the function that it gets names the innermost module in its forward."""
-    paths = {id(module): name for name, module in model.named_modules()}
-    inside: list[str] = []
-    here = get_ident()
-
-    def enter(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if get_ident() == here:
-            inside.append(paths.get(id(module), type(module).__name__))
-
-    def leave(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if get_ident() == here:
-            inside.pop()
-
-    handles = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave)]
-    try:
-        yield lambda: inside[-1] if inside else ""
     finally:
         for handle in handles:
             handle.remove()
 
 
-def run_until(model: nn.Module, images: Tensor, is_done: Callable[[], bool]) -> None:
-    """Run `model(images)`, stopping as soon as `is_done()` holds after a module's forward."""
-    here = get_ident()
+def _with_hooks(copied: nn.Module) -> dict[str, nn.Module]:
+    """The modules that take hooks, each by its first path, which is the one that print() shows."""
+    modules = modules_by_path(copied).items()
+    return {path: m for path, m in modules if not isinstance(m, torch.jit.ScriptModule)}
 
-    def stop(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if get_ident() == here and is_done():
-            raise _Stop
 
-    handle = register_module_forward_hook(stop)
+Running = list[tuple[str, type[nn.Module]]]  # path and class of each module, the innermost last
+
+
+@contextmanager
+def locating(copied: nn.Module) -> Iterator[Running]:
+    """While the block runs, the list that it gets holds the modules whose forward is running."""
+    running: Running = []
+
+    def enter(path: str) -> Callable[..., None]:
+        return lambda module, inputs: running.append((path, type(module)))
+
+    def leave(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        running.pop()
+
+    handles = []
+    for path, module in _with_hooks(copied).items():
+        handles.append(module.register_forward_pre_hook(enter(path)))
+        handles.append(module.register_forward_hook(leave, always_call=True))
     try:
-        model(images)
-    except _Stop:
-        return
+        yield running
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
+
+
+class _Eagerly(TorchDispatchMode):
+    """Does nothing: where any such mode is active, torch.compile leaves functions as they are."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        return func(*args, **(kwargs or {}))
+
+
+def eagerly() -> AbstractContextManager[Any]:
+    """While the block runs, functions that `torch.compile` has wrapped run as they are written."""
+    return _Eagerly() if "torch._dynamo" in sys.modules else nullcontext()
+
+
+def run_until(copied: nn.Module, images: Tensor, is_done: Callable[[], bool]) -> None:
+    """Run `copied(images)`, stopping as soon as `is_done()` holds after a module's forward."""
+
+    def stop(path: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if is_done():
+            raise Stop
+
+    with watching(copied, stop):
+        try:
+            copied(images)
+        except Stop:
+            return

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from internals.anatomy.copies import evaluation_copy
 from internals.anatomy.fields import Field, ReceptiveField
 from internals.anatomy.trace import Model, as_traced
-from internals.models.evaluation import evaluating
 
 
 @dataclass(frozen=True)
@@ -130,11 +130,11 @@ def latency(model: Model, input_shape: Sequence[int] | None = None, repeats: int
         repeats: How many passes are measured.
     """
     traced = as_traced(model)
-    module, shape = traced.model, traced.shape(input_shape)
+    module, shape = evaluation_copy(traced.model), traced.shape(input_shape)
     like = next(module.parameters())
     image = torch.zeros(1, *shape, device=like.device, dtype=like.dtype)
     times = []
-    with evaluating(module), torch.inference_mode():
+    with torch.inference_mode():
         for _ in range(3 + repeats):
             _wait(image)
             began = time.perf_counter()

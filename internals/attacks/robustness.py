@@ -17,12 +17,12 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from internals.anatomy.copies import evaluation_copy
 from internals.anatomy.trace import Model, TracedModule, as_traced
 from internals.attacks.gradient_sign import MeanLoss, fgsm, pgd
 from internals.data.image_set import ImageSet
 from internals.data.normalization import InputMap
 from internals.errors import AttackError
-from internals.models.evaluation import evaluating
 
 # (network, pixels in [0, 1], labels, epsilon) -> pixels in [0, 1]; a targeted attack is given the
 # classes to be reached in the place of the labels.
@@ -200,10 +200,11 @@ def forward(
     network = as_traced(model)
     normalization = _normalization(network)
     outputs = []
-    with evaluating(network.model), torch.no_grad():
+    copied = evaluation_copy(network.model)
+    with torch.no_grad():
         for batch in pixels.split(_BATCH):
             inputs = normalization.apply(255 * batch.to(network.device))
-            outputs.append(network.model(inputs).to(pixels.device))
+            outputs.append(copied(inputs).to(pixels.device))
     return torch.cat(outputs)
 
 

@@ -6,6 +6,7 @@ lost is not what the network uses.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -13,11 +14,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
+from internals.anatomy.copies import evaluation_copy
 from internals.anatomy.hooks import as_input, batch_size, find_layer
 from internals.anatomy.trace import Model, Pictures, as_traced, only_calls
 from internals.data.image_set import ImageSet
 from internals.errors import ProbingError
-from internals.models.evaluation import evaluating
 from internals.probing.vectors import channel_vectors, maps_from_vectors
 
 # Vectors (n, channels) to vectors of the same shape.
@@ -29,7 +30,8 @@ def patched(model: Model, layer: str, transform: Transform) -> Iterator[None]:
     """While the block runs, the network goes on with transformed outputs of a layer.
 
     The output of the layer is what is replaced: for what the next layer reads, name the
-    non-linearity, not the sum before it. The model itself is not touched.
+    non-linearity, not the sum before it. The model itself is not touched, and other threads run it
+    as it is.
 
     Args:
         model: A `Network`, or a bare module.
@@ -42,10 +44,10 @@ def patched(model: Model, layer: str, transform: Transform) -> Iterator[None]:
         LayerError: The model lacks the layer.
         ProbingError: `transform` gives vectors of another shape.
     """
-    module = find_layer(as_traced(model).model, layer)
+    module, thread = find_layer(as_traced(model).model, layer), get_ident()
 
     def hook(called: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
-        if called is not module:
+        if called is not module or get_ident() != thread:
             return None
         vectors = channel_vectors(output)
         replacement = transform(vectors.clone())
@@ -106,10 +108,11 @@ def patched_accuracy(
     input_shape = inputs[:1].shape[1:]
     only_calls(traced, [layer], input_shape)
     correct, step = 0, batch_size(*input_shape[-2:])
-    with evaluating(traced.model), patched(traced, layer, transform):
+    copied = evaluation_copy(traced.model)
+    with patched(copied, layer, transform):
         for start in range(0, len(labels), step):
             batch = slice(start, start + step)
-            outputs = traced.model(as_input(traced.model, inputs[batch]))
+            outputs = copied(as_input(copied, inputs[batch]))
             scores = outputs if score is None else score(outputs)
             correct += int((scores.argmax(dim=1).cpu() == labels[batch].cpu()).sum())
     return correct / len(labels)

@@ -9,6 +9,7 @@ from torch.nn.modules import module as torch_module
 
 from internals.activations import Unit, capture, strongest
 from internals.anatomy import connections, receptive_field, summarize
+from internals.errors import AnatomyError
 from internals.models import MODELS, build, evaluating
 from internals.projection import project
 
@@ -115,7 +116,7 @@ def test_even_when_the_forward_pass_is_broken_off(instrument, error):
         object.__setattr__(model.tanh1, "forward", broken)
         try:
             _instruments()[instrument](model, x)
-        except error:
+        except (error, AnatomyError):  # an Exception of the model's own becomes one line
             pass
         else:
             assert calls_before == 1, "the error was swallowed"

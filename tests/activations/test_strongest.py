@@ -276,3 +276,67 @@ def test_many_rows_as_a_counter_counts_them():
     rows = torch.randint(200, (300, 9))
     shares = [Counter(labels[row].tolist()).most_common(1)[0][1] / 9 for row in rows]
     assert class_purity(rows, labels) == pytest.approx(sum(shares) / 300)
+
+
+@pytest.mark.parametrize("pool", [nn.AvgPool2d(2), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(3)])
+def test_pooling_of_what_was_squashed_is_ranked_before_the_squashing(pool):
+    """Far from 0 all means of a tanh are one and the same number."""
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh(), pool, nn.Conv2d(2, 2, 2)).eval()
+    images = 60 + torch.randn(20, 1, 9, 9)
+    with torch.no_grad():
+        net[0].weight.fill_(1.0)
+        sums = net[0](images)
+        assert len(net[2](sums.tanh()).unique()) == 1
+        expected = brute_force(pool(sums).numpy(), 4)
+    assert _rows(strongest(net, images, ["2"], 4)["2"]) == expected
+
+
+def test_pooling_of_anything_else_is_ranked_by_what_comes_out():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh(), nn.Conv2d(2, 2, 1), nn.AvgPool2d(2)).eval()
+    images = torch.randn(20, 1, 9, 9)
+    with torch.no_grad():
+        expected = brute_force(net(images).numpy(), 4)
+    assert _rows(strongest(net, images, ["3"], 4)["3"]) == expected
+
+
+def test_the_pooling_of_lenet5_has_no_ties_at_the_ceiling():
+    net = LeNet5().eval()
+    images = torch.rand(30, 1, 32, 32) * 200 - 100
+    with torch.no_grad():
+        net.conv2.weight.mul_(1000)
+        squashed = net.tanh3(net.conv2(net.tanh2(net.pool1(net.tanh1(net.conv1(images))))))
+        ties = net.pool2(squashed).amax((2, 3)).T.sort(dim=1, descending=True).values[:, :3]
+    assert (ties[:, 0] == ties[:, 2]).any(), "else this shows nothing"
+    values = strongest(net, images, ["pool2"], 3)["pool2"].value
+    assert (values[:, 0] > values[:, 2]).all()
+
+
+class _Rectified(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.norm, self.rectifier = nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3), nn.ReLU()
+        self.between, self.after = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        x = self.between(self.rectifier(self.norm(self.before(x))))
+        return self.after(x.clamp_(min=0))
+
+
+def test_a_unit_that_a_rectifier_silences_is_marked():
+    """Below 0 is silence only where a rectifier gives the value or is given it."""
+    net = _Rectified().eval()
+    with torch.no_grad():
+        for conv in (net.before, net.between, net.after):
+            conv.weight.fill_(0.0)
+            conv.bias.copy_(torch.tensor([-1.0, 0.0, 2.0]))
+    found = strongest(net, torch.rand(2, 1, 4, 4), [n for n, _ in net.named_children()], 1)
+    marked = {layer: top.silent.flatten().tolist() for layer, top in found.items()}
+    assert marked == {
+        "before": [False, False, False],  # what comes next is a batch normalisation
+        "norm": [True, True, False],
+        "rectifier": [True, True, False],
+        "between": [True, True, False],
+        "after": [False, False, False],
+    }
+    assert found["norm"][0].silent.tolist() == [[True]]
+    assert found["norm"].head(1).silent.tolist() == [[True], [True], [False]]
