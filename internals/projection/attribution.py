@@ -5,7 +5,7 @@ differentiates it by the pixels or by the maps of a layer.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -13,15 +13,21 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.modules.module import register_module_forward_hook
 
-from internals.anatomy.hooks import as_input, batches, find_layer, locating
+from internals.anatomy.copies import evaluation_copy
+from internals.anatomy.fields import Field, ReceptiveField
+from internals.anatomy.hooks import as_input, batches, eagerly, find_layer, locating
 from internals.anatomy.trace import Model, Pictures, TracedModule, as_traced, only_calls
 from internals.data.image_set import Images
-from internals.errors import ProjectionError
-from internals.models.evaluation import evaluating
+from internals.errors import AnatomyError, ProjectionError
 from internals.progress import Progress
-from internals.projection.rules import BackwardRules, Choice, RuledBackward, refuse_own_functions
+from internals.projection.rules import (
+    BackwardRules,
+    Choice,
+    RuledBackward,
+    refuse_own_functions,
+    signal_at,
+)
 
 # One class for all images, one an image, or None: the class with the highest score. Classes are
 # numbers, or names where the network knows them.
@@ -44,9 +50,9 @@ def image_shape(images: Images) -> tuple[int, int, int]:
 
 
 @contextmanager
-def differentiating(model: nn.Module) -> Iterator[None]:
-    """While the block runs, derivatives are taken, of `model` in evaluation mode."""
-    with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
+def differentiating() -> Iterator[None]:
+    """While the block runs, derivatives are taken."""
+    with torch.inference_mode(False), torch.enable_grad():
         yield
 
 
@@ -116,7 +122,8 @@ def outputs_of(model: nn.Module, inputs: Tensor) -> Any:
     """What `model` puts out; raises `ProjectionError` where it cannot take such `inputs`."""
     try:
         # A copy, because the model may work in place on what it is given.
-        return model(inputs.clone())
+        with eagerly():
+            return model(inputs.clone())
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, ValueError) as error:
@@ -158,8 +165,8 @@ def score_gradient(values: Tensor, by: Tensor, what: str) -> Tensor:
     """
     gradient = None
     if values.requires_grad:
-        # Images do not touch each other in evaluation mode, so one sum serves them all.
-        (gradient,) = torch.autograd.grad(values.sum(), by, allow_unused=True)
+        # Images do not touch each other here, so one sum serves them all.
+        gradient = signal_at(by, values.sum())
     if gradient is None:
         raise ProjectionError(
             f"no gradient leads from the class score back to {what}; "
@@ -183,7 +190,7 @@ class Scored:
         self, model: Model, images: Pictures, classes: Classes, score: Score | None
     ) -> None:
         self.traced: TracedModule = as_traced(model)
-        self.model: nn.Module = self.traced.model
+        self.model: nn.Module = evaluation_copy(self.traced.model)
         self.images: Images = self.traced.inputs(images)
         self.shape = image_shape(self.images)
         self.classes = one_class_each(classes, len(self.images), self.traced.classes)
@@ -192,9 +199,27 @@ class Scored:
     def __len__(self) -> int:
         return len(self.images)
 
-    def batches(self, *, backward: bool = True) -> Iterator[slice]:
-        """All images, so many at a time as fit into the memory."""
-        return batches(len(self), *self.shape[1:], backward=backward)
+    def batches(self, count: int | None = None, *, backward: bool = True) -> Iterator[slice]:
+        """All images, or `count` others, as many at a time as fit into the memory.
+
+        One at a time where the network lets the images of a batch influence each other.
+        """
+        count = len(self) if count is None else count
+        if count > 1 and not self._keeps_images_apart():
+            return (slice(number, number + 1) for number in range(count))
+        return batches(count, *self.shape[1:], backward=backward)
+
+    def _keeps_images_apart(self) -> bool:
+        try:
+            return self.traced.keeps_images_apart([""], self.images[:1])
+        except AnatomyError:  # it takes no such images, which the pass itself will say
+            return True
+
+    def check(self, choice: Choice) -> None:
+        """Raise `ProjectionError` where the way to the scores allows no true picture."""
+        with suppress(AnatomyError):  # it takes no such images, which the pass itself will say
+            if (call := self.traced.trace(self.shape).get("")) is not None:
+                choice.check_call("the class score", call)
 
     def image(self, number: int) -> Tensor:
         """Image `number`, (1, c, h, w), in the model's precision, on the CPU."""
@@ -203,7 +228,7 @@ class Scored:
     def predicted(self) -> Int64[Tensor, " n"]:
         """The class of each image, on the CPU: the one given, or the highest-scoring."""
         classes = []
-        with evaluating(self.model), torch.no_grad():
+        with torch.no_grad():
             for batch in self.batches(backward=False):
                 inputs = as_input(self.model, self.images[batch])
                 labels = class_scores(self.model, inputs, _at(self.classes, batch), self.score)[1]
@@ -224,13 +249,13 @@ class Scored:
         """
         choice.check()
         model, gradients = self.model, []
-        with differentiating(model), locating(model) as where:
-            for batch in batches(len(images), *self.shape[1:], backward=True):
+        self.check(choice)
+        with differentiating(), locating(model) as running:
+            for batch in self.batches(len(images)):
                 inputs = leaf(model, images[batch])
-                ruled = None if choice == PLAIN else RuledBackward(choice, where)
+                ruled = None if choice == PLAIN else RuledBackward(choice, model, running)
                 values, _ = class_scores(model, inputs, _at(classes, batch), self.score, ruled)
-                if choice != PLAIN:
-                    refuse_own_functions(values, choice.rule)
+                refuse_own_functions(values, choice.rule)
                 gradients.append(score_gradient(values, inputs, "the pixels").cpu())
         return torch.cat(gradients)
 
@@ -410,7 +435,8 @@ def grad_cam(
         images: Likewise.
         layer: A module path.
         classes: As for `saliency`.
-        upsample: Whether the grid is stretched over the image, by `upsampled`.
+        upsample: Whether the grid is laid over the image, by `upsampled`: at the centres of the
+            units' receptive fields, or stretched where no field can be stated.
         score: As for `saliency`.
 
     Returns:
@@ -458,33 +484,60 @@ def guided_grad_cam(
 
 
 def upsampled(
-    maps: Float[Tensor, "n rows columns"], size: tuple[int, int]
+    maps: Float[Tensor, "n rows columns"],
+    size: tuple[int, int],
+    field: ReceptiveField | None = None,
 ) -> Float[Tensor, "n height width"]:
-    """Maps stretched over the image, bilinearly, their cells' areas kept in place.
+    """Maps laid over an image, bilinearly.
 
-    That is `align_corners=False`: a cell of the grid covers its own part of the image.
+    The value of a cell stands at the centre of its unit's receptive field, and what lies beyond the
+    outermost centres has the value of the nearest. So a cell lies where its unit looks, which in a
+    network that pads on one side only, or whose image its strides do not divide, is not where a
+    stretched grid would put it.
 
     Args:
         maps: On a grid.
-        size: (height, width) in pixels.
+        size: (height, width) of the image in pixels.
+        field: Of the grid's units, as `receptive_field` states it. Without one the grid is
+            stretched, so that each cell covers its own part of the image
+            (`align_corners=False`).
     """
-    return functional.interpolate(
-        maps.unsqueeze(1), size, mode="bilinear", align_corners=False
-    ).squeeze(1)
+    if field is None:
+        return functional.interpolate(
+            maps.unsqueeze(1), size, mode="bilinear", align_corners=False
+        ).squeeze(1)
+    top, left, bottom, right = field.box(0, 0)
+    below, beside, _, _ = field.box(1, 1)
+    rows = _between_centres((top + bottom - 1) / 2, below - top, maps.shape[1], size[0])
+    columns = _between_centres((left + right - 1) / 2, beside - left, maps.shape[2], size[1])
+    return torch.einsum("nrc,hr,wc->nhw", maps, rows.to(maps), columns.to(maps))
+
+
+def _between_centres(first: float, stride: int, count: int, length: int) -> Tensor:
+    """What each of `count` cells counts at each of `length` pixels, linear between their centres.
+
+    The first centre lies at pixel `first`, the next ones each `stride` further.
+    """
+    if stride == 0:
+        return torch.ones(length, count) / count
+    places = ((torch.arange(length) - first) / stride).clamp(0, count - 1)
+    return (1 - (places[:, None] - torch.arange(count)).abs()).clamp(min=0)
 
 
 def _cam(scored: Scored, layer: str, upsample: bool) -> tuple[Tensor, Tensor]:
     """The maps, (n, rows, columns), and the class of each image."""
-    only_calls(scored.traced, [layer], scored.shape)
+    call = only_calls(scored.traced, [layer], scored.shape)[layer]
+    field = call.field.public() if isinstance(call.field, Field) else None
     model, maps, labels = scored.model, [], []
-    with differentiating(model), _interposing(model, layer) as outputs:
+    with differentiating(), _interposing(model, layer) as outputs:
         for batch in scored.batches():
             inputs, classes = leaf(model, scored.images[batch]), _at(scored.classes, batch)
             values, chosen = class_scores(model, inputs, classes, scored.score)
             maps.append(_weighted(values, outputs.pop(), layer))
             labels.append(chosen.cpu())
     grids = torch.cat(maps)
-    return upsampled(grids, scored.shape[1:]) if upsample else grids, torch.cat(labels)
+    whole = upsampled(grids, scored.shape[1:], field) if upsample else grids
+    return whole, torch.cat(labels)
 
 
 def _weighted(values: Tensor, output: Tensor, layer: str) -> Tensor:
@@ -502,16 +555,14 @@ def _interposing(model: nn.Module, layer: str) -> Iterator[list[Tensor]]:
     So the score is differentiated by what the layer put out, even if a rectifier after it works in
     place. `recording` cannot serve here: nothing comes after the copies that it keeps.
     """
-    module, outputs = find_layer(model, layer), list[Tensor]()
+    outputs: list[Tensor] = []
 
-    def hook(called: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
-        if called is not module:
-            return None
+    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
         # Kept is a copy as well: the layer may have given back what others hold.
         outputs.append(output.clone())
         return outputs[-1].clone()
 
-    handle = register_module_forward_hook(hook)
+    handle = find_layer(model, layer).register_forward_hook(hook)
     try:
         yield outputs
     finally:

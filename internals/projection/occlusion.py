@@ -8,11 +8,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from internals.activations.record import capture, check_channel, recording
-from internals.anatomy.hooks import as_input, batches, run_until
+from internals.anatomy.copies import evaluation_copy
+from internals.anatomy.hooks import as_input, batch_size, run_until
 from internals.anatomy.trace import Model, Pictures, as_traced
 from internals.data.image_set import Images
 from internals.errors import ProjectionError
-from internals.models.evaluation import evaluating
 from internals.progress import Progress
 from internals.projection.attribution import (
     Classes,
@@ -72,8 +72,9 @@ def occlusion(
         label = labels[number].expand(len(inputs))
         return class_scores(scored.model, inputs, label, scored.score)[0]
 
-    with evaluating(scored.model), torch.no_grad():
-        return squares.slide(scored.model, scored.images, measure)
+    apart = scored.traced.keeps_images_apart([""], scored.images[:1])
+    with torch.no_grad():
+        return squares.slide(scored.model, scored.images, measure, None if apart else 1)
 
 
 def occluded_activity(
@@ -105,7 +106,7 @@ def occluded_activity(
         ProjectionError: Sizes or shapes do not fit.
     """
     traced = as_traced(model)
-    module, inputs = traced.model, traced.inputs(images)
+    copied, inputs = evaluation_copy(traced.model), traced.inputs(images)
     squares = _Squares(image_shape(inputs), size, stride, fill)
     channels = [
         _strongest(capture(traced, inputs[n : n + 1], [layer])[layer], layer, channel)
@@ -113,14 +114,15 @@ def occluded_activity(
     ]
 
     def measure(covered: Tensor, number: int) -> Tensor:
-        with recording(module, [layer]) as record:
-            run_until(module, covered, record.is_full)
+        with recording(copied, [layer]) as record:
+            run_until(copied, covered, record.is_full)
         totals = record.maps[layer][:, channels[number]].sum(dim=(1, 2))
         refuse_non_numbers(totals, f"the activation of layer {layer!r}")
         return totals
 
-    with evaluating(module), torch.no_grad():
-        return squares.slide(module, inputs, measure)
+    apart = traced.keeps_images_apart([layer], inputs[:1])
+    with torch.no_grad():
+        return squares.slide(copied, inputs, measure, None if apart else 1)
 
 
 def _strongest(maps: Tensor, layer: str, channel: int | None) -> int:
@@ -185,16 +187,24 @@ class _Squares:
         )
 
     def slide(
-        self, model: nn.Module, images: Images, measure: Callable[[Tensor, int], Tensor]
+        self,
+        model: nn.Module,
+        images: Images,
+        measure: Callable[[Tensor, int], Tensor],
+        most: int | None = None,
     ) -> Tensor:
-        """`measure(inputs, image number)` at every position: (n, rows, columns)."""
+        """`measure(inputs, image number)` at every position: (n, rows, columns).
+
+        At `most` so many inputs are measured together, by default as many as suits their size.
+        """
         places = self.rows * self.columns
         values = []
         with Progress("occlusion", len(images) * places, "square", quiet=10) as bar:
             for number in range(len(images)):
                 image = as_input(model, images[number : number + 1])
-                for part in batches(places, *self.shape[1:]):
-                    inputs = self._covered(image, range(places)[part])
+                for start in range(0, places, most or batch_size(*self.shape[1:])):
+                    part = range(places)[start : start + (most or batch_size(*self.shape[1:]))]
+                    inputs = self._covered(image, part)
                     values.append(measure(inputs, number).cpu())
                     bar.advance(len(inputs))
         return torch.cat(values).view(len(images), self.rows, self.columns)

@@ -61,13 +61,13 @@ def patches(
     channels = list(dict.fromkeys(channels))
     if not channels:
         return []
-    units = [unit for channel in channels for unit in top.units(channel)]
-    rows = [top.channels.index(channel) for channel in channels]
-    image_index = top.image[rows].flatten().tolist()
+    for channel in channels:
+        top.units(channel)  # raises where there is none
+    shown = top[[top.channels.index(channel) for channel in channels]]
+    image_index = shown.image.flatten().tolist()
     projections = project(
-        traced, inputs, units, rule,
-        tanh=tanh, leaky=leaky, rules=rules, image_index=image_index, devices=devices,
-    )  # fmt: skip
+        traced, inputs, shown, rule, tanh=tanh, leaky=leaky, rules=rules, devices=devices
+    )
     known = only_calls(traced, [top.layer], inputs[:1].shape[1:])[top.layer].field
     field = known.public() if isinstance(known, Field) else None
     # Where no field can be stated, a projection is of the whole image.
@@ -76,7 +76,7 @@ def patches(
         # Most of so large a field lies outside: it is the image that is worth the room.
         projections = [replace(p, pixels=p.full(), box=(0, 0, *p.image_size)) for p in projections]
         boxes = [p.box for p in projections]
-    k = top.image.shape[1]
+    k, silent = top.image.shape[1], shown.silent.flatten().tolist()
     return [
         _channel_patches(
             top.layer,
@@ -85,8 +85,9 @@ def patches(
             image_index[start : start + k],
             projections[start : start + k],
             boxes[start : start + k],
+            silent[start : start + k],
         )
-        for start, channel in zip(range(0, len(units), k), channels, strict=True)
+        for start, channel in zip(range(0, len(image_index), k), channels, strict=True)
     ]
 
 
@@ -119,6 +120,7 @@ def _channel_patches(
     numbers: list[int],
     projections: list[Projection],
     boxes: list[Box],
+    silent: list[bool],
 ) -> ChannelPatches:
     """The projections of one channel with their patches; `boxes` are their fields, not clipped."""
     top, left, bottom, right = boxes[0]
@@ -135,6 +137,7 @@ def _channel_patches(
             for p, box in zip(projections, boxes, strict=True)
         ],
         size=(bottom - top, right - left),
+        silent=silent,
     )
 
 

@@ -34,20 +34,27 @@ for its operation or for its class of module.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from threading import get_ident
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules._functions import BackwardHookFunction
-from torch.nn.modules.module import (
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-)
 from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import CheckpointFunction
 
-from internals.anatomy.fields import argument
+from internals.anatomy.copies import modules_by_path
+from internals.anatomy.hooks import Running
+from internals.anatomy.operations import (
+    NORMALISATIONS,
+    UNBOUNDED,
+    argument,
+    ceiling,
+    is_in_place,
+    is_rectifier,
+    operation_name,
+    tensors_of,
+)
+from internals.anatomy.trace import Call, NonLinearity
 from internals.errors import ProjectionError
 from internals.projection.windows import Narrowed
 
@@ -67,9 +74,17 @@ class BackwardRule(NamedTuple):
 
 
 # What a rule of the user's own is for: an operation by name or by function ("silu",
-# functional.silu), or the class of a module.
+# functional.silu), or the class of a module. "gradient" says that its derivative will do.
 Operation = str | type[nn.Module] | Callable[..., Any]
-BackwardRules = Mapping[Operation, BackwardRule]
+OwnRule = BackwardRule | Literal["gradient"]
+BackwardRules = Mapping[Operation, OwnRule]
+
+# Normalisations, and what their forward passes are made of where they are written out: there the
+# derivative goes back. A rectifier in such a module is one like any other.
+_NORMALISING = (
+    nn.LocalResponseNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase,
+)  # fmt: skip
+_NORMALISED_BY = frozenset("square pow sqrt rsqrt reciprocal mul div var std var_mean".split())
 
 
 class RuleFunction(torch.autograd.Function):
@@ -96,7 +111,9 @@ class RuleFunction(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *signals: Tensor) -> tuple[Tensor, None, None, None]:
         """The signal as the rule sends it on."""
-        return ctx.rule.backward(signals[0], ctx.saved_tensors[0]), None, None, None
+        saved = ctx.saved_tensors[0]
+        with torch._C.DisableTorchFunction():  # the rule's own steps need none
+            return ctx.rule.backward(signals[0], saved), None, None, None
 
 
 def _nothing(source: Tensor) -> None:
@@ -140,7 +157,6 @@ RULES = ("gradient", "deconvnet", "guided")
 TANH_RULES = ("gradient", "straight", "agreeing")
 LEAKY_RULES = ("gradient", "rectified", "leaking")
 
-_RECTIFIERS = frozenset(["relu", "relu6", "clamp", "clip", "clamp_min", "hardtanh", "threshold"])
 _WITHOUT_RULE = frozenset(
     """sigmoid logsigmoid silu gelu elu selu celu mish softplus softsign hardsigmoid
     hardswish hardshrink softshrink tanhshrink glu softmax softmin
@@ -150,7 +166,6 @@ _WITHOUT_RULE = frozenset(
 # What rectifiers written by hand are made of, as in x * (x > 0).
 _COMPARISONS = frozenset(["gt", "ge", "lt", "le", "greater", "greater_equal", "less", "less_equal"])
 _LEAKY = frozenset(["leaky_relu", "prelu", "rrelu"])
-_UNBOUNDED = float("inf")
 
 
 @dataclass(frozen=True)
@@ -185,7 +200,7 @@ class Choice:
                 "rule='gradient' is the true derivative everywhere; leave rules= out"
             )
 
-    def own_rule(self, func: Callable[..., Any], name: str) -> BackwardRule | None:
+    def own_rule(self, func: Callable[..., Any], name: str) -> OwnRule | None:
         """The user's rule for the operation `func`, called `name`, if there is one."""
         for operation, rule in self.own.items():
             if operation in (name, func) or (
@@ -195,12 +210,62 @@ class Choice:
                 return rule
         return None
 
-    def module_rule(self, module: nn.Module) -> BackwardRule | None:
-        """The user's rule for modules such as `module`, if there is one."""
+    def module_rule(self, module_class: type[nn.Module]) -> OwnRule | None:
+        """The user's rule for modules of a class, if there is one."""
         for kind, rule in self.own.items():
-            if isinstance(kind, type) and isinstance(module, kind):
+            if isinstance(kind, type) and issubclass(module_class, kind):
                 return rule
         return None
+
+    def check_call(self, what: str, call: Call) -> None:
+        """Raise `ProjectionError` where the way from the image to a layer allows no true picture.
+
+        That is where gradients end on it, and, but for the true derivative, where an operation
+        is neither known to be linear nor has a rule.
+
+        Args:
+            what: What is projected, such as "layer 'conv5'".
+            call: What a trace says of it.
+        """
+        if call.cut:
+            raise ProjectionError(
+                f"no gradient leads from {what} back to all of the image: {call.cut}; take "
+                "no_grad, detach and reentrant checkpointing out of the network's forward pass"
+            )
+        for operation in call.nonlinearities if self.rule != "gradient" else ():
+            if not self._has_word_on(operation):
+                raise self.refusal(operation)
+
+    def _has_word_on(self, operation: NonLinearity) -> bool:
+        """Whether `RuledBackward` decides what happens at an operation."""
+        if any(self.module_rule(kind) is not None for kind in operation.modules):
+            return True
+        name, function = operation.name, operation.function
+        if function is None or name in _COMPARISONS:
+            return False
+        if self.own_rule(function, name) is not None or name in NORMALISATIONS:
+            return True
+        if name in _NORMALISED_BY and any(issubclass(k, _NORMALISING) for k in operation.modules):
+            return True
+        return name in _WITHOUT_RULE or name in _LEAKY or name == "tanh" or is_rectifier(name)
+
+    def refusal(self, operation: NonLinearity) -> ProjectionError:
+        """The error of an operation without a rule."""
+        name, layer = operation.name, operation.layer or "the model itself"
+        if operation.function is None:
+            what = name if " " in name else f"{name} inside of compiled code"
+            remedy = "use rule='gradient', or the network before it was compiled"
+        else:
+            products = ("mul", "matmul", "bmm", "einsum", "conv2d", "linear", "div")
+            what = f"{name} of two tensors from the image" if name in products else name
+            remedy = (
+                f"use rule='gradient', or give rules={{{name!r}: ...}}, where 'gradient' stands "
+                "for its derivative"
+            )
+        return ProjectionError(
+            f"{self.rule} has no rule for {what} (layer {layer!r}); "
+            f"rules exist for relu, relu6 and clamp(min=0); {remedy}"
+        )
 
 
 class RuledBackward(TorchFunctionMode):
@@ -208,18 +273,24 @@ class RuledBackward(TorchFunctionMode):
 
     Calls are caught where torch dispatches them (`nn.ReLU`, `F.relu`, `torch.relu`, `relu_`,
     `clamp(min=0)`, ...), so the model needs no change; forward values are bit for bit the same.
-    A non-linearity without a rule raises `ProjectionError` naming it and the layer `where()`.
+    A non-linearity without a rule raises `ProjectionError` naming it and the layer.
+
+    Args:
+        choice: What happens where.
+        copied: The `evaluation_copy` that runs.
+        running: The modules of it whose forward is running, as `locating` gives them.
     """
 
-    def __init__(self, choice: Choice, where: Callable[[], str]) -> None:
+    def __init__(self, choice: Choice, copied: nn.Module, running: Running) -> None:
         super().__init__()
-        self.choice, self.where = choice, where
+        self.choice, self.copied, self.running = choice, copied, running
         self._hooks = ExitStack()
         self._in_ruled_module: Callable[[], bool] = lambda: False
 
     def __enter__(self) -> "RuledBackward":
         if any(isinstance(operation, type) for operation in self.choice.own):
-            self._in_ruled_module = self._hooks.enter_context(_ruled_modules(self.choice))
+            ruled = _ruled_modules(self.choice, self.copied)
+            self._in_ruled_module = self._hooks.enter_context(ruled)
         return super().__enter__()
 
     def __exit__(self, *error: Any) -> None:
@@ -234,29 +305,31 @@ class RuledBackward(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = dict(kwargs or {})
-        if self._in_ruled_module():
+        if any(self.choice.module_rule(kind) == "gradient" for _, kind in self.running):
             return func(*args, **kwargs)
-        name = getattr(func, "__name__", "").strip("_")
+        if self._in_ruled_module() or not any(map(_carries, tensors_of((args, kwargs)))):
+            return func(*args, **kwargs)
+        name = operation_name(func)
         own = self.choice.own_rule(func, name) if self.choice.own else None
         if own is not None:
-            return self._replace(func, args, kwargs, own)
+            return self._replace(func, args, kwargs, None if own == "gradient" else own)
         if name in _WITHOUT_RULE or _compares(name, args):
-            raise self._refusal(name, f"use rule='gradient', or give rules={{{name!r}: ...}}")
+            raise self._refusal(name)
         if name == "tanh":
             return self._replace(func, args, kwargs, self._at_tanh())
         if name in _LEAKY:
             args = args or (kwargs.pop("input"),)
             return self._replace(func, args, kwargs, self._at_leaky(name, args, kwargs))
-        if name in _RECTIFIERS:
+        if is_rectifier(name):
             args = args or (kwargs.pop("input"),)
-            ceiling = _ceiling(name, args, kwargs)
-            if ceiling is None:
-                raise self._refusal(name, f"use rule='gradient', or give rules={{{name!r}: ...}}")
-            return self._replace(func, args, kwargs, self._at_rectifier(ceiling))
+            limit = ceiling(name, args, kwargs)
+            if limit is None:
+                raise self._refusal(name)
+            return self._replace(func, args, kwargs, self._at_rectifier(limit))
         return func(*args, **kwargs)
 
-    def _at_rectifier(self, ceiling: float = _UNBOUNDED) -> BackwardRule:
-        return POSITIVE if self.choice.rule == "deconvnet" else positive_where_active(ceiling)
+    def _at_rectifier(self, limit: float = UNBOUNDED) -> BackwardRule:
+        return POSITIVE if self.choice.rule == "deconvnet" else positive_where_active(limit)
 
     def _at_tanh(self) -> BackwardRule | None:
         if self.choice.tanh is None:
@@ -281,30 +354,29 @@ class RuledBackward(TorchFunctionMode):
         if rule is None:
             return func(*args, **kwargs)
         args = args or (kwargs.pop("input"),)
-        in_place = kwargs.get("inplace", False) or func.__name__.endswith("_")
+        in_place = is_in_place(func, kwargs)
         source, *more = args
         return RuleFunction.apply(source, lambda x: func(x, *more, **kwargs), rule, in_place)
 
-    def _refusal(self, name: str, remedy: str) -> ProjectionError:
-        layer = self.where() or "the model itself"
-        return ProjectionError(
-            f"{self.choice.rule} has no rule for {name} (layer {layer!r}); "
-            f"rules exist for relu, relu6 and clamp(min=0); {remedy}"
-        )
+    def _refusal(self, name: str, remedy: str = "") -> ProjectionError:
+        layer = self.running[-1][0] if self.running else ""
+        error = self.choice.refusal(NonLinearity(name, self._refusal, layer, ()))
+        if not remedy:
+            return error
+        return ProjectionError(f"{str(error).partition('; use rule=')[0]}; {remedy}")
 
 
 @contextmanager
-def _ruled_modules(choice: Choice) -> Iterator[Callable[[], bool]]:
+def _ruled_modules(choice: Choice, copied: nn.Module) -> Iterator[Callable[[], bool]]:
     """While the block runs, modules of the classes in `choice.own` are sent back through by rule.
 
     What such a module computes is not differentiated, so nothing in it needs a rule. The function
     that the block gets says whether one of them is running.
     """
     running: list[tuple[nn.Module, Tensor, Tensor]] = []
-    thread = get_ident()
 
     def enter(module: nn.Module, inputs: tuple[Any, ...]) -> Any:
-        if get_ident() != thread or running or choice.module_rule(module) is None:
+        if running:
             return None
         if not inputs or not isinstance(inputs[0], Tensor):
             raise ProjectionError(
@@ -316,22 +388,32 @@ def _ruled_modules(choice: Choice) -> Iterator[Callable[[], bool]]:
         return (copy, *inputs[1:])
 
     def leave(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
-        if get_ident() != thread or not running or running[-1][0] is not module:
+        if not running or running[-1][0] is not module:
             return None
         _, source, copy = running[-1]
-        rule, in_place = choice.module_rule(module), copy._version > 0
+        rule, in_place = choice.module_rule(type(module)), copy._version > 0
         compute = (lambda x: x.copy_(output)) if in_place else (lambda _: output.detach())
         # Still counted as running, so that what the rule itself computes needs no rule.
         output = RuleFunction.apply(source, compute, rule, in_place)
         running.pop()
         return output
 
-    handles = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave)]
+    handles = []
+    for module in modules_by_path(copied).values():
+        if isinstance(choice.module_rule(type(module)), BackwardRule):
+            # First of all that look at the module: what they are shown must have a gradient.
+            handles.append(module.register_forward_pre_hook(enter))
+            handles.append(module.register_forward_hook(leave, prepend=True))
     try:
         yield lambda: bool(running)
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _carries(tensor: Tensor) -> bool:
+    """Whether a signal may come back through `tensor`: one that stands for others hides theirs."""
+    return tensor.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
 
 
 def _compares(name: str, args: tuple[Any, ...]) -> bool:
@@ -340,6 +422,23 @@ def _compares(name: str, args: tuple[Any, ...]) -> bool:
     if name in ("max", "min"):
         return len(tensors) == 2
     return name in _COMPARISONS and any(tensor.requires_grad for tensor in tensors)
+
+
+def signal_at(by: Tensor, goal: Tensor, *, keep_graph: bool = False) -> Tensor | None:
+    """The backward pass from the number `goal` to `by`; None where no graph leads there.
+
+    As `torch.autograd.grad`, under which no mode of torch's functions is active: what a network
+    checkpoints is run again on the way back, and then needs the rules as well.
+    """
+    engine = torch.autograd.Variable._execution_engine
+    (signal,) = engine.run_backward(
+        (goal,), (torch.ones_like(goal),), keep_graph, False, (by,), True, accumulate_grad=False
+    )
+    return signal
+
+
+# Whose backward passes are known; None is torch's own.
+_OURS = (None, RuleFunction, Narrowed, BackwardHookFunction)
 
 
 def refuse_own_functions(values: Tensor, rule: str) -> None:
@@ -354,31 +453,17 @@ def refuse_own_functions(values: Tensor, rule: str) -> None:
             continue
         seen.add(node)
         function = getattr(type(node), "_forward_cls", None)
-        if function not in (None, RuleFunction, Narrowed, BackwardHookFunction):
+        if function is CheckpointFunction:
+            raise ProjectionError(
+                "activations are checkpointed with use_reentrant=True, which allows no gradient "
+                "by the image alone; build the network with use_reentrant=False, or without"
+            )
+        if rule != "gradient" and function not in _OURS:
             raise ProjectionError(
                 f"{rule} has no rule for the autograd function {function.__name__}; "
                 "use rule='gradient'"
             )
         nodes += [before for before, _ in node.next_functions]
-
-
-def _ceiling(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> float | None:
-    """Where a rectifier is cut off above (infinity: nowhere), or None where it is no rectifier."""
-    read = partial(argument, args, kwargs)
-    if name == "relu":
-        return _UNBOUNDED
-    if name == "relu6":
-        return 6.0
-    if name == "threshold":
-        zero = read(1, "threshold", None) == 0 and read(2, "value", None) == 0
-        return _UNBOUNDED if zero else None
-    if name == "hardtanh":
-        low, high = read(1, "min_val", -1.0), read(2, "max_val", 1.0)
-    else:
-        low, high = read(1, "min", None), read(2, "max", None)
-    if isinstance(low, Tensor) or isinstance(high, Tensor) or low != 0:
-        return None
-    return _UNBOUNDED if high is None else float(high)
 
 
 def _slope(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Slope:

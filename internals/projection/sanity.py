@@ -11,11 +11,11 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from internals.activations.record import Unit
-from internals.anatomy.hooks import as_input, copied, find_layer, watching
+from internals.anatomy.copies import evaluation_copy
+from internals.anatomy.hooks import as_input, deep_copy, find_layer, watching
 from internals.anatomy.trace import Model, Pictures, TracedModule, as_traced
 from internals.data.image_set import Images
 from internals.errors import LayerError, ProjectionError
-from internals.models.evaluation import evaluating
 from internals.progress import Progress
 from internals.projection.attribution import outputs_of, refuse_non_numbers
 from internals.projection.project import Projection, Units, locate_units, project
@@ -119,7 +119,7 @@ def sanity(
     source = _drawn_again(traced.model, layers, seed) if untrained is None else untrained
     weights = as_traced(source).model
     # One network that forgets step by step, so that it is traced once.
-    network = traced.with_model(copied(traced.model).eval())
+    network = traced.with_model(deep_copy(traced.model).eval())
     seen: list[list[_Seen]] = [[] for _ in rows]
     with Progress("sanity", len(steps) + 1, "network", quiet=10) as bar:
         for names in ((), *steps.values()):
@@ -143,7 +143,7 @@ def randomise(model: Model, untrained: Model, layers: Iterable[str]) -> nn.Modul
         LayerError: One of the two lacks a layer.
         ProjectionError: The weights have another shape.
     """
-    other, source = copied(as_traced(model).model), as_traced(untrained).model
+    other, source = deep_copy(as_traced(model).model), as_traced(untrained).model
     for layer in layers:
         _replace_weights(other, source, layer)
     return other
@@ -202,7 +202,7 @@ def _replace_weights(network: nn.Module, source: nn.Module, layer: str) -> None:
 
 def _drawn_again(model: nn.Module, layers: Iterable[str], seed: int) -> nn.Module:
     """A copy of `model` in which `layers` have drawn their weights again, on the CPU."""
-    other = copied(model).cpu()
+    other = deep_copy(model).cpu()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         for layer in layers:
@@ -226,8 +226,9 @@ def _layers_top_down(model: nn.Module, images: Images, until: set[str]) -> list[
     def note(path: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         called.setdefault(path, module)
 
-    with evaluating(model), torch.no_grad(), watching(model, note):
-        outputs_of(model, as_input(model, images[:1]))
+    copied = evaluation_copy(model)
+    with torch.no_grad(), watching(copied, note):
+        outputs_of(copied, as_input(copied, images[:1]))
     if _has_weights(model):
         raise LayerError(
             f"{type(model).__name__} has weights that belong to no layer; name stages= to randomise"

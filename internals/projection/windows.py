@@ -131,7 +131,9 @@ class Narrowed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *signals: Tensor) -> tuple[Tensor, None, None]:
         """The signal at the convolution's input."""
-        return _adjoint(signals[0], ctx.saved_tensors[0], ctx.call, ctx.shape), None, None
+        weight = ctx.saved_tensors[0]
+        with torch._C.DisableTorchFunction():
+            return _adjoint(signals[0], weight, ctx.call, ctx.shape), None, None
 
 
 def _adjoint(signal: Tensor, weight: Tensor, call: _Call, shape: torch.Size) -> Tensor:

@@ -1,10 +1,13 @@
-"""Oracle: Captum's LayerGradCam and GuidedGradCam, and class activation maps by hand."""
+"""Oracle: Captum's LayerGradCam and GuidedBackprop, class activation maps by hand, np.interp."""
 
+import numpy as np
 import pytest
 import torch
-from captum.attr import GuidedGradCam, LayerAttribution, LayerGradCam
+from captum.attr import GuidedBackprop, LayerAttribution, LayerGradCam
 from torch import nn
+from torchvision.models import resnet18
 
+from internals.anatomy import receptive_field
 from internals.errors import LayerError, ProjectionError
 from internals.models import LeNet5
 from internals.projection import grad_cam, guided_grad_cam, project, upsampled
@@ -82,21 +85,86 @@ def test_upsampling_by_hand():
     assert found.tolist() == [[[0.0, 1.0, 3.0, 4.0]]]
 
 
-def test_upsampling_is_captums():
+def test_a_stretched_grid_is_captums():
     maps = _captums("conv2", photographs(), CLASSES).detach()
     expected = LayerAttribution.interpolate(maps, (11, 13), interpolate_mode="bilinear")
     torch.testing.assert_close(upsampled(maps.squeeze(1), (11, 13)), expected.squeeze(1), **EXACT)
-    found = grad_cam(SmallClassifier(), photographs(), "conv2", CLASSES, upsample=True)
-    torch.testing.assert_close(found, expected.squeeze(1), **EXACT)
+
+
+def _laid(maps, layer):
+    """NumPy's interpolation between the centres of the gradient's support, unit by unit."""
+    model = SmallClassifier().eval()
+    seen = {}
+    getattr(model, layer).register_forward_hook(lambda _m, _i, out: seen.update(out=out))
+    image = photographs()[:1].requires_grad_()
+    model(image)
+    rows, columns = seen["out"].shape[2:]
+
+    def centre(row, column, axis):
+        (gradient,) = torch.autograd.grad(
+            seen["out"][0, :, row, column].sum(), image, retain_graph=True
+        )
+        places = gradient[0].abs().sum(0).nonzero()[:, axis]
+        return (places.min() + places.max()).item() / 2
+
+    down, across = rows // 2, columns // 2
+    steps = [centre(down, across, axis) for axis in (0, 1)]
+    strides = [
+        centre(down + 1, across, 0) - steps[0] if rows > down + 1 else 0,
+        centre(down, across + 1, 1) - steps[1] if columns > across + 1 else 0,
+    ]
+    centres = [
+        [steps[axis] + (n - middle) * strides[axis] for n in range(count)]
+        for axis, middle, count in ((0, down, rows), (1, across, columns))
+    ]
+    tall = np.stack([
+        [np.interp(np.arange(11), centres[0], column) for column in one.T] for one in maps.numpy()
+    ]).transpose(0, 2, 1)  # fmt: skip
+    return torch.tensor(
+        np.stack([[np.interp(np.arange(13), centres[1], row) for row in one] for one in tall])
+    )
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv2"])
+def test_maps_are_laid_over_the_centres_of_the_fields(layer):
+    model, images = SmallClassifier(), photographs()
+    expected = _laid(grad_cam(model, images, layer, CLASSES), layer)
+    found = grad_cam(model, images, layer, CLASSES, upsample=True)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_where_the_cells_of_known_networks_lie():
+    """At 96 px the three cells of a ResNet's last layer look at pixels 0, 32 and 64."""
+    field = receptive_field(resnet18(), "layer4", (3, 96, 96))
+    for cell, pixel in enumerate((0, 32, 64)):
+        grid = torch.zeros(1, 3, 3)
+        grid[0, cell, cell] = 1
+        laid = upsampled(grid, (96, 96), field)[0]
+        assert divmod(laid.argmax().item(), 96) == (pixel, pixel)
+        assert laid.max() == 1
+    pooled = receptive_field(LeNet5(), "pool2", (1, 32, 32))
+    line = torch.arange(5.0).expand(1, 5, 5)
+    laid = upsampled(line, (32, 32), pooled)[0, 16]
+    assert laid[7:24].tolist() == pytest.approx(
+        [0.0, *(0.125 + n / 4 for n in range(16))][:17]
+    )  # centres at 7.5, 11.5, ... 23.5
+    assert laid[:8].eq(0).all() and laid[24:].eq(4).all()
+
+
+def test_one_cell_is_the_same_everywhere():
+    field = receptive_field(
+        nn.Sequential(nn.Conv2d(1, 1, 3), nn.AdaptiveAvgPool2d(1)), "1", (1, 9, 9)
+    )
+    assert upsampled(torch.full((2, 1, 1), 3.0), (9, 9), field).eq(3).all()
 
 
 @pytest.mark.filterwarnings("ignore:Setting backward hooks")
 @pytest.mark.parametrize(("spelling", "layer"), PLACES)
-def test_the_guided_form_is_captums(spelling, layer):
+def test_the_guided_form_is_captums_but_for_where_its_cells_lie(spelling, layer):
     model = SmallClassifier().eval()
-    expected = GuidedGradCam(model, getattr(model, layer)).attribute(
-        photographs().requires_grad_(), torch.tensor(CLASSES), interpolate_mode="bilinear"
-    )
+    guided = GuidedBackprop(model).attribute(photographs().requires_grad_(), torch.tensor(CLASSES))
+    maps = grad_cam(SmallClassifier(), photographs(), layer, CLASSES, upsample=True)
+    expected = guided * maps.unsqueeze(1)
     assert expected.abs().max() > 0
     found = guided_grad_cam(SPELLINGS[spelling](), photographs(), layer, CLASSES)
     torch.testing.assert_close(found, expected, **EXACT)
