@@ -1,5 +1,6 @@
 """A sheet that is drawn on in logical pixels, with text that is measured before it is written."""
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -11,7 +12,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon, Rectangle
-from matplotlib.textpath import TextPath
+from matplotlib.path import Path
+from matplotlib.textpath import text_to_path
 from PIL import Image
 
 from internals.figures.inks import (
@@ -28,6 +30,9 @@ from internals.figures.inks import (
 )
 
 DEVICE = 2  # device pixels per logical pixel in `Illustration.render`
+# What no font has and no file format takes: controls, halves of characters (as in file names that
+# are not UTF-8), and what is no character.
+_UNPRINTABLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 LEVEL = 1  # the same for every stroke: later ones cover earlier ones, as on paper
 
 
@@ -56,7 +61,7 @@ class Canvas:
         self.axes.text(
             x,
             y,
-            words,
+            printable(words),
             color=ink.light,
             fontsize=points(px),
             fontfamily=FONT,
@@ -145,11 +150,23 @@ def whole(length: float) -> float:
     return round(length * DEVICE) / DEVICE
 
 
+def printable(words: str) -> str:
+    r"""`words` with an escape such as `\udce9` in place of whatever cannot be written."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), words)
+
+
+def plain(words: str) -> str:
+    """`words` as Matplotlib's own labels must have them, so as not to be read as a formula."""
+    return printable(words).replace("$", r"\$")
+
+
 @cache
 def text_width(words: str, px: float = LABEL_PX, weight: str = "normal") -> float:
     """The width of `words` in logical pixels."""
     font = FontProperties(family=FONT, weight=weight)
-    return float(TextPath((0, 0), words, size=px, prop=font).get_extents().x1) if words else 0.0
+    corners, codes = text_to_path.get_text_path(font, printable(words), ismath=False)
+    outline = Path(corners, codes)
+    return float(outline.get_extents().x1) * px / text_to_path.FONT_SCALE if words.strip() else 0.0
 
 
 def wrap(words: str, room: float, px: float = LABEL_PX) -> list[str]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from internals.figures.canvas import wrap
+from internals.figures.canvas import printable, wrap
 from internals.figures.inks import (
     BODY_PX,
     FONT,
@@ -45,6 +45,8 @@ class Illustration:
     alt: str
 
     def __post_init__(self) -> None:
+        for name in ("caption", "alt"):
+            object.__setattr__(self, name, printable(getattr(self, name)))
         words = len(self.caption.split())
         if words < CAPTION_WORDS:
             raise ValueError(

@@ -44,6 +44,8 @@ class ChannelPatches:
         images: The images' ids.
         offsets: (top, left) of each piece in the whole receptive field.
         size: Height and width of the receptive field (unit: pixels of the image).
+        silent: Which units do not fire even here, where the channel is strongest; by default none.
+            In their place stands the word: their pieces are evidence of nothing.
     """
 
     layer: str
@@ -55,6 +57,11 @@ class ChannelPatches:
     images: Sequence[int]
     offsets: Sequence[tuple[int, int]]
     size: tuple[int, int]
+    silent: Sequence[bool] = ()
+
+    def is_silent(self, index: int) -> bool:
+        """Whether unit `index` of the row does not fire."""
+        return bool(self.silent) and self.silent[index]
 
 
 @dataclass(frozen=True)
@@ -165,7 +172,9 @@ def panels(
 
 
 def _check_row(row: ChannelPatches) -> None:
-    for name in ("patches", "values", "labels", "images", "offsets"):
+    for name in ("patches", "values", "labels", "images", "offsets", "silent"):
+        if name == "silent" and not row.silent:
+            continue
         if len(getattr(row, name)) != len(row.projections):
             raise ValueError(
                 f"channel {row.channel} has {len(row.projections)} projections "
@@ -194,7 +203,8 @@ def _fills_slot(side: int) -> bool:
 
 def _full_ink(row: ChannelPatches) -> tuple[float, bool]:
     """The magnitude that gets full ink in the channel's projections, and whether any is larger."""
-    magnitudes = np.abs(np.concatenate([pixels.ravel() for pixels in row.projections]))
+    shown = [p.ravel() for n, p in enumerate(row.projections) if not row.is_silent(n)]
+    magnitudes = np.abs(np.concatenate([*shown, np.zeros(0)]))
     magnitudes = magnitudes[magnitudes > 0]  # zeros outside the fields would lower the quantile
     if not magnitudes.size:
         return 0.0, False
@@ -232,9 +242,16 @@ def _draw_pair(
     x, y = corner
     height, width = layout.tile
     second = (x, y + height + layout.gap) if layout.stacked else (x + width + layout.gap, y)
-    offset = row.offsets[index]
-    _draw_piece(canvas, layout, signed(row.projections[index], full), offset, corner)
-    _draw_piece(canvas, layout, natural(row.patches[index]), offset, second)
+    if row.is_silent(index):
+        for left, above in (corner, second):
+            canvas.box(left, above, width, height, PADDING)
+            canvas.frame(left, above, width, height)
+            middle = (left + width / 2, above + height / 2)
+            canvas.text(*middle, "silent", MUTED, SMALL_PX, ha="center", va="center")
+    else:
+        offset = row.offsets[index]
+        _draw_piece(canvas, layout, signed(row.projections[index], full), offset, corner)
+        _draw_piece(canvas, layout, natural(row.patches[index]), offset, second)
     value, image = number(row.values[index]), f"#{row.images[index]}"
     below, right = second[1] + height + LINE, x + layout.pair_width
     if not layout.stacked:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from internals.figures.canvas import text_width
+from internals.figures.canvas import plain, text_width
 from internals.figures.illustration import Illustration
 from internals.figures.inks import (
     BLUE,
@@ -68,7 +68,7 @@ class Plot:
             axes.spines[["top", "right", "left"]].set_visible(False)
             axes.tick_params(length=0, pad=points(6))
             axes.set_title(
-                title, loc="left", pad=points(26), fontsize=points(BODY_PX), weight="bold"
+                plain(title), loc="left", pad=points(26), fontsize=points(BODY_PX), weight="bold"
             )
         return axes
 
@@ -89,7 +89,7 @@ def name_ends(axes: Axes, endings: Sequence[Ending]) -> None:
     positions = spread(wanted, _END_PITCH, float(low), float(high))
     for position, (_, name, ink) in zip(positions, ordered, strict=True):
         axes.annotate(
-            name,
+            plain(name),
             (1, (position - low) / (high - low)),
             xycoords="axes fraction",
             xytext=(points(_END_GAP), 0),
@@ -135,7 +135,7 @@ def mark(axes: Axes, x: float, name: str, ink: Ink = TEXT) -> None:
     near_the_end = x > first + 0.8 * (last - first)
     axes.axvline(x, color=ink.light, lw=points(1), dashes=(1, 2), zorder=1.5)
     axes.annotate(
-        name,
+        plain(name),
         (x, 1),
         xycoords=("data", "axes fraction"),
         xytext=(0, points(3)),
@@ -247,14 +247,16 @@ def lines(
     ends = _draw_series(axes, functions, inks, x, dotted=bool(ticks))
     axes.margins(x=0.03 if ticks else 0)
     if ticks:
-        axes.set_xticks(range(len(ticks)), ticks)
+        axes.set_xticks(range(len(ticks)), list(map(plain, ticks)))
     for name, level in heights.items():
         rule(axes, level, MUTED)
         ends.append((level, name, MUTED))
     for name, place in (marks or {}).items():
         mark(axes, place, name, MUTED)
-    axes.set_xlabel(xlabel)
-    axes.set_title(ylabel, loc="left", pad=points(10), color=MUTED.light, fontsize=points(11))
+    axes.set_xlabel(plain(xlabel))
+    axes.set_title(
+        plain(ylabel), loc="left", pad=points(10), color=MUTED.light, fontsize=points(11)
+    )
     name_ends(axes, ends)
     return Illustration(plot.figure, caption, alt)
 
@@ -337,8 +339,10 @@ def sweeps(
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-    axes.set_xlabel(xlabel)
-    axes.set_title(ylabel, loc="left", pad=points(10), color=MUTED.light, fontsize=points(11))
+    axes.set_xlabel(plain(xlabel))
+    axes.set_title(
+        plain(ylabel), loc="left", pad=points(10), color=MUTED.light, fontsize=points(11)
+    )
     name_ends(axes, ends)
     return Illustration(plot.figure, caption, alt)
 
@@ -376,8 +380,8 @@ def scatter(
     plot = Plot(height)
     axes = plot.axes(50, 10, WIDTH - 8, height - 42)
     axes.set_aspect("equal", adjustable="datalim")
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(ylabel)
+    axes.set_xlabel(plain(xlabel))
+    axes.set_ylabel(plain(ylabel))
     names: list[_Label] = []
     for number, name in enumerate(class_names):
         members = coordinates[labels == number]
@@ -413,7 +417,7 @@ def _write_labels(axes: Axes, names: Sequence[_Label]) -> None:
                 up = low + _SCATTER_LINE - y
         taken.append((x, y + up, width))
         axes.annotate(
-            name,
+            plain(name),
             (median[0], median[1]),
             xytext=(0, points(up)),
             textcoords="offset points",
@@ -422,7 +426,6 @@ def _write_labels(axes: Axes, names: Sequence[_Label]) -> None:
             weight="bold",
             ha="center",
             va="center",
-            parse_math=False,
             bbox={"facecolor": PAPER.light, "edgecolor": ink.light, "boxstyle": "round,pad=0.25"},
         )
 

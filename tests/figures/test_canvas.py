@@ -1,13 +1,28 @@
 """Oracle: `np.repeat` for enlarged pictures, block means for reduced ones, ink in the PNG."""
 
+import io
 from collections.abc import Callable
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.cbook import is_math_text
+from matplotlib.text import Text
+from PIL import Image
 
-from internals.figures import BLUE, GREEN, TEXT, Canvas, Illustration, text_width, wrap
+from internals.figures import (
+    BLUE,
+    GREEN,
+    TEXT,
+    Canvas,
+    Illustration,
+    lines,
+    on_paper,
+    text_width,
+    wrap,
+)
 
 Draw = Callable[[Canvas], np.ndarray]
 
@@ -85,3 +100,44 @@ def test_words_wrap_at_spaces_and_long_ones_are_cut() -> None:
     assert wrap("", 69, 10) == [""]
     [cut] = wrap("Donaudampfschiff", 50, 10)
     assert cut.endswith("…") and text_width(cut, 10) <= 50 < text_width(cut[:-1] + "mm…", 10)
+
+
+ODD = ["$100 and $200", "a_b^c", r"\frac{1}{2}", "$x$ and 5 $", "caf\udce9", "bell\a", "\ufffe"]
+ESCAPED = {"caf\udce9": r"caf\udce9", "bell\a": r"bell\x07", "\ufffe": r"\ufffe"}
+
+
+@pytest.mark.parametrize("words_", ODD)
+def test_odd_names_are_written_letter_by_letter(drawn: Draw, words_: str) -> None:
+    """A formula would lose its signs and be narrower; half a character has no outline at all."""
+    canvas = Canvas(40, 260)
+    canvas.text(10, 25, words_, TEXT, 11)
+    ink = np.flatnonzero(drawn(canvas)[..., 3].any(0))
+    assert abs((ink.max() + 1) / 2 - 10 - text_width(words_, 11)) <= 2
+    assert text_width(words_, 11) > text_width("".join(filter(str.isalnum, words_)), 11)
+    assert len(wrap(words_ + " " + words_, 400)) == 1
+
+
+@pytest.mark.parametrize("kind", ["png", "webp", "pdf", "svg"])
+def test_odd_captions_and_alternative_texts_are_written(words: dict[str, str], kind: str) -> None:
+    canvas = Canvas(40, 260)
+    texts = {name: f"{text} {' '.join(ODD)}" for name, text in words.items()}
+    file = on_paper(Illustration(canvas.figure, **texts), kind)
+    if kind == "svg":
+        ElementTree.fromstring(file)  # is it XML?
+        assert rb"caf\udce9" in file
+    if kind == "png":
+        with Image.open(io.BytesIO(file)) as picture:
+            assert picture.info["Description"].endswith(
+                r"$100 and $200 a_b^c \frac{1}{2} $x$ and 5 $ caf\udce9 bell\x07 \ufffe"
+            )
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_names_in_plots_are_no_formulas(words: dict[str, str], name: str) -> None:
+    """Axis, heading, tick, mark and end of a line, by Matplotlib's own test for a formula."""
+    odd = {"xlabel": name, "ylabel": name, "ticks": [name, "b"], "marks": {name: 0.5}}
+    shown = lines(np.arange(2), {name: np.arange(2)}, **odd, **words)
+    shown.render()
+    written = [text.get_text() for text in shown.figure.findobj(Text)]
+    assert not any(map(is_math_text, written))
+    assert sum(text.replace(r"\$", "$") == ESCAPED.get(name, name) for text in written) >= 5

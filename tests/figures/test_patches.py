@@ -168,3 +168,20 @@ def test_refusals(words) -> None:
     refuse("one receptive field", row(0, [tile]), row(1, [tile], size=(6, 6)))
     for offset, size in (((1, 0), (5, 5)), ((0, -1), (9, 9)), ((0, 0), (5, 4))):
         refuse("does not lie in a field", row(0, [tile], offsets=[offset], size=size))
+
+
+def test_a_silent_unit_is_a_word_and_not_evidence(words, tiles) -> None:
+    pieces = [RNG.normal(size=(1, 8, 8)) for _ in range(3)]
+
+    def drawn(projections, silent):
+        panel = panels([row(0, projections, silent=silent)], **words)
+        return panel, [text.get_text() for text in panel.figure.axes[0].texts]
+
+    whole, _ = drawn(pieces, ())
+    shown, texts = drawn(pieces, (False, False, True))
+    assert texts.count("silent") == 2, "in the place of its projection and of its patch"
+    assert len(tiles(shown)) == len(tiles(whole)) - 2
+    _, same = drawn([*pieces[:2], 1000 * pieces[2]], (False, False, True))
+    assert same == texts, "nor does it set the scale of the others"
+    with pytest.raises(ValueError, match="3 projections but 1 silent"):
+        drawn(pieces, (True,))
