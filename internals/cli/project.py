@@ -3,6 +3,7 @@
 torch and matplotlib take seconds to import, so only functions import what needs them.
 """
 
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from internals.cli.network import NetworkArgument, WeightsOption, open_network
-from internals.errors import DataError, LayerError, OutputError
+from internals.environment import memory
+from internals.errors import DataError, LayerError, ModelError, OutputError
 from internals.figures.table import Table, number
-from internals.files import write_atomically
+from internals.files import write_atomically, writing
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 _FIRST = 6  # channels that are shown when none are named
 _NAMED = 60  # layers that one line of error can name
 # Lines of tiles, three tiles each, that a picture of 65,535 pixels (WebP: 16,383) has room for.
+_DIGITS = 18  # of a channel's number, at the most: more are none
+_FLOAT = (2.0**-126, 2.0**127)  # what 32 bits hold in full precision, of either sign
+_MAPS = 8  # times the space of its input, at the least, that a network takes to look into one
 _ROOM = {".png": 120, ".webp": 30, ".pdf": 120, ".svg": 120}
 
 FolderOption = Annotated[
@@ -108,9 +113,16 @@ def project(
 ) -> None:
     """Draw what drives a layer's channels hardest in a folder's pictures."""
     from internals.data.folder import read_folder
+    from internals.network import as_model_error
 
     options = PanelOptions(layer, channels, k, rule, tanh, leaky)
     check_target(out)
+    if device == "meta":
+        raise ModelError("--device meta computes no numbers to draw; leave it out")
+    # Neither a network that opens in seconds nor a long list shall be in the way of a refusal.
+    if channels:
+        check_room(out, max(map(len, _ranges(channels))), k)
+    check_size(size)
     opened = open_network(
         network, weights, size=size, normalization=_normalization(mean, std), device=device
     )
@@ -120,12 +132,14 @@ def project(
     pictures = read_folder(images, side, grey=inputs == 1, limit=limit)
     if opened.random_weights:
         print(f"{network} has random weights; --weights FILE takes trained ones", file=sys.stderr)
-    top = opened.strongest(pictures, [layer], k)[layer]
-    patches = opened.patches(top, chosen, **options.rules)
-    print(_listing(patches, pictures.files))
+    with as_model_error(opened.name, opened.shape()):
+        top = opened.strongest(pictures, [layer], k)[layer]
+        patches = opened.patches(top, chosen, **options.rules)
+    # First the panel: it stays, even if what follows cannot be printed.
     _write(
         out, patches, opened, options, f"{len(pictures.files):,} pictures in {pictures.images.name}"
     )
+    print(_listing(patches, pictures.files))
     print(f"panel: {out}")
 
 
@@ -136,9 +150,12 @@ def check_target(out: Path) -> None:
     if out.suffix.lower().removeprefix(".") not in FORMATS:
         known = ", ".join(f".{kind}" for kind in FORMATS)
         raise OutputError(f"cannot write {out} as a picture; let its name end in one of {known}")
-    if out.is_dir():
-        raise OutputError(f"cannot write {out}: it is a folder; name a file")
-    above = next(folder for folder in out.absolute().parents if folder.exists())
+    with writing(out):  # a name may be too long to be asked about
+        if out.is_dir():
+            raise OutputError(f"cannot write {out}: it is a folder; name a file")
+        if out.exists() and not out.is_file():  # it would be replaced, not written to
+            raise OutputError(f"cannot write {out}: it is a pipe, socket or device; name a file")
+        above = next(folder for folder in out.absolute().parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         raise OutputError(f"cannot write {out}: {above} is no folder that may be written to")
 
@@ -150,6 +167,16 @@ def check_room(out: Path, channels: int, k: int) -> None:
         raise OutputError(
             f"{out.suffix} has no room for {channels} channels of {k} pictures, "
             f"but for {fit}; name fewer with --channels, or lower --k"
+        )
+
+
+def check_size(size: int | None) -> None:
+    """Raise `DataError` where not even one picture of `size` pixels a side could be looked into."""
+    there = memory()
+    if size and there and 3 * 4 * size**2 * _MAPS > there:
+        raise DataError(
+            f"--size {size} needs more memory than the {there / 2**30:.0f} GiB of this machine; "
+            "lower it"
         )
 
 
@@ -172,8 +199,8 @@ def choose_channels(network: "Network", options: PanelOptions) -> list[int]:
         raise LayerError(f"name a layer of {network.name} with --layer: {_layers(network.model)}")
     with as_model_error(network.name, shape):
         call = only_calls(network, [options.layer])[options.layer]
-        words = options.channels
-        chosen = _numbers(words) if words else list(range(min(call.shape[1], _FIRST)))
+        named = [number for part in _ranges(options.channels) for number in part]
+        chosen = list(dict.fromkeys(named)) or list(range(min(call.shape[1], _FIRST)))
         # One black image shows now, not after the mining, what would be refused.
         last = Unit(options.layer, max(chosen))
         network.project(torch.zeros(1, *shape), [last], **options.rules)
@@ -181,16 +208,18 @@ def choose_channels(network: "Network", options: PanelOptions) -> list[int]:
     return chosen
 
 
-def _numbers(words: str) -> list[int]:
-    """The numbers that `words` names, such as 0, 1, 2, 8 for "0-2,8", each once, in its order."""
-    chosen: list[int] = []
-    for part in words.split(","):
+def _ranges(words: str) -> list[range]:
+    """The ranges that `words` names, such as 0 to 2 and 8 to 8 for "0-2,8"; none for ""."""
+    ranges: list[range] = []
+    for part in words.split(",") if words else []:
         first, dash, last = (piece.strip() for piece in part.partition("-"))
         ends = (first, last if dash else first)
-        if not all(end.isdecimal() for end in ends) or int(ends[0]) > int(ends[1]):
+        if not all(end.isdecimal() and len(end) <= _DIGITS for end in ends) or (
+            int(ends[0]) > int(ends[1])
+        ):
             raise LayerError(f"--channels {words} is not a list of numbers and ranges like 0-5,8")
-        chosen += range(int(ends[0]), int(ends[1]) + 1)
-    return list(dict.fromkeys(chosen))
+        ranges.append(range(int(ends[0]), int(ends[1]) + 1))
+    return ranges
 
 
 def _normalization(mean: str | None, std: str | None) -> "Normalization | None":
@@ -206,16 +235,22 @@ def _normalization(mean: str | None, std: str | None) -> "Normalization | None":
         raise DataError(
             f"--mean {mean} and --std {std} are not as many numbers; give one a channel"
         )
-    if min(deviations) <= 0:
+    smallest, largest = _FLOAT
+    if not min(deviations) > 0:
         raise DataError(f"--std {std} must be above 0")
+    if min(deviations) < smallest or max(map(abs, means + deviations)) > largest:
+        raise DataError(f"--mean {mean} and --std {std} are beyond what 32 bits can hold")
     return Normalization(means, deviations)
 
 
 def _decimals(option: str, words: str) -> tuple[float, ...]:
     try:
-        return tuple(float(word) for word in words.split(","))
+        numbers = tuple(float(word) for word in words.split(","))
     except ValueError:
         raise DataError(f"{option} {words} is not numbers with commas between them") from None
+    if not all(map(math.isfinite, numbers)):
+        raise DataError(f"{option} {words} is not finite; give finite numbers")
+    return numbers
 
 
 def _layers(model: "nn.Module") -> str:
@@ -231,9 +266,14 @@ def _layers(model: "nn.Module") -> str:
 def _listing(patches: Sequence["ChannelPatches"], files: Sequence[str]) -> str:
     """The strongest pictures of each channel with their values, as aligned text."""
     lines = [
-        (str(row.channel), f"#{image}", number(value), files[image])
+        (
+            str(row.channel),
+            f"#{row.images[n]}",
+            f"{'silent  ' * row.is_silent(n)}{number(row.values[n])}",
+            files[row.images[n]],
+        )
         for row in patches
-        for image, value in zip(row.images, row.values, strict=True)
+        for n in range(len(row.images))
     ]
     header = ("channel", "picture", "value", "file")
     return Table(

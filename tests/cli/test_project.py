@@ -1,5 +1,6 @@
 """Oracle: a network of 1 x 1 filters whose answers can be told from the colours of the pictures."""
 
+import os
 import re
 import subprocess
 import sys
@@ -56,6 +57,8 @@ def here(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", list(sys.path))
     (folder / "mine.py").write_text(OWN)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mine"]:
+        del sys.modules[name]  # of another test
     rng = np.random.default_rng(0)
     for colours in ("zoo/warm", "zoo/cold"):
         (folder / colours).mkdir(parents=True)
@@ -111,6 +114,34 @@ def test_the_strongest_pictures_are_the_reddest_the_greenest_and_the_bluest(here
     # The patches stand in it as they are: a pixel each of the strongest pictures.
     assert {(250, 10, 20), (0, 40, 240), (30, 180, 60), (200, 100, 100)} <= colours
     assert [file.name for file in (here / "made").iterdir()] == ["panel.png"]
+
+
+def test_what_is_there_and_no_file_is_not_replaced(here):
+    os.mkfifo(here / "p.png")
+    done = run("mine:Colours", "--layer", "colour", "--images", "zoo", "--size", "16",
+               "--out", "p.png", *PLAIN)  # fmt: skip
+    assert isinstance(done.exception, InternalsError)
+    assert "p.png: it is a pipe, socket or device; name a file" in str(done.exception)
+    assert (here / "p.png").is_fifo()
+
+
+def test_a_device_without_numbers_draws_nothing(here):
+    done = run("mine:Colours", "--layer", "colour", "--images", "zoo", "--size", "16",
+               "--out", "p.png", "--device", "meta", *PLAIN)  # fmt: skip
+    assert isinstance(done.exception, InternalsError)
+    assert str(done.exception) == "--device meta computes no numbers to draw; leave it out"
+
+
+def test_units_that_do_not_fire_are_listed_as_silent(here):
+    """Of darkness no picture has more than none, and a rectifier comes next."""
+    done = run(
+        "mine:Colours", "--layer", "colour", "--images", "zoo/cold", "--channels", "2-3",
+        "--k", "1", "--size", "16", "--out", "panel.png", *PLAIN,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    lines = [line.split() for line in done.stdout.splitlines() if ".png" in line and "#" in line]
+    assert [line[0] for line in lines] == ["2", "3"]
+    assert ["silent" in line for line in lines] == [False, True]
 
 
 def test_normalisation_is_as_asked_for(here):
@@ -260,6 +291,22 @@ BAD = [
         "--mean 1,2,x is not numbers with commas",
     ),
     ("mine:Colours --layer colour --mean 0,0,0 --std 1,0,1", "--std 1,0,1 must be above 0"),
+    ("mine:Colours --layer colour --mean 0,0,0 --std 1,inf,1", "--std 1,inf,1 is not finite"),
+    ("mine:Colours --layer colour --mean 0,0,0 --std nan,1,1", "--std nan,1,1 is not finite"),
+    ("mine:Colours --layer colour --mean 0,nan,0 --std 1,1,1", "--mean 0,nan,0 is not finite"),
+    ("mine:Colours --layer colour --mean=-inf,0,0 --std 1,1,1", "--mean -inf,0,0 is not finite"),
+    ("mine:Colours --layer colour --mean 0,0,0 --std 1,1e-60,1", "beyond what 32 bits can hold"),
+    ("mine:Colours --layer colour --mean 0,1e60,0 --std 1,1,1", "beyond what 32 bits can hold"),
+    (
+        "mine:Colours --layer colour --channels 0-99999999",
+        ".png has no room for 100000000 channels",
+    ),
+    ("mine:Colours --layer colour --channels 0,5-9999999999", ".png has no room for 9999999995 ch"),
+    (f"mine:Colours --layer colour --channels {'9' * 5000}", "9 is not a list of numbers and"),
+    ("mine:Colours --layer colour --k 999999999999", ".png has no room for 4 channels of 9999"),
+    ("mine:Colours --layer colour --size 1000000", "--size 1000000 needs more memory than the"),
+    (f"mine:Colours --layer colour --out {'x' * 300}.png", "File name too long; choose a shorter"),
+    (f"mine:Colours --layer colour --out {'x' * 300}/p.png", "File name too long; choose a short"),
     ("mine:Colours --layer colour --device nowhere", "device 'nowhere' cannot be used here"),
     ("mine:Colours --layer colour --weights none.pth", "none.pth does not exist"),
     ("mine:Colours --layer colour --images nowhere", "nowhere does not exist; name a folder"),
@@ -270,7 +317,7 @@ BAD = [
     ("mine:Colours --layer colour --out mine.py/p.png", "mine.py is no folder that may be written"),
     ("mine:Colours --layer colour --out p.png --k 400", ".png has no room for 4 channels of 400"),
     ("mine:four --layer colour", "mine:four takes 4 channels; pictures have 1 or 3"),
-    ("mine:picky --layer conv --size 32", "fails on an input of 3 x 32 x 32: AssertionError: only"),
+    ("mine:picky --layer conv --size 32", "cannot take an input of shape (3, 32, 32): only"),
     ("mine:picky --layer conv", "mine:picky takes no square input of 224, 32 pixels"),
     ("lenet5 --layer conv2", "guided has no rule for tanh (layer 'tanh1')"),
     ("lenet5 --layer conv2 --size 28", "lenet5: LeNet5 cannot take an input of shape (1, 28, 28)"),
@@ -305,6 +352,52 @@ def test_the_command_ends_with_status_1_and_one_line(here):
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr == "error: nowhere does not exist; name a folder of pictures\n"
+
+
+def test_a_refused_range_is_never_written_out(here, monkeypatch):
+    """Nor is the network opened for it."""
+    monkeypatch.setattr("internals.cli.project.open_network", None)
+    done = run("mine:Colours", "--layer", "colour", "--images", "zoo", "--out", "p.png",
+               "--channels", "0-999999999999")  # fmt: skip
+    assert "no room for 1000000000000 channels" in str(done.exception)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf", "webp"])
+def test_names_of_other_encodings_and_signs_are_drawn_and_listed(here, suffix):
+    """A folder and its files with bytes that are not UTF-8, with signs of formulas and of HTML."""
+    folder = here / os.fsdecode(b"caf\xe9 $a$ b_c")
+    folder.mkdir()
+    names = {b"\xe9t\xe9.png": "\\udce9t\\udce9.png", b"$x_1$ & <b>.png": "$x_1$ & <b>.png"}
+    for level, name in enumerate(names):
+        Image.new("RGB", (20, 20), (200 - level, 0, 0)).save(here / "one.png")
+        (here / "one.png").rename(folder / os.fsdecode(name))
+    done = subprocess.run(
+        [sys.executable, "-c", "from internals.cli import main; main()", "project", "mine:Colours",
+         "--layer", "colour", "--images", folder, "--channels", "0", "--size", "16",
+         "--out", f"p.{suffix}", *PLAIN],
+        cwd=here, env=os.environ | {"PYTHONPATH": f"{ROOT}:."}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [name for name in names.values() if name in done.stdout] == list(names.values())
+    assert (here / f"p.{suffix}").stat().st_size > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_panel_is_kept_where_its_listing_cannot_be_printed(here):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", "from internals.cli import main; main()", "project",
+             "mine:Colours", "--layer", "colour", "--images", "zoo", "--channels", "0", "--size",
+             "16", "--out", "p.png", *PLAIN],
+            cwd=here, env=os.environ | {"PYTHONPATH": f"{ROOT}:."}, stdout=full, text=True,
+            stderr=subprocess.PIPE, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.endswith("error: cannot print: No space left on device\n")
+    assert (here / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_an_interrupted_panel_leaves_the_old_one(here, monkeypatch):
