@@ -32,3 +32,4 @@ from .stored import Status as Status
 from .stored import latest as latest
 from .stored import prune as prune
 from .stored import read_run as read_run
+from .stored import seal as seal

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from internals.book.layout import DATA_MODES, PROFILES, Layout
+from internals.book.layout import DATA_MODES, LARGEST_SEED, PROFILES, Layout
 from internals.book.outputs import DARK, FIGURE, METRICS, TABLE
 from internals.errors import ChapterError, InternalsError
 from internals.figures.table import Table
@@ -120,6 +120,8 @@ def open_chapter() -> Chapter:
     options = _from_environment()
     if script:
         options |= _from_command_line(script, options)
+    if abs(options["seed"]) > LARGEST_SEED:
+        raise ChapterError(f"the seed {options['seed']} is not between -2**62 and 2**62")
     chapter = Chapter(name=_name(script), **options)
     _session.chapter, _session.figures = chapter, []
     return chapter

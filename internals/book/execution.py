@@ -4,7 +4,6 @@ Several chapters run in parallel and share the cores. A person at a terminal see
 log plain lines. A chapter that fails stores nothing; the others go on.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,9 +22,9 @@ from internals.book.keys import ExecutionSettings, Key, data_part, key_of
 from internals.book.layout import Layout
 from internals.book.outputs import extract_outputs
 from internals.book.script import Script, describe_failure, read_script
-from internals.book.stored import RECORD, has_run, prune
-from internals.environment import commit, cores, machine, memory
-from internals.errors import InternalsError
+from internals.book.stored import DamagedRunError, has_run, prune, seal
+from internals.environment import commit, cores, machine, memory, named_folders
+from internals.errors import InternalsError, OutputError
 from internals.files import new_folder, write_atomically
 
 Result = TypeVar("Result")
@@ -155,6 +154,10 @@ class Reporter:
         """The chapter has a stored run already."""
         self._say(f"{name}: nothing to do")
 
+    def damaged(self, name: str, reason: str) -> None:
+        """The chapter has a stored run that cannot be used, for the `reason`."""
+        self._say(f"{name}: the stored run is damaged ({reason}) and is made again", style="yellow")
+
     def failed(self, name: str, message: str) -> None:
         """The chapter stopped, for the reason in `message`."""
         self._say(message, style="red")
@@ -252,7 +255,11 @@ def _outcome_without_execution(path: Path, job: _Job) -> ChapterOutcome | None:
         job.reporter.failed(path.stem, str(error))
         return ChapterOutcome(path.stem, "failed", str(error))
     profile, publish = job.settings.profile, job.publish
-    if job.force or not has_run(job.layout, profile, script.name, key, publish=publish):
+    try:
+        if job.force or not has_run(job.layout, profile, script.name, key, publish=publish):
+            return None
+    except DamagedRunError as error:
+        job.reporter.damaged(script.name, str(error))
         return None
     job.reporter.fresh(script.name)
     return ChapterOutcome(script.name, "fresh")
@@ -280,9 +287,13 @@ def _execute_and_store(path: Path, job: _Job) -> str:
     failure, seconds = _run(script, job)
     failed = job.layout.failed(settings.profile, script.name)
     if failure:
-        write_atomically(failed, nbformat.writes(script.notebook))
+        try:
+            write_atomically(failed, nbformat.writes(script.notebook))
+        except OutputError as error:
+            return f"{failure}; also: {error}"
         return failure
-    failed.unlink(missing_ok=True)
+    with suppress(OSError):
+        failed.unlink(missing_ok=True)
     # Data that the run itself downloaded have another fingerprint than the stand-in before.
     _store(script, key.with_data(data_part(script, settings)), job, seconds)
     return ""
@@ -293,6 +304,7 @@ def _run(script: Script, job: _Job) -> tuple[str, dict[int, float]]:
     from internals.book import kernel
 
     environment = {
+        **named_folders(),  # the kernel runs in the book's folder
         "INTERNALS_EXECUTING": "1",
         "INTERNALS_CHAPTER": script.name,
         "INTERNALS_PROFILE": job.settings.profile,
@@ -350,7 +362,7 @@ def _store(script: Script, key: Key, job: _Job, seconds: dict[int, float]) -> No
             "metrics": extracted.metrics,
         }
         write_atomically(draft / f"{script.name}.ipynb", nbformat.writes(script.notebook))
-        write_atomically(draft / RECORD, json.dumps(record, indent=1, sort_keys=True) + "\n")
+        seal(draft, record)
     if not job.publish:
         prune(job.layout, profile, script.name, keep=key.digest)
     for place, text in extracted.stderr:

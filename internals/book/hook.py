@@ -149,10 +149,14 @@ def _expanded(nav: Any, pages: list[str]) -> Any:
 
 
 def _log_status(prepared: Prepared) -> None:
-    """Log a stale or missing page: as a warning, which fails strict builds, where required."""
+    """Log a page that is not fresh: as a warning, which fails strict builds, where required.
+
+    A damaged run always is a warning: nobody damages it on purpose.
+    """
     if prepared.status is Status.FRESH:
         return
     required = os.environ.get("INTERNALS_REQUIRE_FRESH") == "1"
+    required |= prepared.status is Status.DAMAGED
     log.log(
         logging.WARNING if required else logging.INFO,
         "%s is %s in the %s edition; `internals execute %s --profile %s` executes it",

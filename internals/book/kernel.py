@@ -2,10 +2,8 @@
 
 import logging
 import os
-import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -17,7 +15,15 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from traitlets.config import Config
 
+from internals.files import scratch_folder
+
 _SOCKET_PATH = 90  # bytes: the limit of a Unix socket's path is little more
+# IPython would take prompts for its own and blanks for nothing, also within strings; a chapter is
+# plain Python.
+_PLAIN_PYTHON = (
+    "get_ipython().input_transformer_manager.__dict__"
+    ".update(cleanup_transforms=[], line_transforms=[], token_transformers=[])"
+)
 _POLL = 0.5  # seconds between two checks whether to stop
 
 
@@ -26,6 +32,7 @@ class _ThisPython(KernelSpecManager):
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        argv.append(f"--IPKernelApp.exec_lines={[_PLAIN_PYTHON]!r}")
         return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
 
@@ -76,29 +83,26 @@ def run_cells(
         CellTimeoutError: A cell ran out of time.
         DeadKernelError: The kernel died.
     """
-    sockets = tempfile.mkdtemp(prefix="internals-")
-    config = Config()
-    if os.name != "nt" and len(sockets) < _SOCKET_PATH:
-        # Each kernel has its own folder: kernels started together would share one socket otherwise.
-        config.KernelManager.transport = "ipc"
-        config.KernelManager.ip = f"{sockets}/s"
-    manager = AsyncKernelManager(config=config, kernel_spec_manager=_ThisPython())
-    client = _Client(
-        notebook,
-        km=manager,
-        timeout=timeout,
-        record_timing=True,
-        shutdown_kernel="immediate",
-        resources={"metadata": {"path": str(folder)}},
-        on_cell_start=lambda cell, cell_index: watch.started(cell_index),
-        on_cell_executed=lambda cell, cell_index, execute_reply: watch.ended(cell_index),
-    )
-    client.watch = watch
-    client.owns_km = True  # so that the client stops the kernel at the end
-    try:
+    with scratch_folder() as sockets:
+        config = Config()
+        if os.name != "nt" and len(os.fsencode(sockets)) < _SOCKET_PATH:
+            # Each kernel has its own folder: kernels started together would share a socket.
+            config.KernelManager.transport = "ipc"
+            config.KernelManager.ip = f"{sockets}/s"
+        manager = AsyncKernelManager(config=config, kernel_spec_manager=_ThisPython())
+        client = _Client(
+            notebook,
+            km=manager,
+            timeout=timeout,
+            record_timing=True,
+            shutdown_kernel="immediate",
+            resources={"metadata": {"path": str(folder)}},
+            on_cell_start=lambda cell, cell_index: watch.started(cell_index),
+            on_cell_executed=lambda cell, cell_index, execute_reply: watch.ended(cell_index),
+        )
+        client.watch = watch
+        client.owns_km = True  # so that the client stops the kernel at the end
         _execute(client, manager, {**os.environ, **environment})
-    finally:
-        shutil.rmtree(sockets, ignore_errors=True)
 
 
 def _execute(client: _Client, manager: AsyncKernelManager, environment: dict[str, str]) -> None:

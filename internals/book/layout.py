@@ -10,6 +10,7 @@ from internals.errors import ChapterError
 
 PROFILES = ("smoke", "quick", "full")
 DATA_MODES = ("auto", "real", "embedded")
+LARGEST_SEED = 2**62  # of either sign: torch takes 64 bits, and seeds are counted on from here
 PUBLISHED = "full"  # the profile whose runs are the committed edition
 
 

@@ -33,7 +33,7 @@ _THUMBNAIL_WORDS = 24  # of its caption
 # Texts of several lines stand between brackets, which are removed with them.
 _AROUND_TEXT = re.compile(rb"\(\s*\0\s*,?\s*\)(?=\s*[,)])|\0")
 _DIRECTIVE = re.compile(r" *# (?:fmt: |noqa|type: ignore).*$", re.MULTILINE)  # for tools only
-_INLINE = re.compile(r"([\\`*_\[\]<>])")
+_INLINE = re.compile(r"([\\`*_$\[\]<>])")
 _TITLE = re.compile(r"^# +(.+)$", re.MULTILINE)
 _REFERENCE = re.compile(r"\[(Figure|Table)\]\(#((?:fig|tab)-[a-z0-9-]+)\)")
 _BEFORE_CITATION = re.compile(r"\s+(?=\[@[a-zA-Z])")  # a citation becomes a raised number
@@ -345,12 +345,12 @@ def _head(script: Script, run: StoredRun | None, status: Status, profile: str) -
             "    The code has changed since this chapter was executed. Cells that are as they were "
             f"show what they showed; the others show nothing. {command} makes them new."
         )
-    elif status is Status.MISSING:
+    elif status in (Status.MISSING, Status.DAMAGED):
         where = "in the published edition" if profile == PUBLISHED else "here"
-        parts.append(
-            '!!! warning "No pictures yet"\n'
-            f"    This chapter has not been executed {where}. {command} does it."
-        )
+        why = f"This chapter has not been executed {where}."
+        if status is Status.DAMAGED:
+            why = "What was stored of this chapter's execution is damaged."
+        parts.append(f'!!! warning "No pictures yet"\n    {why} {command} does it.')
     return "\n\n".join(parts)
 
 

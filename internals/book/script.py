@@ -1,6 +1,9 @@
 """A chapter's percent script as a notebook whose cells know their lines in the file.
 
 So a failure can be reported as `chapters/01_lenet5.py:87: ...`, whichever cell it was in.
+
+The code cells hold what Python runs, no more and no less. Jupytext alone would take some comments
+for commands and some strings for cells, so it is shown numbers in place of statements.
 """
 
 import ast
@@ -14,6 +17,9 @@ import yaml
 from internals.errors import ChapterError
 
 _FRONT_MATTER = re.compile(r"---\n(.*?)\n---\s*", re.DOTALL)
+_PRIVATE = range(0xE000, 0xF900)  # of Unicode: one stands before the number of a hidden line
+_ENDS_A_LINE = re.compile("[\v\f\x1c-\x1e\x85\u2028\u2029]")  # for Jupytext, not for Python
+_QUOTED = re.compile(r"[rR]?(\"{3}|'{3})\n?(.*?)\n?\1", re.DOTALL)
 _FRAME = re.compile(r"Cell In\[(\d+)\], line (\d+)")  # in IPython's tracebacks
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -42,7 +48,7 @@ class Script:
     @property
     def label(self) -> str:
         """The file as messages name it: `chapters/01_lenet5.py`."""
-        return f"{self.path.parent.name}/{self.path.name}"
+        return _label(self.path)
 
     @property
     def places(self) -> list[str]:
@@ -61,23 +67,100 @@ def read_script(path: Path) -> Script:
     Cell identifiers are positions: jupytext's random ones would change the notebook every time.
 
     Raises:
-        ChapterError: A code cell is not valid Python; the message has file and line.
+        ChapterError: The script is not valid Python, and the message has file and line; or it
+            cannot be read.
     """
     import jupytext
+    from nbformat import ValidationError
 
-    text = path.read_text(encoding="utf-8")
-    notebook = jupytext.reads(text, fmt="py:percent")
-    meta = _pop_front_matter(notebook)
+    label = _label(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        lines, statements = text.split("\n"), ast.parse(text).body
+    except SyntaxError as error:
+        message = f"{label}:{error.lineno or 1}: {type(error).__name__}: {error.msg}"
+        raise ChapterError(message) from None
+    except (OSError, ValueError) as error:  # not there; not UTF-8; a null byte
+        raise ChapterError(f"cannot read {label}: {error}") from error
+    mark = next((chr(code) for code in _PRIVATE if chr(code) not in text), chr(_PRIVATE.start))
+    hidden = _hide(lines, statements, mark)
+    percent = {"extension": ".py", "format_name": "percent", "comment_magics": False}
+    try:
+        notebook = jupytext.reads("\n".join(hidden), fmt=percent)
+        meta = _pop_front_matter(notebook)
+    except (ValueError, yaml.YAMLError, ValidationError) as error:
+        reason = " ".join(str(getattr(error, "message", error)).split())
+        if "Encodings other than utf-8" in reason:  # Jupytext's, of the first two lines
+            raise ChapterError(
+                f"cannot read {label}: its coding line is not utf-8; save it as UTF-8 without one"
+            ) from error
+        raise ChapterError(f"cannot read the front matter of {label}: {reason}") from error
     for index, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{index}"
         cell.source = cell.source.lstrip("\n")  # IPython drops them before it counts lines
+        cell.metadata.pop("lines_to_next_cell", None)  # of what Jupytext was shown
+    first_lines = _first_lines(hidden, notebook.cells, mark)
+    texts = {n for statement in statements if _is_text(statement) for n in _lines_of(statement)}
+    notebook.cells = [_shown(cell, lines, texts, mark) for cell in notebook.cells]
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
-    script = Script(path, notebook, _first_lines(text, notebook.cells), meta)
-    _check_syntax(script)
-    return script
+    return Script(path, notebook, first_lines, meta)
+
+
+def _label(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+def _lines_of(statement: ast.stmt) -> range:
+    """The numbers of its lines in the file, from 0, with its decorators."""
+    first = min(node.lineno for node in [statement, *getattr(statement, "decorator_list", [])])
+    return range(first - 1, statement.end_lineno or first)
+
+
+def _hide(lines: list[str], statements: list[ast.stmt], mark: str) -> list[str]:
+    """The file's lines with `mark` and a number in place of each that belongs to a statement.
+
+    What is left are comments: some begin cells, some are prose, and none is run.
+    """
+    python = {number for statement in statements for number in _lines_of(statement)}
+    return [
+        _ENDS_A_LINE.sub(" ", line)
+        if _runs_nothing(line) and number not in python
+        else f"{mark}{number}"
+        for number, line in enumerate(lines)
+    ]
+
+
+def _runs_nothing(line: str) -> bool:
+    return line.strip()[:1] in ("", "#")
+
+
+def _shown(cell: Any, lines: list[str], texts: set[int], mark: str) -> Any:
+    """`cell` with its statements: any that has some is code, in which all else is a comment.
+
+    Prose may also be a string, which Python evaluates to no effect: the numbers `texts`.
+    """
+    from nbformat.v4 import new_code_cell
+
+    parts = cell.source.split("\n")
+    numbers = {i: int(part[1:]) for i, part in enumerate(parts) if part.startswith(mark)}
+    if cell.cell_type != "code" and texts.issuperset(numbers.values()):
+        prose = "\n".join(lines[numbers[i]] if i in numbers else p for i, p in enumerate(parts))
+        quoted = _QUOTED.fullmatch(prose.strip())
+        cell.source = quoted[2] if quoted else prose
+        return cell
+    source = [
+        lines[numbers[i]] if i in numbers else part if _runs_nothing(part) else f"# {part}"
+        for i, part in enumerate(parts)
+    ]
+    return new_code_cell("\n".join(source), metadata=cell.metadata, id=cell["id"])
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
 def _pop_front_matter(notebook: Any) -> dict[str, Any]:
@@ -89,38 +172,32 @@ def _pop_front_matter(notebook: Any) -> dict[str, Any]:
     if not front_matter:
         return {}
     del notebook.cells[0]
-    return yaml.safe_load(front_matter[1]) or {}
+    meta = yaml.safe_load(front_matter[1]) or {}
+    if not isinstance(meta, dict):
+        raise ValueError("it is not a list of names and values")
+    return meta
 
 
-def _first_lines(text: str, cells: list[Any]) -> tuple[int, ...]:
-    """The line in `text` on which each cell begins, found by walking both in step.
+def _first_lines(lines: list[str], cells: list[Any], mark: str) -> tuple[int, ...]:
+    """The line on which each cell begins, found by walking `lines` and `cells` in step.
 
     Prose is found by its marker: its lines are comments in the file and plain in the notebook.
     """
-    lines = text.splitlines()
     first_lines, at = [], 0
     for cell in cells:
         source = cell.source.splitlines() or [""]
-        if cell.cell_type == "code":
+        known = next((i for i, line in enumerate(source) if line.startswith(mark)), None)
+        if known is not None:
+            start, length = int(source[known][1:]) - known, len(source)
+        elif cell.cell_type == "code":
             starts = (i for i in range(at, len(lines)) if lines[i : i + len(source)] == source)
-            length = len(source)
+            start, length = next(starts, at), len(source)
         else:
             starts = (i for i in range(at, len(lines)) if lines[i].startswith("# %%"))
-            length = 1
-        start = next(starts, at)
+            start, length = next(starts, at), 1
         first_lines.append(start + 1)
         at = start + length
     return tuple(first_lines)
-
-
-def _check_syntax(script: Script) -> None:
-    for index, source in script.code():
-        try:
-            ast.parse(source)
-        except SyntaxError as error:
-            line = script.first_lines[index] + (error.lineno or 1) - 1
-            message = f"{script.label}:{line}: {type(error).__name__}: {error.msg}"
-            raise ChapterError(message) from None
 
 
 def describe_failure(script: Script, error: Exception, cell: int) -> str:

@@ -2,18 +2,21 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from internals.book.layout import PUBLISHED, Layout
-from internals.environment import ROOT
+from internals.book.layout import LARGEST_SEED, PUBLISHED, Layout
+from internals.environment import ROOT, named_folders
 from internals.errors import ChapterError, InternalsError
+from internals.files import new_folder
 
 Profile = Literal["smoke", "quick", "full"]
 DataMode = Literal["auto", "real", "embedded"]
@@ -63,7 +66,10 @@ def execute(
     ] = None,
     profile: ProfileOption = "quick",
     data: DataOption = "auto",
-    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(min=-LARGEST_SEED, max=LARGEST_SEED, help="Seed of every random choice."),
+    ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Execute even what is fresh.")] = False,
     publish: Annotated[
         bool,
@@ -86,7 +92,7 @@ def execute(
     scripts = layout.find(chapters or [])
     settings = ExecutionSettings(profile, data, seed)
     if keys:
-        typer.echo(json.dumps(key_matrix(scripts, settings)))
+        print(json.dumps(key_matrix(scripts, settings)))
         return
     # At full a chapter may need a whole GPU, and the times it reports must not depend on others.
     jobs = jobs or (1 if profile == PUBLISHED or publish else most_parallel())
@@ -94,7 +100,7 @@ def execute(
         scripts, settings, layout, force=force, publish=publish, timeout=timeout, jobs=jobs
     )
     if all(outcome.status == "fresh" for outcome in outcomes):
-        typer.echo(f"Every chapter is fresh at {profile}; --force executes it again.")
+        print(f"Every chapter is fresh at {profile}; --force executes it again.")
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(1)
 
@@ -109,22 +115,40 @@ def build(
     import mkdocs  # noqa: F401 (the process below could not say that it is missing)
 
     layout = Layout.here()
-    site = layout.site(profile)
+    site = layout.site(profile).resolve()
+    # What a disk is mounted on cannot be exchanged: such a folder is filled in place.
+    with nullcontext(site) if site.is_mount() else new_folder(site) as draft:
+        _run_mkdocs(layout, profile, draft, strict)
+    print(f"The site is in {_short(site)}; look at it with")
+    print(f"  python -m http.server --bind 127.0.0.1 --directory {_short(site)}")
+
+
+def _run_mkdocs(layout: Layout, profile: str, site: Path, strict: bool) -> None:
+    """Build the site into the folder `site`; raises `ChapterError` where MkDocs fails."""
     command = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(site)]
     command += ["--config-file", str(layout.root / "mkdocs.yml")]
     command += ["--strict"] if strict else []
     quiet = {"NO_MKDOCS_2_WARNING": "1", "DISABLE_MKDOCS_2_WARNING": "true"}
-    environment = {**os.environ, **quiet, "INTERNALS_EDITION": profile}
+    environment = {**os.environ, **named_folders(), **quiet, "INTERNALS_EDITION": profile}
     process = subprocess.run(
-        command, cwd=layout.root, env=environment, check=False, text=True, stderr=subprocess.PIPE
-    )
-    for line in process.stderr.splitlines():
+        command, cwd=layout.root, env=environment, check=False, text=True, errors="replace",
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    messages, _, trace = process.stderr.partition("Traceback (most recent call last):\n")
+    if not process.returncode or os.environ.get("INTERNALS_DEBUG"):
+        messages = process.stderr
+    for line in messages.splitlines():
         if not line.startswith("INFO") or "internals execute" in line:
-            typer.echo(line, err=True)
+            print(line, file=sys.stderr)
     if process.returncode:
-        raise ChapterError("the site was not built; mkdocs says why above")
-    typer.echo(f"The site is in {_short(site)}; look at it with")
-    typer.echo(f"  python -m http.server --bind 127.0.0.1 --directory {_short(site)}")
+        reason = ": " + _last_error(trace) if trace else "; mkdocs says why above"
+        raise ChapterError(f"the site was not built{reason}")
+
+
+def _last_error(trace: str) -> str:
+    """What a traceback ends with, such as `OSError: No space left on device`."""
+    lines = [line for line in trace.splitlines() if re.match(r"[A-Za-z_][\w.]*(: |$)", line)]
+    return lines[-1].removeprefix("internals.errors.") if lines else "mkdocs failed"
 
 
 def status(profile: ProfileOption = "quick") -> None:
@@ -136,11 +160,15 @@ def status(profile: ProfileOption = "quick") -> None:
     layout = Layout.here()
     shown = [profile] if profile == PUBLISHED else [profile, PUBLISHED]
     for path in layout.find([]):
-        script = read_script(path)
-        for edition in shown:
-            run, state = latest(layout, edition, script)
+        try:
+            script = read_script(path)
+            runs = {edition: latest(layout, edition, script) for edition in shown}
+        except ChapterError as error:
+            print(f"{path.stem:24} {error}")
+            continue
+        for edition, (run, state) in runs.items():
             note = f"  {run_summary(run.record)}" if run else ""
-            typer.echo(f"{script.name:24} {edition:6} {state.value:8}{note}")
+            print(f"{script.name:24} {edition:6} {state.value:8}{note}")
 
 
 def _short(path: Path) -> Path:

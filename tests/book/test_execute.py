@@ -2,14 +2,18 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
 import pytest
+from PIL import Image
+from typer.testing import CliRunner
 
 from book.bookcase import TinyBook, copy_book
 from internals.book import (
@@ -19,12 +23,16 @@ from internals.book import (
     Status,
     execute,
     key_matrix,
+    key_of,
     latest,
     prune,
     read_run,
     read_script,
+    seal,
 )
+from internals.cli import app
 from internals.errors import OutputError
+from internals.files import new_folder
 
 QUICK = ExecutionSettings("quick", "auto", 7)
 
@@ -175,6 +183,7 @@ def test_an_edition_from_elsewhere_is_fresh_until_its_source_changes(
     execute([path], ExecutionSettings("full"), layout)
     record = layout.edition / "01_fine" / "run.json"
     changed = json.loads(record.read_text()) | {"key": "of another machine"}
+    del changed["files"], changed["checksum"]  # as records were before they had any
     record.write_text(json.dumps(changed))
     assert latest(layout, "full", read_script(path))[1] is Status.FRESH
     path.write_text(path.read_text().replace("range(60)", "range(61)"))
@@ -255,6 +264,7 @@ def test_an_interrupt_stops_the_kernels_and_starts_no_other_chapter(
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=20)
     assert process.returncode == 130, error
+    assert error == "stopped; the same command goes on where this one left off\n"
     assert names[jobs] not in out and "Traceback" not in error
     for marker in markers:
         with pytest.raises(ProcessLookupError):
@@ -313,3 +323,242 @@ def test_the_matrix_holds_each_chapters_key(tinybook: TinyBook) -> None:
 def test_a_record_that_cannot_be_read_counts_as_missing(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"half": ')
     assert read_run(tmp_path) is None
+
+
+@pytest.mark.slow
+def test_a_chapter_does_what_python_does_with_it(tmp_path: Path) -> None:
+    """IPython would strip the prompt and the blanks, and run the comments as commands."""
+    layout = copy_book(tmp_path)
+    path = layout.chapters / "04_x.py"
+    path.write_text(
+        "# %%\n# %load_ext none\n# cat and dog\n# !exit 1\n"
+        'text = """\n>>> b\n   \n... c"""\nprint(repr(text))\n\n# %%\n\n   \nprint(len(text))\n'
+    )
+    plain = subprocess.run(
+        [sys.executable, str(path)], capture_output=True, text=True, check=True
+    ).stdout
+    [outcome] = execute([path], ExecutionSettings(), layout)
+    assert outcome.status == "executed", outcome.message
+    run, _ = latest(layout, "quick", read_script(path))
+    assert run
+    cells = run.notebook().cells
+    assert "".join(cell.outputs[0].text for cell in cells) == plain
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> tuple[Layout, Path]:
+    """A book whose first chapter has a published run of one figure, which no kernel made."""
+    layout = copy_book(tmp_path / "book")
+    script = read_script(layout.chapters / "01_fine.py")
+    folder = layout.edition / "01_fine"
+    folder.mkdir(parents=True)
+    figure = {"name": "slope", "caption": "A", "alt": "B", "width": 2, "height": 2}
+    output = nbformat.v4.new_output("display_data", {FIGURE: figure, "text/markdown": "A"})
+    [index, *_] = [index for index, _ in script.code()]
+    script.notebook.cells[index].outputs = [output]
+    nbformat.write(script.notebook, folder / "01_fine.ipynb")
+    for name in ("slope.webp", "slope-dark.webp"):
+        Image.new("RGB", (4, 4), "red").save(folder / name)
+    key = key_of(script, ExecutionSettings("full", "auto", 7))
+    record = {
+        "chapter": "01_fine", "key": key.digest, "source_key": key.source_digest,
+        "environment": {"data": {}, "packages": {"numpy": "1"}, "python": "3.11"},
+        "profile": "full", "seed": 7, "data": "auto", "commit": "a", "machine": "b",
+        "when": "2026-01-01T00:00:00+00:00", "seconds": 1.5, "metrics": {"slope": 1.0},
+        "cells": [{"line": 3, "seconds": 0.5}],
+    }  # fmt: skip
+    seal(folder, record)
+    return layout, folder
+
+
+RECORDS = [
+    "",
+    "[]",
+    "{}",
+    '"x"',
+    "1",
+    "null",
+    '{"half": ',
+    "[" * 100_000,
+    '{"chapter": 1}',
+    "\udc00",
+]
+CHANGES = [
+    {"when": "soon"}, {"when": 3}, {"cells": [{}]}, {"cells": 3}, {"metrics": []}, {"seconds": "1"},
+    {"seconds": float("nan")}, {"environment": {}}, {"environment": None}, {"machine": None},
+    {"environment": {"data": {"mnist": ""}, "packages": {}, "python": "3"}}, {"chapter": "../x"},
+    {"files": {"slope.webp": 3}}, {"files": []}, {"key": None}, {"profile": 3}, {"seed": 10**400},
+]  # fmt: skip
+FILES = ["01_fine.ipynb", "slope.webp", "slope-dark.webp"]
+
+
+def damaged(layout: Layout) -> None:
+    """The run is shown nowhere, and executing it again is what helps."""
+    script = read_script(layout.chapters / "01_fine.py")
+    assert latest(layout, "full", script) == (None, Status.DAMAGED)
+    assert read_run(layout.edition / "01_fine") is None
+
+
+def test_a_sealed_run_is_whole_and_one_without_checksums_as_before(
+    sealed: tuple[Layout, Path],
+) -> None:
+    layout, folder = sealed
+    script = read_script(layout.chapters / "01_fine.py")
+    run, status = latest(layout, "full", script)
+    assert run and status is Status.FRESH
+    assert [path.name for path in run.pictures] == ["slope-dark.webp", "slope.webp"]
+    record = {k: v for k, v in run.record.items() if k not in ("files", "checksum")}
+    (folder / "run.json").write_text(json.dumps(record))
+    assert latest(layout, "full", script)[1] is Status.FRESH
+
+
+@pytest.mark.parametrize("text", RECORDS)
+def test_a_record_of_another_form_is_damage(sealed: tuple[Layout, Path], text: str) -> None:
+    layout, folder = sealed
+    (folder / "run.json").write_text(text, errors="surrogatepass")
+    damaged(layout)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("with_sums", [True, False])
+def test_a_record_with_a_wrong_type_is_damage(
+    sealed: tuple[Layout, Path], change: dict[str, object], with_sums: bool
+) -> None:
+    layout, folder = sealed
+    record = json.loads((folder / "run.json").read_text())
+    if not with_sums:
+        del record["files"], record["checksum"]
+    (folder / "run.json").write_text(json.dumps(record | change))
+    damaged(layout)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("how", ["missing", "empty", "half", "folder"])
+@pytest.mark.parametrize("with_sums", [True, False])
+def test_a_file_that_is_not_whole_is_damage(
+    sealed: tuple[Layout, Path], name: str, how: str, with_sums: bool
+) -> None:
+    layout, folder = sealed
+    if not with_sums:
+        record = json.loads((folder / "run.json").read_text())
+        del record["files"], record["checksum"]
+        (folder / "run.json").write_text(json.dumps(record))
+    content = (folder / name).read_bytes()
+    (folder / name).unlink()
+    match how:
+        case "empty":
+            (folder / name).touch()
+        case "half":
+            (folder / name).write_bytes(content[: len(content) // 2])
+        case "folder":
+            (folder / name).mkdir()
+    damaged(layout)
+
+
+@pytest.mark.parametrize("name", [*FILES, "run.json"])
+def test_any_flipped_bit_is_damage(sealed: tuple[Layout, Path], name: str) -> None:
+    _, folder = sealed
+    content = (folder / name).read_bytes()
+    rng = random.Random(0)
+    for _ in range(20):
+        changed = bytearray(content)
+        changed[rng.randrange(len(content))] ^= 1 << rng.randrange(7)
+        (folder / name).write_bytes(changed)
+        if name == "run.json":  # its blanks are free
+            with suppress(ValueError):
+                if json.loads(changed) == json.loads(content):
+                    continue
+        assert read_run(folder) is None
+
+
+def test_a_picture_that_was_not_stored_is_not_published(sealed: tuple[Layout, Path]) -> None:
+    _, folder = sealed
+    (folder / "foreign.webp").write_bytes(b"")
+    run = read_run(folder)
+    assert run and {path.name for path in run.pictures} == {"slope.webp", "slope-dark.webp"}
+
+
+def test_status_names_the_damage_and_execute_makes_it_good(
+    sealed: tuple[Layout, Path], kernels: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout, folder = sealed
+    monkeypatch.setenv("INTERNALS_BOOK", str(layout.root))
+    monkeypatch.setenv("INTERNALS_BUILD", str(layout.output))
+    (folder / "slope.webp").write_bytes(b"")
+    (layout.chapters / "02_broken.py").write_text("# %%\nif x\n")
+    lines = CliRunner().invoke(app, ["status", "--profile", "full"]).output.splitlines()
+    assert [line.split() for line in lines] == [
+        ["01_fine", "full", "damaged"],
+        ["02_broken", "chapters/02_broken.py:2:", "SyntaxError:", "expected", "':'"],
+    ]
+    words = ["execute", "01_fine", "--profile", "full", "--seed", "7"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0 and kernels == ["01_fine"]
+    why = "01_fine: the stored run is damaged (slope.webp is not what was stored)"
+    assert why in done.output
+    assert latest(layout, "full", read_script(layout.chapters / "01_fine.py"))[1] is Status.FRESH
+    assert "nothing to do" in CliRunner().invoke(app, words).output
+
+
+def test_a_run_that_a_kill_left_aside_is_found(sealed: tuple[Layout, Path]) -> None:
+    layout, folder = sealed
+    folder.rename(folder.with_name(".01_fine.0123abcd-1-0123abcd.aside"))
+    assert latest(layout, "full", read_script(layout.chapters / "01_fine.py"))[1] is Status.FRESH
+
+
+def test_drafts_of_earlier_keys_are_swept_when_a_run_is_stored(
+    tmp_path: Path, kernels: list[str]
+) -> None:
+    layout = copy_book(tmp_path)
+    path = layout.chapters / "01_fine.py"
+    execute([path], QUICK, layout)
+    store = layout.store("quick", "01_fine")
+    with new_folder(store / "another") as draft:
+        host = draft.name.split(".")[2].partition("-")[0]
+        dead = subprocess.Popen([sys.executable, "-c", ""])
+        dead.wait()
+        (store / f".earlier.{host}-{dead.pid}-0123abcd.part").mkdir()
+    execute([path], QUICK, layout, force=True)
+    assert not list(store.glob(".*"))
+
+
+@pytest.mark.slow
+def test_the_cells_own_error_is_told_also_where_the_notebook_cannot_be_kept(
+    tmp_path: Path,
+) -> None:
+    layout = copy_book(tmp_path)
+    path = layout.chapters / "04_x.py"
+    path.write_text("# %%\n1 / 0\n")
+    layout.build("quick").mkdir(parents=True)
+    (layout.build("quick") / "failed").write_text("in the way")
+    [outcome] = execute([path], ExecutionSettings(), layout)
+    assert outcome.message.startswith("chapters/04_x.py:2: ZeroDivisionError: division by zero;")
+    assert "cannot write" in outcome.message and "\n" not in outcome.message
+
+
+@pytest.mark.slow
+def test_relative_folders_are_one_place_for_the_command_and_the_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = copy_book(tmp_path / "book")
+    path = layout.chapters / "04_x.py"
+    path.write_text(
+        "# %%\nimport os\nfrom pathlib import Path\n"
+        "from internals.environment import build_folder\n"
+        "print(build_folder(), Path(os.environ['INTERNALS_DATA']).absolute())\n"
+    )
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("INTERNALS_BUILD", "out")
+    monkeypatch.setenv("INTERNALS_DATA", "dd")
+    done = CliRunner().invoke(
+        app, ["execute", "04_x"], env={"INTERNALS_BOOK": str(Path("..", "book"))}
+    )
+    assert done.exit_code == 0, done.output
+    assert f"{tmp_path}/here/out {tmp_path}/here/dd" in done.output.replace("\n", " ")
+
+
+@pytest.mark.parametrize("seed", [str(2**63 - 1), str(-(2**63)), "9" * 30])
+def test_a_seed_beyond_what_torch_takes_is_refused(seed: str) -> None:
+    done = CliRunner().invoke(app, ["execute", "01_lenet5", "--seed", seed])
+    assert done.exit_code == 2 and "'--seed'" in done.output
