@@ -651,18 +651,16 @@ answers = class_map(montage[None], window)[classes]
 # in one quarter:
 
 # %% tags=["hide-input"]
+from internals.anatomy import ReceptiveField
 from internals.figures import overlays
 from internals.projection import upsampled
 
-side = 32 * answers.shape[1]
-rim = [(2 * recipe.size - side) // 2] * 4
-spread = functional.pad(
-    upsampled(answers, (side, side))[:, None], rim, mode="replicate"
-)
+seen = ReceptiveField(size=recipe.size, stride=32, start=0)
+spread = upsampled(answers, (2 * recipe.size, 2 * recipe.size), seen)
 show(
     overlays(
         [montage.numpy() / 255],
-        [list(spread[:, 0].numpy())],
+        [list(spread.numpy())],
         [names[label] for label in classes],
         caption="Four test pictures in one, and how probable the class above each map is wherever the "
         "window stands. Nobody taught the network to say where; it follows from what a convolution "

@@ -997,7 +997,6 @@ show(
 # where the channel itself is active, and where the network finds the class it answers:
 
 # %%
-from internals.figures import overlays
 from internals.projection import upsampled
 
 favourites = mined.subset(top["conv54"].image[:3, 0])
@@ -1005,19 +1004,23 @@ outputs = net.capture(favourites, ["inception5b.relu3x3", "fc"])
 active = outputs["inception5b.relu3x3"]
 active = torch.stack([active[c, c] for c in range(3)])
 side = favourites.images.shape[-2:]
+laid = upsampled(active, side, net.receptive_field("inception5b.relu3x3"))
 cams = net.grad_cam(favourites, "inception5b", upsample=True)
 answers = outputs["fc"].flatten(1).argmax(1)
 
 # %% [markdown]
-# The grid is coarse, one cell for every 32 pixels, and is drawn stretched over the image:
+# The grid is coarse, one cell for every 32 pixels. Each cell is drawn at the centre of the pixels
+# that its unit sees:
 
 # %% tags=["hide-input"]
+from internals.figures import overlays
+
 show(
     overlays(
         list(favourites.images.numpy() / 255),
         [
             [own.numpy(), whole.numpy()]
-            for own, whole in zip(upsampled(active, side), cams, strict=True)
+            for own, whole in zip(laid, cams, strict=True)
         ],
         ["the channel", "Grad-CAM"],
         names=[f"channel {c}" for c in range(3)],

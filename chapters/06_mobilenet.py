@@ -1145,9 +1145,10 @@ square = {"size": recipe.size // 6, "stride": recipe.size // 12}
 covered = net.occlusion(shown, three, **square)
 lost = occlusion_map(covered, scores, whole, **square)
 sensitive = net.saliency(shown, three)
+laid = upsampled(cam, whole, net.receptive_field("relu27"))
 maps = [
     [m.numpy() for m in trio]
-    for trio in zip(upsampled(cam, whole), lost, sensitive, strict=True)
+    for trio in zip(laid, lost, sensitive, strict=True)
 ]
 
 # %% [markdown]

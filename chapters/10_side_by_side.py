@@ -648,7 +648,9 @@ for k, (name, run) in enumerate(runs.items()):
     test = run.pipeline.view(pictures[run.recipe.stored].test.subset(ids))
     if run.recipe.size == side:
         shown = test
-    cam = nets[name].grad_cam(test, LAST[name], answers[k, ids].tolist())
+    cam = nets[name].grad_cam(
+        test, LAST[name], answers[k, ids].tolist(), upsample=True
+    )
     evidence[name] = upsampled(cam, (side, side)).numpy()
 
 # %% [markdown]
