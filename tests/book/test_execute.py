@@ -412,6 +412,7 @@ def test_a_sealed_run_is_whole_and_one_without_checksums_as_before(
     assert latest(layout, "full", script)[1] is Status.FRESH
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", RECORDS)
 def test_a_record_of_another_form_is_damage(sealed: tuple[Layout, Path], text: str) -> None:
     layout, folder = sealed
@@ -419,6 +420,7 @@ def test_a_record_of_another_form_is_damage(sealed: tuple[Layout, Path], text: s
     damaged(layout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("with_sums", [True, False])
 def test_a_record_with_a_wrong_type_is_damage(
@@ -432,6 +434,7 @@ def test_a_record_with_a_wrong_type_is_damage(
     damaged(layout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("how", ["missing", "empty", "half", "folder"])
 @pytest.mark.parametrize("with_sums", [True, False])
@@ -455,6 +458,7 @@ def test_a_file_that_is_not_whole_is_damage(
     damaged(layout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*FILES, "run.json"])
 def test_any_flipped_bit_is_damage(sealed: tuple[Layout, Path], name: str) -> None:
     _, folder = sealed
