@@ -1,6 +1,7 @@
 """Oracle: the pixels on which a unit's gradient is not zero, in float64 with positive weights."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,6 +9,8 @@ from torch import nn
 
 from internals.anatomy import clip, trace
 from internals.models import LeNet5
+
+pytestmark = pytest.mark.slow
 
 HEIGHT, WIDTH = 29, 31
 

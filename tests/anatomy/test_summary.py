@@ -15,6 +15,8 @@ from internals.anatomy import connections, latency, summarize
 from internals.errors import AnatomyError
 from internals.models import build
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("name", "size", "parameters"),

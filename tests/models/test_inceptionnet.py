@@ -13,6 +13,8 @@ from internals.anatomy import clip, summarize, trace
 from internals.errors import LayerError, ModelError
 from internals.models import AuxiliaryHead, InceptionNet
 
+pytestmark = pytest.mark.slow
+
 SIZE = (3, 224, 224)
 
 _PRINTED = """\

@@ -12,6 +12,8 @@ from internals.anatomy import summarize
 from internals.errors import ModelError
 from internals.models import MobileNet, build, depthwise
 
+pytestmark = pytest.mark.slow
+
 _PRINTED_FIRST = """\
 MobileNet(
   (conv1): Conv2d(3, 32, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), bias=False)

@@ -11,6 +11,8 @@ from internals.anatomy import summarize
 from internals.errors import ModelError
 from internals.models import ResNet18, build, zero_padded
 
+pytestmark = pytest.mark.slow
+
 _PRINTED = """\
 ResNet18(
   (conv1): Conv2d(3, 64, kernel_size=(7, 7), stride=(2, 2), padding=(3, 3), bias=False)

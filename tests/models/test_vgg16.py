@@ -11,6 +11,8 @@ from internals.anatomy import summarize
 from internals.errors import InternalsError
 from internals.models import VGG, VGG16, build, fully_convolutional
 
+pytestmark = pytest.mark.slow
+
 _PRINTED = """\
 VGG16(
   (conv1): Conv2d(3, 64, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))

@@ -17,6 +17,8 @@ from internals.probing import (
     patched_accuracy,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def images(n: int = 6) -> torch.Tensor:
     return torch.rand(n, 1, 32, 32, generator=torch.Generator().manual_seed(2))

@@ -24,6 +24,8 @@ from internals.projection import (
 )
 from tests.reference.small_classifier import SPELLINGS, SmallClassifier, photographs
 
+pytestmark = pytest.mark.slow
+
 INSTRUMENTS = {
     "saliency": saliency,
     "gradient_times_input": gradient_times_input,

@@ -10,6 +10,8 @@ from internals.activations import Unit
 from internals.errors import ProjectionError
 from internals.projection import RULES, project
 
+pytestmark = pytest.mark.slow
+
 UNIT = Unit("conv3", 3, 2, 4)
 
 

@@ -26,6 +26,8 @@ from internals.projection import (
 )
 from tests.reference.small_classifier import SmallClassifier, photographs
 
+pytestmark = pytest.mark.slow
+
 POSITIVE = BackwardRule(lambda x: None, lambda signal, _: signal.clamp(min=0))
 UNITS = [Unit("conv2", 0, 1, 2), Unit("conv2", 4, 0, 0), Unit("conv2", 2, 2, 3)]
 INSTRUMENTS = {

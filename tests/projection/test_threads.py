@@ -13,6 +13,8 @@ from internals.activations import Unit, capture, strongest
 from internals.anatomy import summarize
 from internals.projection import grad_cam, occlusion, project
 
+pytestmark = pytest.mark.slow
+
 
 class _Net(nn.Module):
     """Batch norm, dropout, a shortcut: what another call's mode or hooks would change."""

@@ -39,6 +39,8 @@ from internals.training import (
 )
 from tests.reference.observed import Interrupted, interrupted, observed
 
+pytestmark = pytest.mark.slow
+
 FLOAT32 = Compute("cpu", "32-true", threads=1, processes=1)
 DELETE = "delete it and it is made again"
 
