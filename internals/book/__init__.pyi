@@ -1,6 +1,7 @@
 from .chapter import Chapter as Chapter
 from .chapter import open_chapter as open_chapter
 from .chapter import show as show
+from .contents import api_reference as api_reference
 from .execution import ChapterOutcome as ChapterOutcome
 from .execution import CpuShare as CpuShare
 from .execution import execute as execute
@@ -13,18 +14,14 @@ from .keys import installed as installed
 from .keys import key_of as key_of
 from .keys import source_part as source_part
 from .layout import Layout as Layout
+from .markup import listing as listing
+from .markup import shown as shown
 from .mathml import mathml as mathml
 from .outputs import FIGURE as FIGURE
 from .outputs import TABLE as TABLE
 from .outputs import tidy as tidy
 from .outputs import to_webp as to_webp
-from .pages import api_reference as api_reference
-from .pages import duration as duration
-from .pages import edition as edition
-from .pages import listing as listing
-from .pages import shown as shown
 from .pages import site_links as site_links
-from .pages import stands_in as stands_in
 from .run_figures import learning_curves as learning_curves
 from .run_figures import worst_mistakes as worst_mistakes
 from .script import read_script as read_script
@@ -33,3 +30,6 @@ from .stored import latest as latest
 from .stored import prune as prune
 from .stored import read_run as read_run
 from .stored import seal as seal
+from .summaries import duration as duration
+from .summaries import edition as edition
+from .summaries import stands_in as stands_in

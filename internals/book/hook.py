@@ -15,17 +15,10 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from nbconvert.exporters.templateexporter import default_filters
 
+from internals.book.contents import api_reference, chapter_cards, figure_index
 from internals.book.layout import PROFILES, PUBLISHED, Layout
-from internals.book.pages import (
-    FILTERS,
-    Prepared,
-    api_reference,
-    chapter_cards,
-    figure_index,
-    prepare,
-    render_through_mkdocs,
-    site_links,
-)
+from internals.book.markup import FILTERS
+from internals.book.pages import Prepared, prepare, render_through_mkdocs, site_links
 from internals.book.stored import Status
 from internals.errors import ChapterError
 from internals.files import write_atomically

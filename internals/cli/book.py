@@ -153,9 +153,9 @@ def _last_error(trace: str) -> str:
 
 def status(profile: ProfileOption = "quick") -> None:
     """Print whether the results of each chapter are fresh, stale or missing."""
-    from internals.book.pages import run_summary
     from internals.book.script import read_script
     from internals.book.stored import latest
+    from internals.book.summaries import run_summary
 
     layout = Layout.here()
     shown = [profile] if profile == PUBLISHED else [profile, PUBLISHED]
