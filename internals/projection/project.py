@@ -21,6 +21,7 @@ from internals.activations.record import (
 )
 from internals.activations.strongest import Strongest, best_units
 from internals.anatomy.fields import Box, Field, clip
+from internals.anatomy.follow import Call
 from internals.anatomy.hooks import (
     Devices,
     as_input,
@@ -30,7 +31,7 @@ from internals.anatomy.hooks import (
     replicas,
     run_until,
 )
-from internals.anatomy.trace import Call, Model, Pictures, TracedModule, as_traced, only_calls
+from internals.anatomy.trace import Model, Pictures, TracedModule, as_traced, only_calls
 from internals.data.image_set import Images
 from internals.errors import InternalsError, LayerError, ProjectionError
 from internals.progress import Progress

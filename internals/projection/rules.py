@@ -43,6 +43,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import CheckpointFunction
 
 from internals.anatomy.copies import modules_by_path
+from internals.anatomy.follow import Call, NonLinearity
 from internals.anatomy.hooks import Running
 from internals.anatomy.operations import (
     NORMALISATIONS,
@@ -54,7 +55,6 @@ from internals.anatomy.operations import (
     operation_name,
     tensors_of,
 )
-from internals.anatomy.trace import Call, NonLinearity
 from internals.errors import ProjectionError
 from internals.projection.windows import Narrowed
 
