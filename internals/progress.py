@@ -2,9 +2,27 @@
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from tqdm import tqdm
+
+_silences = 0  # how many blocks that are silenced are running
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """While the block runs, what begins shows no progress: it is a part of work that shows its own.
+
+    For one thread at a time.
+    """
+    global _silences
+    _silences += 1
+    try:
+        yield
+    finally:
+        _silences -= 1
 
 
 class Progress:
@@ -28,7 +46,8 @@ class Progress:
         self._every = max(1, total // max(1, lines))
         self._printed = 0
         self._quiet = quiet
-        terminal = sys.stderr.isatty()
+        self._shown = not _silences
+        terminal = self._shown and sys.stderr.isatty()
         self._bar = (
             tqdm(total=total, desc=label, unit=unit, dynamic_ncols=True, leave=False)
             if terminal
@@ -76,7 +95,7 @@ class Progress:
             )
 
     def _is_due(self) -> bool:
-        if time.monotonic() - self._start_time < self._quiet:
+        if not self._shown or time.monotonic() - self._start_time < self._quiet:
             return False
         return self._done - self._printed >= self._every or self._done >= self.total
 

@@ -3,7 +3,7 @@
 import pytest
 
 from internals import progress
-from internals.progress import Progress, clock
+from internals.progress import Progress, clock, silenced
 
 
 @pytest.fixture
@@ -60,3 +60,19 @@ def test_short_work_says_nothing_and_long_work_does(at, capsys):
 )
 def test_clock(seconds, text):
     assert clock(seconds) == text
+
+
+def test_work_that_is_part_of_other_work_is_silent_while_that_lasts(at, capsys):
+    def inner() -> None:
+        with Progress("inner", 1) as bar:
+            bar.advance()
+
+    with Progress("outer", 2, lines=2) as bar:
+        with silenced():
+            inner()
+        bar.advance()
+    inner()
+    assert capsys.readouterr().out.splitlines() == [
+        "outer: 1/2 steps, 0:00 left",
+        "inner: 1/1 steps",
+    ]

@@ -20,6 +20,9 @@ from internals.data.image_set import Images
 from internals.errors import DataError, LayerError
 from internals.progress import Progress
 
+# What is told of each layer: its name, its maps of some images, and the number of the first.
+See = Callable[[str, Tensor, int], None]
+
 
 @dataclass(frozen=True)
 class Strongest:
@@ -141,6 +144,7 @@ def strongest(
     *,
     batch: int | None = None,
     devices: Devices | None = None,
+    see: See | None = None,
 ) -> dict[str, Strongest]:
     """For every channel of some layers, the images that it answers hardest, and where.
 
@@ -158,6 +162,9 @@ def strongest(
         batch: Images in memory at a time; by default as many as suits their size.
         devices: The images are shared out over a copy of the model on each, to the same result;
             by default the model works where it is.
+        see: Is called with each layer's name, its maps of some images, which may change
+            afterwards, and the number of the first; where `devices` share the work, from several
+            threads.
 
     Returns:
         A `Strongest` for each layer, which remembers `images`.
@@ -188,7 +195,7 @@ def strongest(
                 bar.advance(count)
 
         def mine_share(copied: nn.Module, share: range) -> dict[str, Strongest]:
-            return _mine(copied, inputs, layers, k, share, advance)
+            return _mine(copied, inputs, layers, k, share, advance, see)
 
         models = replicas(traced.model, (devices or [])[: len(shares)])
         tables = in_parallel(models, shares, mine_share)
@@ -259,6 +266,7 @@ def _mine(
     k: int,
     starts: range,
     advance: Callable[[int], None],
+    see: See | None,
 ) -> dict[str, Strongest]:
     """The strongest of the batches of images that begin at `starts`."""
     tables = {layer: _TopK(layer, k) for layer in layers}
@@ -266,6 +274,8 @@ def _mine(
 
     def receive(layer: str, maps: Tensor) -> None:
         tables[layer].add(maps, first)
+        if see is not None:
+            see(layer, maps, first)
         finished.add(layer)
 
     with (

@@ -67,20 +67,19 @@ def read_mnist(root: Path) -> tuple[RawImages, RawImages]:
     Args:
         root: The data folder, which holds `MNIST/raw`.
     """
-    train, test = (
-        RawImages(
-            np.fromfile(
-                _path(root, f"{prefix}-images-idx3-ubyte"), np.uint8, offset=_IMAGES_HEADER
-            ).reshape(-1, 1, SIDE, SIDE),
-            np.fromfile(
-                _path(root, f"{prefix}-labels-idx1-ubyte"), np.uint8, offset=_LABELS_HEADER
-            ).astype(np.int64),
-            CLASS_NAMES,
-            name,
-        )
-        for prefix, name in (("train", "MNIST train"), ("t10k", "MNIST test"))
+    return _read_split(root, "train", "train"), _read_split(root, "t10k", "test")
+
+
+def _read_split(root: Path, prefix: str, split: str) -> RawImages:
+    """The digits of the two files that begin with `prefix`; each is known by its place in them."""
+    pixels = np.fromfile(
+        _path(root, f"{prefix}-images-idx3-ubyte"), np.uint8, offset=_IMAGES_HEADER
+    ).reshape(-1, 1, SIDE, SIDE)
+    labels = np.fromfile(
+        _path(root, f"{prefix}-labels-idx1-ubyte"), np.uint8, offset=_LABELS_HEADER
     )
-    return train, test
+    places = tuple(f"{split} {place}" for place in range(len(pixels)))
+    return RawImages(pixels, labels.astype(np.int64), CLASS_NAMES, f"MNIST {split}", places)
 
 
 def digits_fingerprint() -> str:

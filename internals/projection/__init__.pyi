@@ -16,6 +16,7 @@ from .rules import RULES as RULES
 from .rules import TANH_RULES as TANH_RULES
 from .rules import BackwardRule as BackwardRule
 from .sanity import Cascade as Cascade
+from .sanity import drawn_again as drawn_again
 from .sanity import randomise as randomise
 from .sanity import rank_correlation as rank_correlation
 from .sanity import sanity as sanity

@@ -116,7 +116,7 @@ def sanity(
         stages = _layers_top_down(traced.model, inputs, until)
     steps = _as_stages(stages)
     layers = [layer for names in steps.values() for layer in names]
-    source = _drawn_again(traced.model, layers, seed) if untrained is None else untrained
+    source = drawn_again(traced.model, layers, seed) if untrained is None else untrained
     weights = as_traced(source).model
     # One network that forgets step by step, so that it is traced once.
     network = traced.with_model(deep_copy(traced.model).eval())
@@ -200,8 +200,17 @@ def _replace_weights(network: nn.Module, source: nn.Module, layer: str) -> None:
         ) from error
 
 
-def _drawn_again(model: nn.Module, layers: Iterable[str], seed: int) -> nn.Module:
-    """A copy of `model` in which `layers` have drawn their weights again, on the CPU."""
+def drawn_again(model: nn.Module, layers: Iterable[str], seed: int) -> nn.Module:
+    """A copy of a network in which some layers have drawn their weights again, on the CPU.
+
+    Args:
+        model: Is left as it is.
+        layers: Module paths.
+        seed: Of the new weights.
+
+    Raises:
+        LayerError: The model lacks a layer, or one cannot draw weights.
+    """
     other = deep_copy(model).cpu()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

@@ -236,8 +236,16 @@ class Endless:
         return batch
 
 
-@pytest.mark.slow
-def test_one_batch_at_a_time_and_each_image_once():
+@pytest.fixture
+def new_objects_only():
+    """Collections look at what the test has made, and not at all of torch."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def test_one_batch_at_a_time_and_each_image_once(new_objects_only):
     torch.manual_seed(0)
     maps = []
 
@@ -340,3 +348,18 @@ def test_a_unit_that_a_rectifier_silences_is_marked():
     }
     assert found["norm"][0].silent.tolist() == [[True]]
     assert found["norm"].head(1).silent.tolist() == [[True], [True], [False]]
+
+
+def test_whoever_wants_sees_every_map_once_with_the_number_of_its_first_image():
+    torch.manual_seed(3)
+    model, images = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), torch.randn(7, 1, 6, 6)
+    seen: dict[str, list[torch.Tensor]] = {"0": [], "1": []}
+
+    def see(layer: str, maps: torch.Tensor, first: int) -> None:
+        assert first == sum(map(len, seen[layer]))
+        seen[layer].append(maps.clone())
+
+    strongest(model, images, ["0", "1"], 2, batch=3, see=see)
+    with torch.no_grad():
+        assert torch.allclose(torch.cat(seen["0"]), model[0](images), atol=1e-6)
+        assert torch.allclose(torch.cat(seen["1"]), model(images), atol=1e-6)

@@ -1,7 +1,9 @@
 """Oracle: counting in NumPy, identities of a partition, and facts of MNIST and of the digits."""
 
+import os
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -217,3 +219,17 @@ def test_real_mnist_is_whole_and_its_hold_out_a_twelfth(real_mnist):
     assert sizes.tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     held = torch.bincount(real_mnist.validation.labels)
     assert ((held - sizes / 12).abs() < 1).all()
+
+
+def test_digits_are_known_by_their_place_in_the_published_files(real_mnist):
+    """Of a training digit the number is that in the file, whatever was held out before it."""
+    raw = np.fromfile(
+        Path(os.environ["INTERNALS_DATA"]).expanduser() / "MNIST/raw/train-images-idx3-ubyte",
+        np.uint8, offset=16,
+    ).reshape(-1, 28, 28)  # fmt: skip
+    for images in real_mnist[:2]:
+        for number in (0, 1000, len(images) - 1):
+            split, place = images.files[number].split()
+            assert split == "train"
+            assert np.array_equal(images.images[number, 0, 2:-2, 2:-2].numpy(), raw[int(place)])
+    assert real_mnist.test.files[7] == "test 7"
