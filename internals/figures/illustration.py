@@ -20,6 +20,7 @@ from internals.figures.inks import (
     points,
     style,
 )
+from internals.figures.sheets import Sheet
 
 CAPTION_WORDS = 12  # at least
 FORMATS = ("png", "webp", "pdf", "svg")
@@ -55,6 +56,11 @@ class Illustration:
             )
         if not self.alt.strip():
             raise ValueError("the alt text is empty; say what a person who cannot see it must know")
+
+    @property
+    def sheet(self) -> Sheet | None:
+        """Its tiles, where a page can label them itself instead of showing the drawing."""
+        return None
 
     @property
     def size(self) -> tuple[int, int]:

@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from internals.figures.canvas import Canvas, text_width, whole, wrap
 from internals.figures.illustration import Illustration
@@ -15,8 +18,20 @@ from internals.figures.inks import (
     SMALL_PX,
     TEXT,
     WIDTH,
+    ZERO,
     natural,
     signed,
+)
+from internals.figures.sheet_html import pair_lines
+from internals.figures.sheets import (
+    COLUMNS,
+    Frame,
+    Sheet,
+    full_ink,
+    patch_tile,
+    projection_tiles,
+    sheet,
+    tile_size,
 )
 from internals.figures.table import number
 from internals.figures.tiles import padding_key, signed_key, tile_zoom
@@ -27,7 +42,8 @@ HEADING, LINE, GUTTER, SEPARATION = 22, 13, 16, 16
 STACKED_SLOT = 138  # device pixels: nine such tiles fill a line
 SIDE_SLOT = 224
 _FILLED = 0.72  # of a slot: tiles that fill less of a small one get a large one
-_LOUDEST = 0.998  # the quantile of the magnitudes that gets full ink; beyond it lies a pixel or two
+MOST = 128  # pixels of a sheet's tile: on a page it is shown a little smaller
+_LARGEST_SHEET = 16383  # pixels: WebP holds no side that is longer
 
 
 @dataclass(frozen=True)
@@ -120,6 +136,53 @@ class _Layout:
         return HEADING + (lines * self.line_height if lines else LINE) + SEPARATION
 
 
+class Panel(Illustration):
+    """Channels with their strongest units: a drawing, or a sheet of tiles that a page labels.
+
+    Either is made when it is first asked for.
+    """
+
+    rows: tuple[ChannelPatches, ...]
+    noun: str
+    stacked: bool
+
+    def __init__(
+        self,
+        rows: Sequence[ChannelPatches],
+        *,
+        caption: str,
+        alt: str,
+        noun: str,
+        stacked: bool | None,
+    ) -> None:
+        size = _common_size(rows)
+        stacked = _fills_slot(max(size)) if stacked is None else stacked
+        words = {"caption": caption, "alt": alt, "noun": noun}
+        for name, value in {"rows": tuple(rows), "stacked": stacked, **words}.items():
+            object.__setattr__(self, name, value)  # an illustration is frozen
+        self.__post_init__()
+
+    @cached_property
+    def figure(self) -> Figure:  # type: ignore[override]
+        """The drawing."""
+        return _draw(self.rows, self.noun, self.stacked)
+
+    @cached_property
+    def sheet(self) -> Sheet:
+        """The tiles, and what a page says of them."""
+        lines = [pair_lines(len(row.projections)) for row in self.rows]
+        most = max(1, min(MOST, _LARGEST_SHEET // (2 * sum(lines) or 1)))
+        tile = tile_size(self.rows[0].size, most)
+        tiles: list[np.ndarray] = []
+        rows = []
+        for row in self.rows:
+            made, described = _tiles(row, tile)
+            tiles += made
+            rows.append(described)
+        data = {"tile": list(tile), "lines": sum(lines), "stacked": self.stacked}
+        return Sheet(sheet(tiles, tile), data | {"noun": self.noun, "rows": rows})
+
+
 def panels(
     rows: Sequence[ChannelPatches],
     *,
@@ -127,7 +190,7 @@ def panels(
     alt: str,
     noun: str = "channel",
     stacked: bool | None = None,
-) -> Illustration:
+) -> Panel:
     """For each channel, its strongest units: the projection with the patch it comes from.
 
     Pieces cut at the image's border keep their place in the receptive field, and the rest is
@@ -147,13 +210,61 @@ def panels(
         ValueError: The rows are of several receptive fields, differ in length, or hold pieces that
             do not lie within their field.
     """
+    return Panel(rows, caption=caption, alt=alt, noun=noun, stacked=stacked)
+
+
+def _common_size(rows: Sequence[ChannelPatches]) -> tuple[int, int]:
+    """The receptive field of all rows, which are checked."""
     sizes = {row.size for row in rows}
     if len(sizes) != 1:
         raise ValueError(f"a panel shows units of one receptive field, not of {sorted(sizes)}")
     for row in rows:
         _check_row(row)
-    [size] = sizes
-    stacked = _fills_slot(max(size)) if stacked is None else stacked
+    return sizes.pop()
+
+
+def _tiles(row: ChannelPatches, tile: tuple[int, int]) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """The tiles of a channel, in whole lines of a sheet, and what a page says of it."""
+    blank = np.full((*tile, 3), ZERO, np.uint8)
+    frames = [
+        Frame(row.size, tile, offset, patch.shape[1:])
+        for offset, patch in zip(row.offsets, row.patches, strict=True)
+    ]
+    fires = [n for n in range(len(frames)) if not row.is_silent(n)]
+    signed_tiles, full, exceeded = projection_tiles(
+        [frames[n] for n in fires], [row.projections[n] for n in fires]
+    )
+    room = COLUMNS * pair_lines(len(frames))
+    projections, patches = [blank] * room, [blank] * room
+    for n, projection in zip(fires, signed_tiles, strict=True):
+        projections[n], patches[n] = projection, patch_tile(frames[n], row.patches[n])
+    lines = range(0, room, COLUMNS)
+    tiles = [t for at in lines for kind in (projections, patches) for t in kind[at : at + COLUMNS]]
+    return tiles, {
+        "layer": row.layer,
+        "channel": row.channel,
+        "colours": len(row.projections[0]) if row.projections else 1,
+        "scale": number(full) if full else None,
+        "exceeded": exceeded,
+        "units": [_unit(row, n, frames[n]) for n in range(len(frames))],
+    }
+
+
+def _unit(row: ChannelPatches, index: int, frame: Frame) -> dict[str, Any]:
+    unit: dict[str, Any] = {
+        "class": row.labels[index],
+        "value": number(row.values[index]),
+        "image": int(row.images[index]),
+    }
+    if row.is_silent(index):
+        unit["silent"] = True
+    elif any(frame.inset):
+        unit["inset"] = list(frame.inset)
+    return unit
+
+
+def _draw(rows: Sequence[ChannelPatches], noun: str, stacked: bool) -> Figure:
+    size = rows[0].size
     names = [name for row in rows for name in row.labels]
     lines = max((len(wrap(name, 69, SMALL_PX)) for name in names), default=1)
     inline = all(text_width(name, SMALL_PX) < 16 for name in names)
@@ -168,7 +279,7 @@ def panels(
         top += layout.height(len(row.projections))
     if padded:
         padding_key(canvas, canvas.height - 4)
-    return Illustration(canvas.figure, caption, alt)
+    return canvas.figure
 
 
 def _check_row(row: ChannelPatches) -> None:
@@ -201,17 +312,6 @@ def _fills_slot(side: int) -> bool:
     return side * (STACKED_SLOT // side) >= _FILLED * STACKED_SLOT
 
 
-def _full_ink(row: ChannelPatches) -> tuple[float, bool]:
-    """The magnitude that gets full ink in the channel's projections, and whether any is larger."""
-    shown = [p.ravel() for n, p in enumerate(row.projections) if not row.is_silent(n)]
-    magnitudes = np.abs(np.concatenate([*shown, np.zeros(0)]))
-    magnitudes = magnitudes[magnitudes > 0]  # zeros outside the fields would lower the quantile
-    if not magnitudes.size:
-        return 0.0, False
-    full = float(np.quantile(magnitudes, _LOUDEST, method="higher"))
-    return full, full < float(magnitudes.max())
-
-
 def _draw_row(canvas: Canvas, layout: _Layout, row: ChannelPatches, top: float, noun: str) -> None:
     canvas.line([(0, top + 0.5), (WIDTH, top + 0.5)], GRID)
     canvas.text(0, top + 15, f"{noun} {row.channel}", TEXT, BODY_PX, weight="bold")
@@ -220,7 +320,8 @@ def _draw_row(canvas: Canvas, layout: _Layout, row: ChannelPatches, top: float, 
         canvas.text(0, top + LINE - 4, "never fires on these images", MUTED)
         return
     channels = row.projections[0].shape[0]
-    full, exceeded = _full_ink(row)
+    shown = [p for n, p in enumerate(row.projections) if not row.is_silent(n)]
+    full, exceeded = full_ink(shown)
     signed_key(canvas, top - HEADING + 15, full, channels, exceeded=exceeded)
     for index in range(len(row.projections)):
         _draw_pair(canvas, layout, row, index, layout.corner(index, top), full)
