@@ -124,7 +124,7 @@ def project(
         check_room(out, max(map(len, _ranges(channels))), k)
     check_size(size)
     opened = open_network(
-        network, weights, size=size, normalization=_normalization(mean, std), device=device
+        network, weights, size=size, normalization=read_normalization(mean, std), device=device
     )
     chosen = choose_channels(opened, options)
     check_room(out, len(chosen), k)
@@ -222,7 +222,7 @@ def _ranges(words: str) -> list[range]:
     return ranges
 
 
-def _normalization(mean: str | None, std: str | None) -> "Normalization | None":
+def read_normalization(mean: str | None, std: str | None) -> "Normalization | None":
     """From "0.5,0.5,0.5" and "1,1,1"; None where neither is given."""
     from internals.data.normalization import Normalization
 

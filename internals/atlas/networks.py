@@ -1,0 +1,116 @@
+"""The networks of the book, and which of their layers are drawn."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from internals.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from internals.atlas.make import Subject
+
+NOTICE = "The photographs are ImageNet's; this book's licence does not cover them."
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A network of the book.
+
+    Args:
+        title: For headings.
+        left_out: Layers that are numbers only, as a regular expression: shortcuts and reductions
+            say little, and a depthwise convolution has the channels of the one before it.
+        whole: Whether every channel is drawn.
+    """
+
+    title: str
+    left_out: str = ""
+    whole: bool = False
+
+
+NETWORKS = {
+    "lenet5": _Entry("LeNet-5", whole=True),
+    "alexnet": _Entry("AlexNet"),
+    "vgg16": _Entry("VGG-16"),
+    "inceptionnet": _Entry("GoogLeNet", left_out=r"conv2|.*_reduce"),
+    "resnet18": _Entry("ResNet-18", left_out=r"conv_proj\d"),
+    "mobilenet": _Entry("MobileNet", left_out=r"conv\d*[02468]"),
+}
+# Pictures that are mined, and channels shown under random weights: at quick for the time's sake.
+MOST_PICTURES = {"smoke": 24, "quick": 256, "full": None}
+_CONTROLLED = {"smoke": 1, "quick": 1, "full": 4}
+_CONTROL_SEED = 1000  # on from that of the training
+
+
+def main_layers(name: str, layers: Iterable[str]) -> list[str]:
+    """Those of a network's convolutions that are drawn."""
+    left_out = NETWORKS[name].left_out
+    return [layer for layer in layers if not re.fullmatch(left_out, layer)]
+
+
+def book_subject(
+    name: str, profile: str, data: str, *, first: int = 16, seed: int = 0
+) -> "Subject":
+    """What the atlas of a network of the book is made of: its weights and its training pictures.
+
+    Args:
+        name: One of `NETWORKS`.
+        profile: Whose weights: "smoke", "quick" or "full".
+        data: "auto", "real" or "embedded".
+        first: Channels a layer.
+        seed: Of the training.
+
+    Raises:
+        CheckpointError: It was not trained yet, or its weights are damaged.
+    """
+    import torch
+
+    from internals.atlas.make import Subject, convolutions
+    from internals.data.load import load
+    from internals.models.lookup import build
+    from internals.network import Network
+    from internals.training.provenance import weights_folders
+    from internals.training.recipe import plain
+    from internals.training.recipes import find_recipe
+    from internals.training.run import WEIGHTS, trained
+
+    recipe, entry = find_recipe(name, profile), NETWORKS[name]
+    splits = load(recipe.data, data, size=recipe.stored, seed=seed)
+    folders = weights_folders(recipe, splits, seed)
+    if not any((folder / WEIGHTS).exists() for folder in folders):
+        raise CheckpointError(
+            f"{name} is not trained at {profile} on {splits.train.name}; run "
+            f"`internals train {name} --profile {profile}`, or `internals execute`"
+        )
+    run = trained(recipe, splits, seed=seed)
+    network = Network.of(run)
+    pictures = run.pipeline.view(splits.train.head(MOST_PICTURES[profile]))
+
+    def untrained() -> torch.nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed + _CONTROL_SEED)
+            return build(recipe.network, **dict(recipe.arguments)).eval()
+
+    rules = {"rule": "guided", "tanh": "agreeing"} if recipe.data == "mnist" else {"rule": "guided"}
+    return Subject(
+        name=name,
+        title=entry.title,
+        network=network,
+        pictures=pictures,
+        notice=NOTICE if splits.train.name.startswith("Imagenette") else "",
+        layers=main_layers(name, convolutions(network)),
+        shown=None if entry.whole else first,
+        controlled=_CONTROLLED[profile],
+        rules=rules,
+        show_images=recipe.data == "mnist",
+        untrained=untrained,
+        facts={
+            "profile": profile,
+            "recipe": plain(recipe),
+            "seed": seed,
+            "model": name,
+            "score": {"top1": run.test.top1, "images": len(run.test.predicted)},
+            "command": f"internals atlas {name} --profile {profile}",
+        },
+    )
