@@ -17,14 +17,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from internals.book.layout import DATA_MODES, LARGEST_SEED, PROFILES, Layout
-from internals.book.outputs import DARK, FIGURE, METRICS, TABLE
+from internals.book.layout import DATA_MODES, LARGEST_SEED, PROFILES, PUBLISHED, Layout
+from internals.book.outputs import DARK, ELSEWHERE, FIGURE, FINDING, METRICS, TABLE
 from internals.errors import ChapterError, InternalsError
 from internals.figures.table import Table
 from internals.files import write_atomically
 
 if TYPE_CHECKING:
     from internals.figures.illustration import Illustration
+    from internals.figures.sheets import Sheet
 
 Value = TypeVar("Value")
 
@@ -90,6 +91,44 @@ class Chapter:
         if _executing():
             _publish({METRICS: metrics})
 
+    def finding(self, sentence: str, *, holds: bool) -> None:
+        """Say in a sentence what the figure or table above shows.
+
+        The page has it below the figure, and not the call. The text of the book describes its
+        published edition, so there it must hold; another run says where it does not.
+
+        Args:
+            sentence: The finding.
+            holds: Whether the numbers of this run show it.
+
+        Raises:
+            ChapterError: It does not hold at `full` on the real data.
+        """
+        if not holds and self.profile == PUBLISHED and self._on_real_data():
+            raise ChapterError(f"the numbers do not show {sentence!r}; correct the sentence")
+        words = sentence if holds else f"{sentence} {ELSEWHERE}"
+        if not _in_kernel():
+            print(f"  {words}\n")
+        elif _executing():
+            texts = {"sentence": sentence, "holds": bool(holds)}
+            _publish({FINDING: texts, "text/markdown": words})
+        else:
+            _publish({"text/markdown": words})
+
+    def _on_real_data(self) -> bool:
+        """Whether no data set that the chapter declares was replaced by its stand-in."""
+        if self.data != "auto":
+            return self.data == "real"
+        from internals.data.sources import DATASETS, find_source
+
+        script = Layout.here().chapters / f"{self.name}.py"
+        if not script.is_file():  # a notebook somewhere else
+            return False
+        text = script.read_text(encoding="utf-8")
+        line = re.search(r"^# data:(.*(?:\n#  .*)*)", text, re.MULTILINE)
+        declared = [name for name in DATASETS if line and re.search(rf"\b{name}\b", line[1])]
+        return all(find_source(name).name == name for name in declared)
+
 
 @dataclass
 class _Session:
@@ -151,6 +190,10 @@ def show(content: "Illustration | Table", name: str) -> None:
 
 
 def _show_figure(illustration: "Illustration", name: str) -> None:
+    texts = {"name": name, "caption": illustration.caption, "alt": illustration.alt}
+    if _executing() and (sheet := illustration.sheet):
+        _publish_sheet(sheet, texts)
+        return
     if name not in _session.figures:
         _session.figures.append(name)
     number = _session.figures.index(name) + 1
@@ -163,7 +206,6 @@ def _show_figure(illustration: "Illustration", name: str) -> None:
     width, height = (side // _SCALE for side in _png_size(light))
     size = {"width": width, "height": height}
     if _executing():
-        texts = {"name": name, "caption": illustration.caption, "alt": illustration.alt}
         pictures = {
             "image/png": base64.b64encode(light).decode(),
             DARK: base64.b64encode(illustration.render("dark", dpi=dpi)).decode(),
@@ -173,6 +215,17 @@ def _show_figure(illustration: "Illustration", name: str) -> None:
     picture = base64.b64encode(_on_white(light)).decode()
     _publish({"image/png": picture, "text/plain": illustration.alt}, {"image/png": size})
     _publish({"text/markdown": f"*Figure {number}.* {illustration.caption}"})
+
+
+def _publish_sheet(sheet: "Sheet", texts: Mapping[str, str]) -> None:
+    """Hand over the tiles of a figure, which are the same on light paper and on dark."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(sheet.pixels).save(file, "PNG", compress_level=1)
+    height, width, _ = sheet.pixels.shape
+    labelled = {**texts, "width": width, "height": height, "sheet": sheet.data}
+    _publish({FIGURE: labelled, "image/png": base64.b64encode(file.getvalue()).decode()})
 
 
 def _show_table(table: "Table", name: str) -> None:

@@ -1,69 +1,145 @@
-"""Pages made of all chapters: the home page's cards, the index of figures, the API reference."""
+"""Pages made of all there is: the home page's cards, the bibliography, the API reference."""
 
 import html
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from internals.book.layout import PUBLISHED
 from internals.book.pages import Prepared
 from internals.book.summaries import edition
+from internals.book.thumbnails import Thumbnail
 from internals.fingerprint import defines, public_names
 
-_THUMBNAIL = 320  # pixels: the largest width of a thumbnail
-_THUMBNAIL_WORDS = 24  # of its caption
+_DATA = {
+    "mnist": "MNIST",
+    "imagenette": "Imagenette’s ten classes",
+    "digits": "the embedded digits",
+    "shapes": "the embedded shapes",
+}
 
 
-def chapter_cards(chapters: Sequence[Prepared]) -> str:
-    """A list of the chapters, each with its title, claim and edition."""
+_CHAPTER_LINK = re.compile(r"\[([^\]]*)\]\((chapters/\w+\.py)(?:#[\w-]+)?\)")
+
+
+def chapter_cards(chapters: Sequence[Prepared], thumbnails: Mapping[str, Thumbnail | None]) -> str:
+    """A list of the chapters, each with its picture, title and claim, and its score.
+
+    Args:
+        chapters: In reading order.
+        thumbnails: The picture of each, by the chapter's name.
+    """
     if not chapters:
         return ""
-    return '<ol class="cards" markdown="block">\n' + "\n".join(map(_card, chapters)) + "\n</ol>"
+    cards = [_card(chapter, thumbnails.get(chapter.script.name)) for chapter in chapters]
+    return '<ol class="cards" markdown="block">\n' + "\n".join(cards) + "\n</ol>"
 
 
-def figure_index(chapters: Sequence[Prepared]) -> str:
-    """A page with a thumbnail of every figure; each links to its place in its chapter."""
-    parts = ["---\nhide: [toc]\n---\n\n# All figures\n\nEvery picture of the book, in order."]
-    parts.append("Each one leads to its place in the chapter.")
-    for chapter in chapters:
-        if not chapter.figures:
-            continue
-        page = f"chapters/{chapter.script.path.name}"
-        parts.append(f"\n## [{chapter.title}]({page})\n\n" + '<div class="index" markdown="block">')
-        parts += [_thumbnail(texts, page) for texts in chapter.figures]
-        parts.append("</div>")
-    if len(parts) == 2:
-        parts.append("\nNo chapter has been executed yet: `internals execute` does it.")
-    return "\n".join(parts) + "\n"
+def thumbnail_figure(chapter: Prepared) -> str:
+    """The figure on a chapter's card: the front matter's `thumbnail`, else its first panel.
+
+    A chapter without panels shows its first figure, and one without figures "".
+    """
+    names = [str(figure["name"]) for figure in chapter.figures]
+    stated = str(chapter.script.meta.get("thumbnail", ""))
+    panels = [name for name in names if name.endswith("-strongest")]
+    return next(iter([stated] * (stated in names) + panels + names), "")
 
 
-def _card(chapter: Prepared) -> str:
+def our_score(chapter: Prepared) -> str:
+    """The run's errors on the test images, such as `0.83 % errors on MNIST`; "" if it has none."""
+    top1 = chapter.run.record["metrics"].get("test_top1") if chapter.run else None
+    if chapter.run is None or not isinstance(top1, float):
+        return ""
+    used = [
+        fingerprint.split()[0] for fingerprint in chapter.run.record["environment"]["data"].values()
+    ]
+    errors = 100 * (1 - top1)
+    data = " and ".join(_DATA.get(name, name) for name in used)
+    training = "" if chapter.run.record["profile"] == PUBLISHED else ", after a short training"
+    return f"{errors:.{2 if errors < 10 else 1}f} % errors on {data}{training}"
+
+
+def _card(chapter: Prepared, thumbnail: Thumbnail | None) -> str:
     page = f"chapters/{chapter.script.path.name}"
+    meta = chapter.script.meta
+    picture = ""
+    if thumbnail:
+        size = f'width="{thumbnail.width}" height="{thumbnail.height}" loading="lazy" .off-glb'
+        # The title is the link that is read out; this one is for those who see the picture.
+        link = '{ tabindex="-1" aria-hidden="true" .thumbnail }'
+        picture = (
+            f"[![A figure of {chapter.title}]({thumbnail.source}){{ {size} }}]({page}){link}\n\n"
+        )
+    scores = [
+        f"{name}\n:   {html.escape(score, quote=False)}\n"
+        for name, score in (
+            ("Here", our_score(chapter)),
+            ("Paper", str(meta.get("paper_score", ""))),
+        )
+        if score and meta.get("paper_score")
+    ]
+    year = f"{meta['year']} · " if meta.get("year") else ""
     note = f"{edition(chapter.run.record)}." if chapter.run else "Not executed yet."
     return (
-        '<li markdown="block">\n\n'
+        f'<li markdown="block">\n\n{picture}'
         f"### [{chapter.title}]({page})\n\n"
         f"{html.escape(chapter.description, quote=False)}\n\n"
-        f"{note}\n{{ .note }}\n\n</li>"
+        + "\n".join(scores)
+        + f"\n{year}{note}\n{{ .note }}\n\n</li>"
     )
 
 
-def _thumbnail(texts: dict[str, object], page: str) -> str:
-    width, height = int(str(texts["width"])), int(str(texts["height"]))
-    scale = min(1.0, _THUMBNAIL / width)
-    size = (
-        f'width="{round(width * scale)}" height="{round(height * scale)}" loading="lazy" .off-glb'
+def quoted_figure(chapters: Sequence[Prepared], name: str, figure: str) -> str:
+    """A figure of a chapter on another page, with a link to its place; "" where it is missing.
+
+    Args:
+        chapters: Those there are.
+        name: The chapter's, such as `05_resnet18`.
+        figure: The figure's name.
+    """
+    chapter = next((c for c in chapters if c.script.name == name and c.run), None)
+    texts = next((f for f in chapter.figures if f["name"] == figure), None) if chapter else None
+    if chapter is None or chapter.run is None or texts is None:
+        return ""
+    themed = (chapter.run.folder / f"{figure}-dark.webp").is_file()
+    alt = " ".join(str(texts["alt"]).split()).translate(str.maketrans("[]", "()"))
+    size = f'width="{texts["width"]}" height="{texts["height"]}" loading="lazy"'
+    picture = (
+        f"![{alt}](chapters/{texts['file']}.webp{'#only-light' if themed else ''}){{ {size} }}"
     )
-    target = f"{page}#fig-{texts['name']}"
-    address = f"chapters/{texts['file']}.webp#only-light"
-    picture = f"![Figure {texts['number']}]({address}){{ {size} }}"
-    caption_words = str(texts["caption"]).split()
-    caption = " ".join(caption_words[:_THUMBNAIL_WORDS]) + (
-        " …" if len(caption_words) > _THUMBNAIL_WORDS else ""
-    )
+    link = f"[{chapter.title}, figure {texts['number']}](chapters/{name}.py#fig-{figure})"
+    caption = " ".join(html.escape(str(texts["caption"]), quote=False).split())
     return (
-        '<figure markdown="span">\n'
-        f"[{picture}]({target})\n"
-        f'<figcaption markdown="span">Figure {texts["number"]}. '
-        f"{html.escape(caption, quote=False)}</figcaption>\n</figure>"
+        f'<figure markdown="span">\n{picture}\n'
+        f'<figcaption markdown="span">{link}. {caption}</figcaption>\n</figure>'
     )
+
+
+def links_to_chapters(markdown: str, chapters: Sequence[Prepared]) -> str:
+    """`markdown` in which a link to a chapter that this book does not have is its words alone."""
+    pages = {f"chapters/{chapter.script.path.name}" for chapter in chapters}
+    return _CHAPTER_LINK.sub(lambda match: match[0] if match[2] in pages else match[1], markdown)
+
+
+def bibliography(references: Path, chapters: Sequence[Prepared]) -> str:
+    """Every entry of a BibTeX file as a list, each with the chapters that cite it."""
+    from mkdocs_bibtex.citation import Citation
+    from mkdocs_bibtex.registry import SimpleRegistry
+
+    registry = SimpleRegistry([str(references)])
+    texts = [(c, c.script.path.read_text(encoding="utf-8")) for c in chapters]
+    items = []
+    for key in sorted(registry.bib_data.entries, key=str.lower):
+        cited = [
+            f"[{chapter.title}](chapters/{chapter.script.path.name})"
+            for chapter, text in texts
+            if re.search(rf"@{re.escape(key)}\b", text)
+        ]
+        note = f' <span class="note" markdown="span">{", ".join(cited)}</span>' if cited else ""
+        entry = registry.reference_text(Citation(key=key))
+        items.append(f'<li id="{key}" markdown="span">{entry}{note}</li>')
+    return '<ol class="bibliography" markdown="block">\n' + "\n".join(items) + "\n</ol>"
 
 
 def api_reference(package: str, names: Sequence[str] = ()) -> str:

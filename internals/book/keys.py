@@ -10,6 +10,7 @@ import platform
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import Any
 
 from internals.book.script import Script
@@ -128,12 +129,17 @@ def installed(imports: Iterable[str]) -> dict[str, str]:
     names = set(imports) - sys.stdlib_module_names - {PACKAGE}
     by_distribution = versions(sorted(names))
     if missing := names - set(by_distribution):  # module and distribution differ in name: PIL
-        from importlib.metadata import packages_distributions
-
-        owners = packages_distributions()
-        distributions = {owner for name in missing for owner in owners.get(name, [])}
+        distributions = {owner for name in missing for owner in _owners().get(name, [])}
         by_distribution |= versions(sorted(distributions))
     return dict(sorted(by_distribution.items()))
+
+
+@cache  # it reads the list of files of every distribution, which takes most of a second
+def _owners() -> Mapping[str, list[str]]:
+    """The distributions that provide each top-level module."""
+    from importlib.metadata import packages_distributions
+
+    return packages_distributions()
 
 
 def data_sets(script: Script) -> list[str]:

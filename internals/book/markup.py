@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from internals.book.outputs import FIGURE, TABLE
+from internals.book.outputs import ELSEWHERE, FIGURE, FINDING, TABLE
+from internals.figures.sheet_html import opening_tag, rows_html
 
 _MOST_LINES = 24  # lines of output that are shown unfolded
 
@@ -16,32 +17,41 @@ _DIRECTIVE = re.compile(r" *# (?:fmt: |noqa|type: ignore).*$", re.MULTILINE)  # 
 _INLINE = re.compile(r"([\\`*_$\[\]<>])")
 
 
-def listing(source: str, tags: Sequence[str] = (), outputs: Sequence[Any] = ()) -> str:
-    """A code cell's input as Markdown.
+def listing(source: str) -> str:
+    """The code in sight of a cell as Markdown.
 
     Captions and alternative texts are left out of the code: the page has them below the picture.
 
     Args:
-        source: The cell's code.
-        tags: The cell's tags: `hide-input` folds the code, `remove-input` leaves it out.
-        outputs: The cell's outputs, after which the folded block is named.
+        source: What `internals.book.folding` leaves in sight.
     """
-    if not source.strip() or "remove-input" in tags:
+    if not source.strip():
         return ""
-    code = fenced(_DIRECTIVE.sub("", without_captions(source)), "python")
-    return folded(_summary(outputs), code, "code") if "hide-input" in tags else code
+    return fenced(_DIRECTIVE.sub("", without_captions(source)), "python")
+
+
+def folded_listing(source: str, outputs: Sequence[Any] = ()) -> str:
+    """The folded code of a cell as Markdown: one quiet line, named after what the code shows.
+
+    Args:
+        source: What `internals.book.folding` folds.
+        outputs: The cell's outputs.
+    """
+    code = listing(source)
+    return folded(_summary(outputs), code, "code") if code else ""
 
 
 def _summary(outputs: Sequence[Any]) -> str:
-    """What a folded cell is the code of."""
-    data = [output.get("data", {}) for output in outputs]
-    figures, tables = (sum(kind in shown for shown in data) for kind in (FIGURE, TABLE))
-    if figures and tables:
-        return "Code of these figures and tables"
-    if figures or tables:
-        noun = "figure" if figures else "table"
-        return f"Code of these {noun}s" if figures + tables > 1 else f"Code of this {noun}"
-    return "Code"
+    """`Code of figures 3 and 4 and table 2`, by the numbers of what is shown."""
+    names = []
+    for kind, noun in ((FIGURE, "figure"), (TABLE, "table")):
+        shown = [output.get("data", {}).get(kind) for output in outputs]
+        numbers = [str(texts["number"]) for texts in shown if texts]
+        if numbers:
+            *most, last = numbers
+            noun += "s" if most else ""
+            names.append(f"{noun} {', '.join(most)} and {last}" if most else f"{noun} {last}")
+    return f"Code of {' and '.join(names)}" if names else "Code"
 
 
 def without_captions(source: str) -> str:
@@ -75,6 +85,8 @@ def shown(output: Any) -> str:
         return figure(texts)
     if texts := output.data.get(TABLE):
         return table(texts, output.data["text/markdown"])
+    if texts := output.data.get(FINDING):
+        return finding(texts)
     if markdown := output.data.get("text/markdown"):
         return str(markdown)
     return text_output(output.data.get("text/plain", ""), "value")
@@ -85,12 +97,30 @@ def figure(texts: Any) -> str:
 
     The browser adds the dark picture (`docs/javascripts/page.js`).
     """
-    alt = _INLINE.sub(r"\\\1", " ".join(texts["alt"].split()))
-    size = f'width="{texts["width"]}" height="{texts["height"]}" loading="lazy"'
-    picture = f"![{alt}]({texts['file']}.webp#only-light){{ {size} }}"
+    if "sheet" in texts:
+        return sheet_figure(texts)
+    picture = _picture(texts, "#only-light")
     anchor = f"fig-{texts['name']}"
     caption = _caption("Figure", texts, anchor)
     return f'<figure id="{anchor}" markdown="span">\n{picture}\n{caption}\n</figure>'
+
+
+def sheet_figure(texts: Any) -> str:
+    """A figure whose page labels the tiles of a sheet."""
+    anchor, sheet = f"fig-{texts['name']}", texts["sheet"]
+    layers = " ".join(dict.fromkeys(row["layer"] for row in sheet["rows"]))
+    caption = _caption("Figure", texts, anchor)
+    opening = opening_tag(sheet, attributes='markdown="block"')
+    return (
+        f'<figure id="{anchor}" data-layer="{html.escape(layers)}" markdown="block">\n{opening}\n\n'
+        f"{_picture(texts, '', ' .off-glb')}\n\n{rows_html(sheet)}\n</div>\n{caption}\n</figure>"
+    )
+
+
+def _picture(texts: Any, scheme: str, more: str = "") -> str:
+    alt = _INLINE.sub(r"\\\1", " ".join(texts["alt"].split()))
+    size = f'width="{texts["width"]}" height="{texts["height"]}" loading="lazy"'
+    return f"![{alt}]({texts['file']}.webp{scheme}){{ {size}{more} }}"
 
 
 def table(texts: Any, markdown: str) -> str:
@@ -99,6 +129,13 @@ def table(texts: Any, markdown: str) -> str:
     caption = _caption("Table", texts, anchor)
     opening = f'<figure class="table" id="{anchor}" markdown="block">'
     return f"{opening}\n{caption}\n\n{markdown}\n\n</figure>"
+
+
+def finding(texts: Any) -> str:
+    """The sentence below a figure that says what it shows, and whether it does so in this run."""
+    note = "" if texts["holds"] else f' <span class="elsewhere">{ELSEWHERE}</span>'
+    sentence = " ".join(html.escape(texts["sentence"], quote=False).split())
+    return f'<p class="finding" markdown="span">{sentence}{note}</p>'
 
 
 def text_output(text: str, kind: str) -> str:
@@ -132,4 +169,4 @@ def _caption(label: str, texts: Any, anchor: str) -> str:
     return f'<figcaption markdown="span">{number} {text}</figcaption>'
 
 
-FILTERS = {"listing": listing, "shown": shown}
+FILTERS = {"listing": listing, "folded_listing": folded_listing, "shown": shown}

@@ -7,25 +7,32 @@ as WebP, lossless where that costs little.
 import base64
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from internals.environment import cores
 from internals.errors import ChapterError
+from internals.figures import sheets
 from internals.files import write_atomically
 
-FIGURE = "application/vnd.internals.figure+json"  # {name, caption, alt, width, height}
+# {name, caption, alt, width, height}; of a sheet of tiles also {sheet}, with which it is labelled
+FIGURE = "application/vnd.internals.figure+json"
 DARK = "application/vnd.internals.dark+png"  # the figure drawn for dark paper, base64
 TABLE = "application/vnd.internals.table+json"  # {name, caption}
+FINDING = "application/vnd.internals.finding+json"  # {sentence, holds}
 METRICS = "application/vnd.internals.metrics+json"  # {name: number or text}
+
+ELSEWHERE = "(In the published edition; not in this run.)"  # after a finding that does not hold
 
 # Pictures have twice the pixels of their place on the page, so this much loss is not seen.
 _LOSSY_QUALITY, _ALPHA_QUALITY = 34, 60
+_SHEET_QUALITY = 55  # of photographs, which are shown at about their own size
 _LOSSY_METHOD = 5  # method 6 takes ten times as long for a file a tenth smaller
 _LARGEST_RATIO = 1.4  # of lossless to lossy at which lossless is still chosen
 _SAMPLED_ROWS = 512  # from the middle, on which the two are compared
@@ -61,7 +68,7 @@ def _encode(picture: Image.Image, lossless: bool) -> bytes:
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _OVERWRITTEN = re.compile(r"[^\n]*\r(?=[^\n])")
-_STORED = ("text/markdown", "text/plain", FIGURE, TABLE)
+_STORED = ("text/markdown", "text/plain", FIGURE, TABLE, FINDING)
 
 
 @dataclass
@@ -91,7 +98,7 @@ def extract_outputs(notebook: Any, folder: Path, places: Sequence[str]) -> Extra
         ChapterError: A picture has no caption and alt text, or a name is used twice.
     """
     extracted = Extracted()
-    pictures: dict[Path, str] = {}
+    pictures: dict[Path, _Picture] = {}
     for place, cell in zip(places, notebook.cells, strict=True):
         if cell.cell_type != "code":
             continue
@@ -126,7 +133,7 @@ def tidy(outputs: list[Any]) -> list[Any]:
 
 
 def _extract(
-    output: Any, place: str, folder: Path, extracted: Extracted, pictures: dict[Path, str]
+    output: Any, place: str, folder: Path, extracted: Extracted, pictures: "dict[Path, _Picture]"
 ) -> Any | None:
     """The output as it is stored; None for one that only carried metrics."""
     if output.output_type not in ("display_data", "execute_result"):
@@ -149,18 +156,55 @@ def _extract(
     return output if output.data else None
 
 
-def _pop_pictures(data: Any, folder: Path) -> dict[Path, str]:
+@dataclass(frozen=True)
+class _Picture:
+    """A picture as it was handed over: a PNG in base64, and what is told of it if it is a sheet."""
+
+    png: str
+    sheet: Mapping[str, Any] | None
+
+    def webp(self) -> bytes:
+        png = base64.b64decode(self.png)
+        if self.sheet is None:
+            return to_webp(png)
+        tile, grey = self.sheet["tile"], all(row["colours"] == 1 for row in self.sheet["rows"])
+        with Image.open(io.BytesIO(png)) as picture:
+            pixels = np.asarray(picture.convert("RGB"))
+        return sheets.to_webp(pixels, tile, _SHEET_QUALITY, grey=grey)
+
+
+def picture_files(texts: Mapping[str, Any]) -> dict[str, str]:
+    """The files that hold a figure, by the MIME type under which it is handed over.
+
+    Args:
+        texts: What is known of the figure. A sheet of tiles has no dark twin.
+    """
+    files = {"image/png": f"{texts['name']}.webp", DARK: f"{texts['name']}-dark.webp"}
+    return {"image/png": files["image/png"]} if "sheet" in texts else files
+
+
+def _pop_pictures(data: Any, folder: Path) -> dict[Path, _Picture]:
     """The figure's pictures by file; a Markdown link takes their place, which Jupyter shows too."""
     texts = data[FIGURE]
     alt = texts["alt"].replace("[", "(").replace("]", ")").replace("\n", " ")
-    data["text/markdown"] = f"![{alt}]({texts['name']}.webp)\n\n{texts['caption']}"
+    link = f"![{alt}]({texts['name']}.webp)\n\n{texts['caption']}"
+    sheet = texts.get("sheet")
+    data["text/markdown"] = f"{link}\n\n{_labels(sheet)}" if sheet else link
     data.pop("text/plain", None)
-    return {
-        folder / f"{texts['name']}{suffix}.webp": data.pop(mime)
-        for mime, suffix in (("image/png", ""), (DARK, "-dark"))
-    }
+    files = picture_files(texts).items()
+    return {folder / file: _Picture(data.pop(mime), sheet) for mime, file in files}
 
 
-def _write(path: Path, png: str) -> None:
-    """Write one picture, a PNG in base64, as WebP."""
-    write_atomically(path, to_webp(base64.b64decode(png)))
+def _labels(sheet: Mapping[str, Any]) -> str:
+    """What a page writes beside the tiles, as a table: a channel a row."""
+    places = max((len(row["units"]) for row in sheet["rows"]), default=0)
+    rows = [["", *map(str, range(1, places + 1))], ["---"] * (places + 1)]
+    for row in sheet["rows"]:
+        cells = [f"{unit['value']} {unit['class']} #{unit['image']}" for unit in row["units"]]
+        name = f"{sheet['noun']} {row['channel']}"
+        rows.append([name, *(cells or ["never fires on these images"])])
+    return "\n".join(f"| {' | '.join(cell.replace('|', ' ') for cell in row)} |" for row in rows)
+
+
+def _write(path: Path, picture: _Picture) -> None:
+    write_atomically(path, picture.webp())

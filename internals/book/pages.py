@@ -1,20 +1,34 @@
 """A chapter's page: its prose as it is now, with the outputs of its stored run."""
 
 import copy
+import html
 import posixpath
 import re
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from mkdocs.structure.pages import Page
 from nbconvert.exporters.templateexporter import default_filters
 
+from internals.book.folding import divide
 from internals.book.layout import PUBLISHED, Layout
-from internals.book.outputs import FIGURE, TABLE
+from internals.book.outputs import FIGURE, FINDING, TABLE
 from internals.book.script import Script, read_script
-from internals.book.stored import Status, StoredRun, latest, with_outputs
-from internals.book.summaries import day, duration, edition, facts, stands_in
+from internals.book.stored import RECORD, Status, StoredRun, latest, with_outputs
+from internals.book.summaries import (
+    banner,
+    day,
+    edition,
+    facts,
+    headline,
+    reading_minutes,
+    stands_in,
+)
+from internals.environment import ROOT
 
 _TITLE = re.compile(r"^# +(.+)$", re.MULTILINE)
 _REFERENCE = re.compile(r"\[(Figure|Table)\]\(#((?:fig|tab)-[a-z0-9-]+)\)")
@@ -25,6 +39,11 @@ _REPOSITORY_LINK = re.compile(
 )
 _FOOTNOTE = re.compile(r"^\[\^[^\]]+\]:", re.MULTILINE)
 _FOOTNOTES_GO_HERE = "///Footnotes Go Here///"  # Python-Markdown's own marker
+_ON_GITHUB = re.compile(r"https://github\.com/([^/]+/[^/]+)/(?:edit|blob)/([^/]+)/?")
+_CONTENTS = (  # for narrow screens, which have no room beside the text
+    '<details class="contents" markdown="block">\n<summary>Contents</summary>\n\n'
+    "[TOC]\n\n</details>"
+)
 _PROVENANCE = '<details class="provenance"'
 
 
@@ -56,9 +75,47 @@ class Prepared:
         """The front matter's description, else the first sentence of prose."""
         return str(self.script.meta.get("description") or _first_sentence(self.script))
 
+    @cached_property
+    def text(self) -> str:
+        """The notebook of the page as a file's text."""
+        return nbformat.writes(self.notebook)
 
-def prepare(layout: Layout, profile: str, path: Path) -> Prepared:
+    @cached_property
+    def executed(self) -> str:
+        """The executed notebook as a file's text, "" where there is no run."""
+        return nbformat.writes(self.run.notebook()) if self.run else ""
+
+
+_prepared: dict[Path, tuple[object, Prepared]] = {}  # by earlier builds in this process
+
+
+def prepare_changed(layout: Layout, profile: str, path: Path, edit_uri: str = "") -> Prepared:
+    """`prepare`, or what it gave before if no file has changed on which that depends.
+
+    A server that builds again and again then reads one chapter where one was edited.
+    """
+    records = [
+        layout.edition / path.stem / RECORD,
+        *layout.store(profile, path.stem).glob(f"*/{RECORD}"),
+    ]
+    files = [path, *records, *(ROOT / "internals").rglob("*.py")]
+    times = [(str(file), file.stat().st_mtime_ns) for file in files if file.is_file()]
+    stamp = (layout, profile, edit_uri, times)
+    kept, prepared = _prepared.get(path, (None, None))
+    if prepared is None or kept != stamp:
+        prepared = prepare(layout, profile, path, edit_uri)
+        _prepared[path] = stamp, prepared
+    return prepared
+
+
+def prepare(layout: Layout, profile: str, path: Path, edit_uri: str = "") -> Prepared:
     """Read the chapter at `path` with the outputs of its run at `profile`.
+
+    Args:
+        layout: Where the book lies.
+        profile: Whose runs are shown.
+        path: The chapter's script.
+        edit_uri: The repository's address for editing, or "".
 
     Raises:
         ChapterError: A code cell is not valid Python.
@@ -67,8 +124,12 @@ def prepare(layout: Layout, profile: str, path: Path) -> Prepared:
     run, status = latest(layout, profile, script)
     as_written = copy.deepcopy(script)
     notebook = with_outputs(script, run) if run else script.notebook
+    _fold(notebook)
+    _put_findings_below_figures(notebook)
     figures, numbers = _number(notebook, script.name)
-    _insert_below_title(notebook, _head(script, run, status, profile))
+    head = [_facts(script, run, len(figures)), _edition(script, run, _colab(layout, run, edit_uri))]
+    head += [*_warnings(script, run, status, profile), _CONTENTS]
+    _insert_below_title(notebook, "\n\n".join(head))
     if run:
         notebook.cells.append(_markdown_cell(_foot(run), len(notebook.cells)))
     for cell in notebook.cells:
@@ -109,17 +170,68 @@ def _insert_below_title(notebook: Any, lines: str) -> None:
             return
 
 
-def _head(script: Script, run: StoredRun | None, status: Status, profile: str) -> str:
-    """Which edition the page shows, its downloads, and a warning where it is not fresh."""
+def _fold(notebook: Any) -> None:
+    """Divide each code cell into what the page has in sight and what it folds."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    parts = divide([(cell.source, cell.metadata.get("tags", [])) for cell in cells])
+    for cell, part in zip(cells, parts, strict=True):
+        cell.metadata.update(visible=part.visible, folded=part.folded)
+
+
+def _put_findings_below_figures(notebook: Any) -> None:
+    """Give the finding of a cell that shows nothing itself to the code cell before it."""
+    for before, cell in pairwise(notebook.cells):
+        outputs = cell.get("outputs", [])
+        kinds = {kind for output in outputs for kind in output.get("data", {})}
+        if before.cell_type == "code" and FINDING in kinds and not kinds & {FIGURE, TABLE}:
+            before.outputs += [o for o in outputs if FINDING in o.get("data", {})]
+            cell.outputs = [o for o in outputs if FINDING not in o.get("data", {})]
+
+
+def _facts(script: Script, run: StoredRun | None, figures: int) -> str:
+    """Score, the paper's score, cost and reading time, side by side below the title."""
+    prose = [cell.source for cell in script.notebook.cells if cell.cell_type == "markdown"]
+    pairs = headline(run.record if run else None, script.meta, reading_minutes(prose, figures))
+    cells = "".join(
+        f"<div><dt>{html.escape(what)}</dt><dd>{html.escape(value)}</dd></div>"
+        for value, what in pairs
+    )
+    return f'<dl class="facts">{cells}</dl>'
+
+
+def _edition(script: Script, run: StoredRun | None, colab: str) -> str:
+    """Which edition the page shows and when it was made, and its downloads."""
+    files = f"[.py]({script.name}/{script.name}.py){{ download }}"
+    if not run:
+        return f"Download {files}\n{{ .edition }}"
+    files += f" [.ipynb]({script.name}/{script.name}.ipynb){{ download }}"
+    mark = " .stand-in" if stands_in(run.record) else ""
+    return (
+        f"**{edition(run.record)}.** {day(run.record)}. Download {files}{colab}\n"
+        f"{{ .edition{mark} }}"
+    )
+
+
+def _colab(layout: Layout, run: StoredRun | None, edit_uri: str) -> str:
+    """A link that opens the committed notebook in Colab, where the repository is on GitHub.
+
+    The notebook cannot know where the package is to be had, so the page says what to run first.
+    """
+    repository = _ON_GITHUB.fullmatch(edit_uri)
+    if not repository or not run or run.folder.parent != layout.edition:
+        return ""
+    owner_and_name, branch = repository.groups()
+    notebook = f"{run.folder.relative_to(layout.root)}/{run.folder.name}.ipynb"
+    address = f"https://colab.research.google.com/github/{owner_and_name}/blob/{branch}/{notebook}"
+    install = f"%pip install git+https://github.com/{owner_and_name}@{branch}"
+    return f" [Open in Colab]({address}) and run `{install}` first"
+
+
+def _warnings(script: Script, run: StoredRun | None, status: Status, profile: str) -> list[str]:
+    """Why the pictures are not those of the text: another edition, older code, no run."""
     parts = []
-    files = f"[Script]({script.name}/{script.name}.py){{ download }}"
-    if run:
-        files += f" [Notebook]({script.name}/{script.name}.ipynb){{ download }}"
-        mark = " .stand-in" if stands_in(run.record) else ""
-        when = f"{day(run.record)}, {duration(run.record['seconds'])}"
-        parts.append(f"**{edition(run.record)}.** {when}. {files}\n{{ .edition{mark} }}")
-    else:
-        parts.append(f"{files}\n{{ .edition }}")
+    if run and (text := banner(run.record)):
+        parts.append(f'<p class="banner" role="note">{html.escape(text)}</p>')
     command = (
         f"`internals execute {script.name}{'' if profile == 'quick' else f' --profile {profile}'}`"
     )
@@ -135,7 +247,7 @@ def _head(script: Script, run: StoredRun | None, status: Status, profile: str) -
         if status is Status.DAMAGED:
             why = "What was stored of this chapter's execution is damaged."
         parts.append(f'!!! warning "No pictures yet"\n    {why} {command} does it.')
-    return "\n\n".join(parts)
+    return parts
 
 
 def _foot(run: StoredRun) -> str:
@@ -194,7 +306,7 @@ def render_through_mkdocs(page: Page) -> None:
             page.markdown = _footnotes_above_provenance(markdown)
             Page.render(page, config, files)
             rendered.update(content=page.content, toc=page.toc)
-            return page.content or ""
+            return ""  # nbconvert would only parse it
 
         default_filters["book_page"] = book_page
         render_notebook(config, files)

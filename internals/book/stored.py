@@ -15,7 +15,7 @@ from typing import Any
 
 from internals.book.keys import Key, cell_hash, source_part
 from internals.book.layout import PUBLISHED, Layout
-from internals.book.outputs import FIGURE
+from internals.book.outputs import FIGURE, picture_files
 from internals.book.script import Script
 from internals.errors import ChapterError
 from internals.files import put_back, sweep_folder, write_atomically
@@ -52,7 +52,7 @@ class StoredRun:
 
     @property
     def pictures(self) -> list[Path]:
-        """The run's picture files, light and dark."""
+        """The run's picture files: sheets, and all others in light and dark."""
         stored = self.record.get("files")
         pictures = sorted(self.folder.glob("*.webp"))
         return [path for path in pictures if stored is None or path.name in stored]
@@ -163,8 +163,8 @@ def _check_sums(folder: Path, record: Mapping[str, Any]) -> None:
 def _check_pictures(run: StoredRun) -> None:
     """Of a run without checksums: the notebook can be read, and its pictures are whole."""
     outputs = [output for cell in run.notebook().cells for output in cell.get("outputs", [])]
-    names = [output.data[FIGURE]["name"] for output in outputs if FIGURE in output.get("data", {})]
-    for name in [f"{name}{scheme}.webp" for name in names for scheme in ("", "-dark")]:
+    figures = [output.data[FIGURE] for output in outputs if FIGURE in output.get("data", {})]
+    for name in [name for texts in figures for name in picture_files(texts).values()]:
         try:
             content = (run.folder / name).read_bytes()
         except OSError:

@@ -1,10 +1,22 @@
-"""What a run's record tells a reader: its edition, its day and length, its provenance."""
+"""What a run's record tells a reader: its edition, score and cost, its provenance."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from internals.book.layout import PUBLISHED
+
 _DATA_NAMES = {"mnist": "MNIST", "imagenette": "Imagenette", "digits": "digits", "shapes": "shapes"}
+_OF_TRAINING = {  # metrics that a chapter may record, with a line of their own in the provenance
+    "recipe": "Recipe",
+    "epochs": "Epochs",
+    "seconds": "Training",
+    "weights_sha256": "Weights, SHA-256",
+}
+_WORDS_A_MINUTE, _SECONDS_A_FIGURE = 220, 6
+_NOT_READ = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$|```.*?```|\]\([^)]*\)|<[^>]+>", re.DOTALL)
+_WORD = re.compile(r"[^\W\d_][\w’'-]*")
 
 
 def run_summary(record: Mapping[str, Any]) -> str:
@@ -42,35 +54,104 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def cost(record: Mapping[str, Any]) -> float:
+    """Seconds that it takes to make a page again: to train its network, and to execute it.
+
+    A run that finds its weights trained is quick; one that trained them has that in its own time.
+    """
+    training = record["metrics"].get("seconds")
+    slowest = max((cell["seconds"] for cell in record["cells"]), default=0)
+    if not isinstance(training, int | float) or slowest >= training:
+        return float(record["seconds"])
+    return float(record["seconds"] + training)
+
+
+def reading_minutes(prose: Iterable[str], figures: int) -> int:
+    """Minutes that a chapter takes a reader: its words of prose, and a look at each figure."""
+    words = sum(len(_WORD.findall(_NOT_READ.sub(" ", text))) for text in prose)
+    return max(1, round(words / _WORDS_A_MINUTE + figures * _SECONDS_A_FIGURE / 60))
+
+
+def headline(
+    record: Mapping[str, Any] | None, meta: Mapping[str, Any], minutes: int
+) -> list[tuple[str, str]]:
+    """The facts in a page's head, as pairs of value and what it is.
+
+    Args:
+        record: The run's record, if there is one.
+        meta: The chapter's front matter: `network`, `paper_score` and `year` if it has them.
+        minutes: How long the chapter takes a reader.
+    """
+    out = []
+    score = record["metrics"].get("test_top1") if record else None
+    if meta.get("network") and isinstance(score, int | float):
+        out.append((_percent(score), "of test images right"))
+    if paper := meta.get("paper_score"):
+        value = _percent(paper) if isinstance(paper, float) and paper <= 1 else str(paper)
+        out.append((value, f"the paper, {meta['year']}" if meta.get("year") else "the paper"))
+    if record:
+        out.append((duration(cost(record)), f"to reproduce, {record['machine'].split(', ')[-1]}"))
+    return [*out, (f"{minutes} min", "to read")]
+
+
+def banner(record: Mapping[str, Any]) -> str:
+    """What a page says whose pictures are not those that its text describes; else ""."""
+    published = record["profile"] == PUBLISHED
+    if published and not stands_in(record):
+        return ""
+    made = edition(record)
+    made = made[0].lower() + made[1:]
+    return (
+        f"The text describes the full edition, run on real data. The pictures and numbers here are "
+        f"of the {made}, and may say something else."
+    )
+
+
 def facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The provenance at the foot of the page: pairs of name and value, in Markdown."""
-    environment = record["environment"]
+    environment, metrics = record["environment"], dict(record["metrics"])
     packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
     slowest = max(record["cells"], key=lambda cell: cell["seconds"], default=None)
     time = f"{duration(record['seconds'])} in {len(record['cells'])} cells"
     if slowest:
         time += f", the slowest {duration(slowest['seconds'])} (line {slowest['line']})"
     rows = [
-        ("Executed", f"{day(record)}, on {record['machine']}, in {time}"),
-        ("Profile and seed", f"{record['profile']}, {record['seed']}"),
-        ("Data", "; ".join(environment["data"].values()) or "none"),
-        ("Software", f"Python {environment['python']}, {packages}"),
-        ("Commit and key", f"`{record['commit']}`, `{record['key']}`"),
+        ("Executed", f"{day(record)}, in {time}"),
+        ("Machine", record["machine"]),
+        ("Profile", record["profile"]),
+        ("Seed", f"{record['seed']}"),
+        *((f"Data: {_data_name(n)}", f"`{f}`") for n, f in environment["data"].items()),
     ]
-    if record["metrics"]:
-        rows.append(
-            ("Metrics", ", ".join(f"`{k}` {_rounded(v)}" for k, v in record["metrics"].items()))
-        )
-    return rows
+    for name, words in _OF_TRAINING.items():
+        if (value := metrics.pop(name, None)) is not None:
+            shown = duration(value) if name == "seconds" else f"`{_rounded(value)}`"
+            rows.append((words, shown))
+    if metrics:
+        rows.append(("Metrics", ", ".join(f"`{k}` {_rounded(v)}" for k, v in metrics.items())))
+    return [
+        *rows,
+        ("Software", f"Python {environment['python']}, {packages}"),
+        ("Commit", f"`{record['commit']}`"),
+        ("Key", f"`{record['key']}`"),
+    ]
+
+
+def _data_name(declared: str) -> str:
+    return _DATA_NAMES.get(declared, declared)
+
+
+def _percent(share: float) -> str:
+    """A share as `99.17 %` where errors are rare, else as `41.5 %`."""
+    return f"{share:.2%}"[:-1] + " %" if share > 0.95 else f"{share:.1%}"[:-1] + " %"
 
 
 def _data_used(declared: str, fingerprint: str) -> str:
     """The data set's name; a fingerprint begins with the data that were used in its place."""
     used = fingerprint.split()[0]
-    name = _DATA_NAMES.get(declared, declared)
+    name = _data_name(declared)
     if used == declared:
         return name
-    return f"the embedded {_DATA_NAMES.get(used, used)} in place of {name}"
+    return f"the embedded {_data_name(used)} in place of {name}"
 
 
 def _rounded(value: object) -> str:

@@ -11,12 +11,13 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from internals.cli import book, data, project, summary, train
+from internals.cli import atlas, book, data, live, mosaic, project, summary, train
 from internals.errors import InternalsError, OutputError
 
 _STOPPED = {
     **dict.fromkeys(
-        ("train", "execute", "data"), "stopped; the same command goes on where this one left off"
+        ("train", "execute", "data", "atlas"),
+        "stopped; the same command goes on where this one left off",
     ),
     "build": "stopped; the site that was there is whole",
 }
@@ -63,8 +64,11 @@ def _options(
 data.register(app)
 train.register(app)
 project.register(app)
+mosaic.register(app)
 summary.register(app)
+atlas.register(app)
 book.register(app)
+live.register(app)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The book's sub-commands: execute, build, status. They need the extra `book`."""
+"""The book's sub-commands: execute, build, pdf, status. They need the extra `book`."""
 
 import json
 import os
@@ -16,7 +16,7 @@ import typer
 from internals.book.layout import LARGEST_SEED, PUBLISHED, Layout
 from internals.environment import ROOT, named_folders
 from internals.errors import ChapterError, InternalsError
-from internals.files import new_folder
+from internals.files import new_folder, scratch_folder
 
 Profile = Literal["smoke", "quick", "full"]
 DataMode = Literal["auto", "real", "embedded"]
@@ -40,7 +40,7 @@ JobsOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the book's sub-commands to `app`."""
-    for command in (execute, build, status):
+    for command in (execute, build, pdf, status):
         app.command()(_needs_book_extra(command))
 
 
@@ -123,6 +123,29 @@ def build(
     print(f"  python -m http.server --bind 127.0.0.1 --directory {_short(site)}")
 
 
+def pdf(
+    profile: Annotated[
+        Profile, typer.Option(help="Whose results to print; full is the committed edition.")
+    ] = "full",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="By default build/cnn-internals.pdf.", dir_okay=False),
+    ] = None,
+) -> None:
+    """Print the book from stored results as one PDF, with the system's Chromium."""
+    import mkdocs  # noqa: F401 (as for build)
+
+    from internals.book.pdf import find_browser, join_pages, print_pdf
+
+    layout = Layout.here()
+    out = out or layout.build("" if profile == PUBLISHED else profile) / "cnn-internals.pdf"
+    find_browser()  # rather than after the site has been built
+    with scratch_folder() as folder:
+        _run_mkdocs(layout, profile, folder, strict=False)
+        print_pdf(join_pages(layout, folder), folder, out)
+    print(f"The book is in {_short(out.resolve())}, {out.stat().st_size / 1e6:.1f} MB")
+
+
 def _run_mkdocs(layout: Layout, profile: str, site: Path, strict: bool) -> None:
     """Build the site into the folder `site`; raises `ChapterError` where MkDocs fails."""
     command = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(site)]
@@ -152,7 +175,9 @@ def _last_error(trace: str) -> str:
 
 
 def status(profile: ProfileOption = "quick") -> None:
-    """Print whether the results of each chapter are fresh, stale or missing."""
+    """Print whether the results of each chapter, and each atlas, are fresh, stale or missing."""
+    from internals.atlas.networks import NETWORKS
+    from internals.atlas.stored import atlas_state
     from internals.book.script import read_script
     from internals.book.stored import latest
     from internals.book.summaries import run_summary
@@ -169,6 +194,11 @@ def status(profile: ProfileOption = "quick") -> None:
         for edition, (run, state) in runs.items():
             note = f"  {run_summary(run.record)}" if run else ""
             print(f"{script.name:24} {edition:6} {state.value:8}{note}")
+    for edition in shown:
+        atlases = (layout.edition if edition == PUBLISHED else layout.build(edition)) / "atlas"
+        chapters = [path.stem.partition("_")[2] for path in layout.scripts()]
+        for network in (name for name in chapters if name in NETWORKS):
+            print(f"{f'atlas of {network}':24} {edition:6} {atlas_state(atlases / network)}")
 
 
 def _short(path: Path) -> Path:

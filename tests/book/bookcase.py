@@ -15,7 +15,7 @@ CONFIG = """\
 INHERIT: {root}/mkdocs.yml
 docs_dir: {root}/docs
 site_url: {site_url}
-hooks: [{root}/internals/book/hook.py]
+hooks: [{root}/internals/book/hook.py, {root}/internals/atlas/hook.py]
 theme: {{custom_dir: {root}/docs/theme}}
 plugins:
   bibtex: {{bib_file: {root}/docs/references.bib}}

@@ -1,19 +1,21 @@
 """Oracle: the contract of a chapter run as a script, as a notebook and for the book."""
 
 import base64
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from book.bookcase import TINYBOOK, TinyBook
-from internals.book import Chapter, open_chapter, show
+from internals.book import FIGURE, Chapter, open_chapter, show
 from internals.errors import ChapterError
-from internals.figures import Illustration, Table
+from internals.figures import ChannelPatches, Illustration, Table, panels
 
 TABLE = Table(("name", "value"), (("one", "1"),), caption="A number.")
 
@@ -97,6 +99,27 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
     return sent
 
 
+def test_a_panel_is_a_drawing_in_a_notebook_and_a_sheet_in_the_book(
+    kernel: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tile = np.full((3, 5, 5), 0.5)
+    row = ChannelPatches("a", 0, [tile], [tile], [1.0], ["x"], [2], [(0, 0)], (5, 5))
+    words = "One channel with a single pair of tiles: its projection above its patch."
+    panel = panels([row], caption=words, alt="A pair.")
+    show(panel, "one")
+    drawing, caption = kernel
+    assert "image/png" in drawing and FIGURE not in drawing
+    assert caption["text/markdown"] == f"*Figure 1.* {words}"
+    kernel.clear()
+    monkeypatch.setenv("INTERNALS_EXECUTING", "1")
+    show(panel, "one")
+    [sent] = kernel
+    assert sorted(sent) == ["application/vnd.internals.figure+json", "image/png", "text/plain"]
+    assert sent[FIGURE]["sheet"] == panel.sheet.data
+    png = Image.open(io.BytesIO(base64.b64decode(sent["image/png"])))
+    assert (np.asarray(png) == panel.sheet.pixels).all()
+
+
 def test_a_notebook_takes_profile_data_and_seed_from_the_environment(
     kernel: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,3 +187,48 @@ def test_a_value_for_each_profile(profile: str, expected: int | None) -> None:
     assert chapter.at(smoke=64, quick=1024) == expected
     assert chapter.at(smoke=64, quick=1024, full=9) == (9 if expected is None else expected)
     assert chapter.most_images == (240 if profile == "smoke" else None)
+
+
+def test_a_notebook_says_a_finding_and_where_it_does_not_hold(
+    kernel: list[dict[str, object]],
+) -> None:
+    chapter = Chapter("01_x", "quick", "auto", 0)
+    chapter.finding("It rises.", holds=True)
+    chapter.finding("It falls.", holds=False)
+    assert [output["text/markdown"] for output in kernel] == [
+        "It rises.",
+        "It falls. (In the published edition; not in this run.)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("profile", "data", "refused"),
+    [
+        ("full", "real", True),
+        ("full", "auto", False),  # the stand-in is all there is
+        ("full", "embedded", False),
+        ("quick", "real", False),
+    ],
+)
+def test_a_finding_must_hold_in_the_published_edition(
+    no_real_data: None,
+    kernel: list[dict[str, object]],
+    profile: str,
+    data: str,
+    refused: bool,
+) -> None:
+    chapter = Chapter("01_lenet5", profile, data, 0)
+    chapter.finding("It rises.", holds=True)
+    if refused:
+        with pytest.raises(ChapterError, match=r"the numbers do not show 'It falls\.'"):
+            chapter.finding("It falls.", holds=False)
+    else:
+        chapter.finding("It falls.", holds=False)
+    assert len(kernel) == 1 + (not refused)
+
+
+def test_a_chapter_without_data_must_find_what_it_says_at_full(
+    kernel: list[dict[str, object]],
+) -> None:
+    with pytest.raises(ChapterError, match=r"the numbers do not show 'It falls\.'"):
+        Chapter("00_how_to_look", "full", "auto", 0).finding("It falls.", holds=False)

@@ -1,7 +1,10 @@
 """Oracle: Markdown and HTML written by hand."""
 
+import re
+from html import unescape
 from pathlib import Path
 
+import markdown
 import pytest
 from nbformat.v4 import new_output
 
@@ -10,7 +13,10 @@ from internals.book import (
     TABLE,
     duration,
     edition,
+    folded_listing,
+    headline,
     listing,
+    reading_minutes,
     shown,
     site_links,
     stands_in,
@@ -34,8 +40,18 @@ def test_captions_are_left_out_of_the_code(source: str, expected: str) -> None:
     assert listing(source) == f"``` python\n{expected}\n```"
 
 
+def test_code_is_marked_only_where_it_has_a_colour_and_every_letter_stays() -> None:
+    code = 'from a.b import c\n\nx = [1 < n, "t<n>"]  # why\ndef f(y: int) -> None: ...\n'
+    extensions = ["pymdownx.superfences", "pymdownx.highlight", "internals.book.plain_code"]
+    html = markdown.markdown(f"```python\n{code}```\n\n`x`", extensions=extensions)
+    assert unescape(re.sub(r"<[^>]+>", "", html)).strip() == f"{code}\nx"
+    marks = re.findall(r'<span class="([a-z0-9]+)">([^<]*)</span>', html)
+    assert ("mi", "1") in marks and ("k", "def") in marks and ("c1", "# why") in marks
+    assert {kind for kind, _ in marks} & {"n", "p", "w", "o", "nn"} == set()
+
+
 def test_directives_for_tools_are_not_shown() -> None:
-    code = listing("x = [\n    1,\n]  # fmt: skip\ny = 2  # why", [])
+    code = listing("x = [\n    1,\n]  # fmt: skip\ny = 2  # why")
     assert code == "``` python\nx = [\n    1,\n]\ny = 2  # why\n```"
 
 
@@ -86,26 +102,58 @@ def test_sources_are_named_but_not_linked_where_the_repository_is_not_known() ->
     assert site_links("[f](../internals/files.py)", "chapters/a.py", "", Path()) == "f"
 
 
-def figure_output(kind: str) -> object:
-    return new_output("display_data", data={kind: {"name": "x", "caption": "C.", "alt": "A."}})
+def test_a_panel_is_written_out() -> None:
+    unit = {"class": "tench", "value": "1.0", "image": 3}
+    row = {"layer": "conv4", "channel": 7, "colours": 3, "scale": "2", "exceeded": False}
+    sheet = {"tile": [5, 5], "lines": 1, "stacked": True, "noun": "channel"}
+    sheet["rows"] = [{**row, "units": [unit, unit]}]
+    texts = {
+        "name": "x", "caption": "A *word*.", "alt": "B.", "width": 45, "height": 10, "number": 4,
+        "file": "01/x", "sheet": sheet,
+    }  # fmt: skip
+    page = shown(new_output("display_data", data={FIGURE: texts}))
+    assert '<figure id="fig-x" data-layer="conv4" markdown="block">' in page
+    assert '![B.](01/x.webp){ width="45" height="10" loading="lazy" .off-glb }' in page
+    assert page.count("<li>tench\n1.0 #3</li>") == 2
+    assert 'href="#fig-x">Figure 4.</a> A *word*.</figcaption>' in page and "atlas" not in page
+
+
+def numbered(kind: str, number: int) -> object:
+    return new_output("display_data", data={kind: {"name": "x", "number": number}})
 
 
 @pytest.mark.parametrize(
-    ("kinds", "summary"),
+    ("shown", "summary"),
     [
         ([], "Code"),
-        ([FIGURE], "Code of this figure"),
-        ([FIGURE, FIGURE], "Code of these figures"),
-        ([TABLE], "Code of this table"),
-        ([TABLE, FIGURE], "Code of these figures and tables"),
+        ([(FIGURE, 12)], "Code of figure 12"),
+        ([(FIGURE, 1), (FIGURE, 2), (FIGURE, 3)], "Code of figures 1, 2 and 3"),
+        ([(TABLE, 4)], "Code of table 4"),
+        ([(TABLE, 1), (FIGURE, 2)], "Code of figure 2 and table 1"),
     ],
 )
-def test_a_folded_cell_says_what_it_is_the_code_of(kinds: list[str], summary: str) -> None:
-    outputs = [stream("stdout", "printed"), *map(figure_output, kinds)]
-    folded = listing("x = 1", ["hide-input"], outputs)
+def test_folded_code_is_named_after_what_it_shows(
+    shown: list[tuple[str, int]], summary: str
+) -> None:
+    outputs = [stream("stdout", "printed"), *(numbered(*pair) for pair in shown)]
+    folded = folded_listing("x = 1", outputs)
     assert folded == f'??? code "{summary}"\n\n    ``` python\n    x = 1\n    ```'
-    assert listing("x = 1", [], outputs) == "``` python\nx = 1\n```"
-    assert listing("x = 1", ["remove-input"], outputs) == ""
+    assert folded_listing("", outputs) == ""
+
+
+@pytest.mark.parametrize(
+    ("prose", "figures", "minutes"),
+    [
+        ("word " * 2200, 0, 10),
+        ("word " * 2200, 20, 12),
+        ("few", 0, 1),
+        ("word " * 2200 + "$$ x_a + y_b $$ [a](http://one.two/three) <b>" * 1000, 0, 15),
+    ],
+)
+def test_reading_takes_words_and_a_look_at_each_figure(
+    prose: str, figures: int, minutes: int
+) -> None:
+    assert reading_minutes([prose], figures) == minutes
 
 
 @pytest.mark.parametrize(
@@ -131,3 +179,31 @@ def test_a_stand_in_is_named(data: dict[str, str], text: str, substituted: bool)
     record = {"profile": "quick", "environment": {"data": data}}
     assert edition(record) == text
     assert stands_in(record) is substituted
+
+
+def record(trained: float, slowest: float) -> dict[str, object]:
+    return {
+        "metrics": {"test_top1": 0.9917, "seconds": trained},
+        "cells": [{"seconds": slowest}],
+        "seconds": slowest + 4,
+        "machine": "Linux x86_64, 2 cores",
+    }
+
+
+@pytest.mark.parametrize(
+    ("trained", "slowest", "cost"), [(100.0, 6.0, "1 min 50 s"), (100.0, 101.0, "1 min 45 s")]
+)
+def test_a_page_costs_its_training_once(trained: float, slowest: float, cost: str) -> None:
+    assert headline(record(trained, slowest), {}, 9)[0] == (cost, "to reproduce, 2 cores")
+
+
+def test_our_score_stands_beside_the_papers() -> None:
+    meta = {"network": "lenet5", "paper_score": "99.05 %", "year": 1998}
+    assert headline(record(9.0, 1.0), meta, 9)[:2] == [
+        ("99.17 %", "of test images right"),
+        ("99.05 %", "the paper, 1998"),
+    ]
+    assert headline(None, meta | {"paper_score": 0.706}, 9) == [
+        ("70.6 %", "the paper, 1998"),
+        ("9 min", "to read"),
+    ]

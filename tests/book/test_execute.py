@@ -69,16 +69,16 @@ def test_the_other_chapter_is_executed_and_kept(tinybook: TinyBook) -> None:
     assert folder.name == record["key"]
     assert record["metrics"] == {"slope": 1.0}
     assert (record["profile"], record["seed"], record["environment"]["data"]) == ("quick", 7, {})
-    assert [cell["line"] for cell in record["cells"]] == [23, 39, 57, 65]
+    assert [cell["line"] for cell in record["cells"]] == [23, 40, 53, 62, 70, 80]
 
 
 def test_pictures_are_files_and_the_notebook_holds_none(tinybook: TinyBook) -> None:
     folder, _ = run_of(tinybook)
     assert {p.name for p in folder.iterdir()} == {
-        "01_fine.ipynb", "run.json", "slope.webp", "slope-dark.webp",
+        "01_fine.ipynb", "run.json", "slope.webp", "slope-dark.webp", "panel.webp",
     }  # fmt: skip
     text = (folder / "01_fine.ipynb").read_text()
-    assert "base64" not in text and "image/png" not in text and len(text) < 10_000
+    assert "base64" not in text and "image/png" not in text and len(text) < 20_000
     notebook = nbformat.reads(text, as_version=4)
     [output] = notebook.cells[3].outputs
     assert output.data["text/markdown"].startswith("![A rising line.](slope.webp)\n\nA straight")
@@ -94,6 +94,33 @@ def test_light_and_dark_pictures_differ_and_have_twice_the_logical_size(tinybook
     assert light.size == dark.size == (688, 400)
     assert light.convert("RGBA").getpixel((0, 0))[3] == 0
     assert light.tobytes() != dark.tobytes()
+
+
+def test_a_panel_is_one_sheet_and_the_notebook_says_what_its_tiles_are(tinybook: TinyBook) -> None:
+    from PIL import Image
+
+    folder, _ = run_of(tinybook)
+    notebook = nbformat.read(folder / "01_fine.ipynb", as_version=4)
+    [output] = notebook.cells[-1].outputs
+    texts = output.data[FIGURE]
+    with Image.open(folder / "panel.webp") as sheet:
+        assert sheet.size == (texts["width"], texts["height"]) == (9 * 12, 4 * 12)
+        # Of channel 1, the third patch, and the projection above it: small tiles lose nothing.
+        assert sheet.getpixel((2 * 12 + 5, 3 * 12 + 5)) == (85, 85, 42)
+        assert sheet.getpixel((2 * 12 + 5, 2 * 12 + 5)) == (80, 80, 80)
+    first, second = texts["sheet"]["rows"]
+    assert first["units"][1] == {
+        "class": "tench",
+        "value": "8.00",
+        "image": 1,
+        "inset": [0, 0, 0, 3],
+    }
+    assert second["units"][8]["silent"] and first["layer"] == "conv1"
+    lines = output.data["text/markdown"].splitlines()
+    assert lines[0] == "![Pairs of plain squares.](panel.webp)"
+    assert lines[2].startswith("Two channels with nine pairs each")
+    assert lines[4] == "|  | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 |"
+    assert lines[7].startswith("| channel 1 | 9.00 tench #0 | 8.00 tench #1 |")
 
 
 def test_a_second_execution_starts_no_kernel_nor_does_one_after_a_prose_edit(
@@ -410,6 +437,20 @@ def test_a_sealed_run_is_whole_and_one_without_checksums_as_before(
     record = {k: v for k, v in run.record.items() if k not in ("files", "checksum")}
     (folder / "run.json").write_text(json.dumps(record))
     assert latest(layout, "full", script)[1] is Status.FRESH
+
+
+def test_a_sheet_without_a_dark_twin_is_whole(sealed: tuple[Layout, Path]) -> None:
+    layout, folder = sealed
+    path = folder / "01_fine.ipynb"
+    path.write_text(path.read_text().replace('"name": "slope"', '"sheet": {}, "name": "slope"'))
+    (folder / "slope-dark.webp").unlink()
+    record = json.loads((folder / "run.json").read_text())
+    unsealed = {k: v for k, v in record.items() if k not in ("files", "checksum")}
+    (folder / "run.json").write_text(json.dumps(unsealed))
+    script = read_script(layout.chapters / "01_fine.py")
+    assert latest(layout, "full", script)[1] is Status.FRESH
+    (folder / "slope.webp").unlink()
+    damaged(layout)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 import pytest
 
 from book.bookcase import TinyBook, build_site, copy_book
+from internals.environment import ROOT
 
 LOADING = {
     ("img", "src"),
@@ -90,7 +91,8 @@ def test_images_have_alternative_text_width_and_height(pages: dict[Path, Page]) 
     assert len(images) >= 2
     for image in images:
         assert image["alt"].strip() and image["width"].isdecimal() and image["height"].isdecimal()
-        assert image["loading"] == "lazy"
+        first = image.get("fetchpriority") == "high"  # what a page opens with
+        assert ("loading" in image) != first and image.get("loading") in (None, "lazy")
 
 
 def test_identifiers_are_unique_also_for_equal_headings(
@@ -110,6 +112,40 @@ def test_a_figure_has_number_caption_and_anchor(tinybook: TinyBook, fine: Page) 
     caption = re.sub(r"<[^>]+>", "", figure[figure.index("<figcaption") :])
     assert caption.strip().startswith("Figure 1. A straight line from the lower left")
     assert '<a href="#fig-slope">Figure 1</a>' in fine.text
+
+
+def test_a_panel_is_one_picture_with_its_words_beside_it(tinybook: TinyBook, fine: Page) -> None:
+    [figure] = re.findall(
+        r'<figure data-layer="conv1" id="fig-panel">.*?</figure>', fine.text, re.DOTALL
+    )
+    [picture] = [image for image in fine.images if image["src"] == "panel.webp"]
+    assert "off-glb" in picture["class"] and "glightbox" not in figure
+    assert not (tinybook.site / "chapters/01_fine/panel-dark.webp").exists()
+    pairs = re.findall(r"<li(?: [^>]*)?>([^<]*)</li>", figure)
+    assert pairs == [f"tench\n{9 - n}.00 #{n}" for n in range(9)] * 2
+    assert re.search(r">outside the image<.*Figure 2.</a> Two channels", figure, re.DOTALL)
+    assert "panel.webp" in {image["src"].split("/")[-1] for image in index_images(tinybook)}
+    found = (tinybook.site / "search/search_index.json").read_text()
+    assert "grow brighter" in found and "9.00 #0" not in found, "a list of labels is no answer"
+
+
+def index_images(tinybook: TinyBook) -> list[dict[str, str]]:
+    return Page(tinybook.site / "figures/index.html").images
+
+
+def test_the_style_sheet_and_the_script_of_sheets_come_with_the_package(tinybook: TinyBook) -> None:
+    for name in ("stylesheets/sheets.css", "javascripts/sheets.js"):
+        stored = ROOT / "internals/figures/assets" / Path(name).name
+        assert (tinybook.site / name).read_bytes() == stored.read_bytes()
+
+
+def test_findings_stand_below_the_figure_and_their_code_nowhere(fine: Page) -> None:
+    rises, falls = re.findall(r'<p class="finding">(.*?)</p>', fine.text)
+    assert rises == "The line <em>rises</em> by as much as it goes on."
+    assert re.fullmatch(r'It falls\. <span class="elsewhere">\(In the published .*\)</span>', falls)
+    places = [fine.text.index(text) for text in ('id="fig-slope"', rises, falls, "Code of figure")]
+    assert places == sorted(places)
+    assert "finding" not in re.sub(r"<[^>]+>", "", fine.text), "not the call"
 
 
 def test_a_table_has_caption_and_anchor(fine: Page) -> None:
@@ -144,6 +180,13 @@ def test_code_has_no_prompts_and_captions_are_said_once_below(fine: Page) -> Non
     article = fine.text[fine.text.index("<article") : fine.text.index("</article>")]
     assert "In [" not in article and "Out[" not in article
     assert "caption=..." in re.sub(r"<[^>]+>", "", article)
+    [code_of_figure] = re.findall(
+        r"<details class=\"code\">\s*<summary>Code of figure 1</summary>(.*?)</details>",
+        article,
+        re.DOTALL,
+    )
+    assert "chapter" not in code_of_figure and "Illustration" in code_of_figure
+    assert article.index('id="fig-slope"') < article.index("Code of figure 1")
     assert article.count("A straight line from the lower left") == 1
 
 
@@ -154,11 +197,29 @@ def test_output_is_quiet_and_folded_when_long(fine: Page) -> None:
 
 def test_the_page_says_what_was_run(fine: Page) -> None:
     assert re.search(
-        r'<p class="edition"><strong>Quick edition.</strong> \d+ \w+ 20\d\d', fine.text
+        r'<p class="edition"><strong>Quick edition.</strong> \d+ \w+ 20\d\d\. Download', fine.text
     )
+    facts = re.findall(r"<dt>([^<]+)</dt><dd>([^<]+)</dd>", fine.text)
+    assert [what.split(",")[0] for what, _ in facts] == ["to reproduce", "to read"]
+    assert facts[1][1] == "1 min"
     foot = fine.text[fine.text.index('class="provenance"') :]
-    for fact in ("quick, 7", "matplotlib", "Python 3.", "cores", "<code>slope</code> 1"):
+    for fact in ("<td>7</td>", "matplotlib", "Python 3.", "cores", "<code>slope</code> 1"):
         assert fact in foot
+
+
+def test_one_banner_says_that_the_text_describes_another_edition(
+    pages: dict[Path, Page], fine: Page
+) -> None:
+    assert fine.text.count('class="banner"') == 1
+    assert "The text describes the full edition" in fine.text
+    assert not any('class="banner"' in p.text for p in pages.values() if p is not fine)
+
+
+def test_contents_stand_beside_the_text_and_folded_above_it(fine: Page) -> None:
+    above = fine.text[fine.text.index('class="contents"') :]
+    for contents in (above, fine.text[fine.text.index("md-sidebar--secondary") :]):
+        assert re.search(r'<a href="#a-picture_1"[^>]*>', contents)
+    assert "[TOC]" not in fine.text
 
 
 def test_title_and_description_come_from_the_chapter(fine: Page) -> None:
@@ -172,6 +233,25 @@ def test_script_and_notebook_can_be_downloaded(tinybook: TinyBook) -> None:
     assert (folder / "01_fine.py").read_text() == source.read_text()
     notebook = (folder / "01_fine.ipynb").read_text()
     assert f"]({SITE_URL}chapters/01_fine/slope.webp)" in notebook
+
+
+def test_colab_opens_the_committed_notebook_where_the_repository_is_known(
+    tinybook: TinyBook, tmp_path: Path, fine: Page
+) -> None:
+    assert "colab" not in fine.text, "the address of the repository is not known"
+    layout = copy_book(tmp_path)
+    [run] = tinybook.layout.store("quick", "01_fine").iterdir()
+    layout.edition.mkdir()
+    (layout.edition / "01_fine").symlink_to(run)
+    edit_uri = "https://github.com/me/book/edit/main/"
+    made = build_site(layout, profile="full", EDIT_URI=edit_uri)
+    assert made.returncode == 0, made.stderr
+    page = Page(layout.site("full") / "chapters/01_fine/index.html")
+    assert (
+        "https://colab.research.google.com/github/me/book/blob/main/"
+        "chapters/edition/01_fine/01_fine.ipynb"
+    ) in page.links
+    assert "%pip install git+https://github.com/me/book@main" in page.text
 
 
 def test_a_page_is_light(tinybook: TinyBook, fine: Page) -> None:

@@ -20,10 +20,11 @@
 #     Admonitions work, and so do $a_1 * b_1 * c_1$.
 
 # %%
+import numpy as np
 from matplotlib.figure import Figure
 
 from internals.book import open_chapter, show
-from internals.figures import Illustration, Table
+from internals.figures import ChannelPatches, Illustration, Table, panels
 
 LINE = "#0b4a94"  # an ink of the book: lighter on dark paper
 
@@ -48,6 +49,10 @@ show(
 )
 chapter.record(slope=1.0)
 
+# %%
+chapter.finding("The line *rises* by as much as it goes on.", holds=True)
+chapter.finding("It falls.", holds=False)
+
 # %% [markdown]
 # ## A table
 #
@@ -64,3 +69,30 @@ show(Table(("name", "value"), (("one", "1"), ("two", "2")), caption="Two numbers
 # %%
 for line in range(60):
     print(f"line {line}")
+
+# %% [markdown]
+# ## A panel
+#
+# Each tile has a colour of its own; one is cut at the image's border, and one unit is silent:
+
+
+# %%
+def channel(number: int, silent: bool) -> ChannelPatches:
+    widths = [12, 9, *[12] * 7]
+    shades = [np.full((3, 12, width), place / 9) for place, width in enumerate(widths, 1)]
+    colour = np.array([1, number, 0.5]).reshape(3, 1, 1)
+    return ChannelPatches(
+        "conv1", number, [-shade for shade in shades], [shade * colour for shade in shades],
+        values=range(9, 0, -1), labels=["tench"] * 9, images=range(9), size=(12, 12),
+        offsets=[(0, 12 - width) for width in widths], silent=[False] * 8 + [silent],
+    )  # fmt: skip
+
+
+show(
+    panels(
+        [channel(0, False), channel(1, True)],
+        caption="Two channels with nine pairs each; patches grow brighter from first to last.",
+        alt="Pairs of plain squares.",
+    ),
+    "panel",
+)
