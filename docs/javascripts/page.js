@@ -19,16 +19,56 @@ for (const heading of document.querySelectorAll("article :is(h2, h3, h4)[id]")) 
   heading.append(" ", link)
 }
 
-// What Material leaves to be said to those who hear the page or go through it by keyboard: a name
-// for the search, no landmark for each copy button, and a stop at whatever has to be scrolled.
-document.querySelector(".md-search")?.setAttribute("aria-label", "Search")
-const scrolling = ".md-typeset__scrollwrap, article table, article pre > code, .equation"
-const focusWhatScrolls = () => {
-  for (const box of document.querySelectorAll(scrolling))
-    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0
+// What can be too wide for its page can be reached by keyboard, so that it can be scrolled: the page
+// comes with such a stop at every block of code and every table. Those that fit lose theirs here,
+// and get it back when the page becomes narrower. Where nothing can hover, Material takes it from
+// all code, which is put right at once.
+const fit = wide => {
+  const box = wide.closest(".md-typeset__scrollwrap") ?? wide
+  const stop = box.scrollWidth > box.clientWidth ? "0" : "-1"
+  if (wide.getAttribute("tabindex") !== stop) wide.setAttribute("tabindex", stop)
 }
+const fitAll = changes => changes.forEach(({ target }) => fit(target))
+const widths = new ResizeObserver(fitAll)
+const stops = new MutationObserver(fitAll)
+for (const wide of document.querySelectorAll("article :is(pre > code, table, .equation)")) {
+  widths.observe(wide)
+  stops.observe(wide, { attributeFilter: ["tabindex"] })
+}
+
+// What Material leaves to be said to those who hear the page: a name for the search, and no
+// landmark for each copy button.
+document.querySelector(".md-search")?.setAttribute("aria-label", "Search")
 addEventListener("load", () => {
   for (const buttons of document.querySelectorAll("nav.md-code__nav")) buttons.role = "none"
-  focusWhatScrolls()
 })
-addEventListener("toggle", focusWhatScrolls, true) // folded code has no width before it is opened
+
+// A picture opens large. What does that is fetched at the first click, not by every page; where it
+// cannot be had, the link leads to the picture itself.
+const assets = new URL("../assets/", document.currentScript.src)
+const fetched = (tag, attributes) =>
+  new Promise((resolve, reject) => {
+    const element = Object.assign(document.createElement(tag), attributes)
+    element.onload = resolve
+    element.onerror = reject
+    document.head.append(element)
+  })
+let lightbox
+let isFetching = false
+addEventListener("click", async event => {
+  const link = event.target.closest("a.glightbox")
+  if (!link || lightbox || event.ctrlKey || event.metaKey || event.shiftKey) return
+  event.preventDefault()
+  if (isFetching) return
+  isFetching = true
+  try {
+    await Promise.all([
+      fetched("link", { rel: "stylesheet", href: new URL("stylesheets/glightbox.min.css", assets) }),
+      fetched("script", { src: new URL("javascripts/glightbox.min.js", assets) }),
+    ])
+    lightbox = GLightbox({ openEffect: "fade", closeEffect: "fade", slideEffect: "none", loop: false })
+    link.click() // which it listens to from now on
+  } catch {
+    location.assign(link.href)
+  }
+})
