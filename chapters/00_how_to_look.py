@@ -10,6 +10,7 @@
 #     language: python
 #     name: python3
 # title: How to look
+# thumbnail: fields
 # description: The instruments of this book, on a network small enough to check by hand.
 # ---
 
@@ -401,6 +402,23 @@ show(
 # Every patch holds a top left corner, every projection its two edges. Read a panel in this order:
 # first the patches of a row (what do they share?), then the projections (is that what mattered?),
 # then the values (is the ninth nearly as strong as the first?), and keep the control in mind.
+#
+# ## Do this with your own network
+#
+# Every instrument of this chapter takes a network of yours as it is. `mine:network` stands for the
+# function or class `network` in your file `mine.py`; a name of torchvision's, such as `resnet18`,
+# will do as well. The first command lists its layers and what their units see, the second draws a
+# panel, and the third a page for every layer:
+#
+# ```sh
+# internals summary mine:network --weights mine.pth
+# internals project mine:network --weights mine.pth --layer conv2 \
+#     --images photos --out panel.png
+# internals atlas mine:network --weights mine.pth --images photos --out site
+# ```
+#
+# [In Python](../docs/library.md#which-images-drive-it-hardest) it is a few lines.
+#
 #
 # ## Exercises
 #

@@ -10,7 +10,11 @@
 #     language: python
 #     name: python3
 # title: LeNet-5
+# year: 1998
+# paper_score: 0.95 % errors on MNIST
+# thumbnail: conv3-strongest
 # description: The network that read cheques, rebuilt from its paper, trained and looked into.
+# network: lenet5
 # data: mnist
 # ---
 
@@ -247,6 +251,20 @@ print(f"the least possible loss: {floor:.7f}")
 assert abs(floor - log(1 + exp(-5))) < 1e-6
 
 # %% [markdown]
+# ## Draw a digit
+#
+# Here is the network of this chapter, trained as described below, at work. It runs in the page, and
+# nothing you draw leaves it:
+#
+# <!-- digit -->
+#
+# Every map shows what the next layer sees, on one scale: mid grey is 0, amber +1.7159, blue
+# −1.7159. Of a unit you point at you see its *projection*, made as in the panels further down: a
+# signal of 1 goes back to the pixels, and at each tanh only what agrees in sign with the activation
+# passes. The bars are the roots of the ten distances. The dashed line across them lies where 95 of a
+# hundred training digits that were held out come no farther from their own bitmap: whatever lies
+# beyond it is refused, scribbles for the most part, and one proper digit in twenty.
+#
 # ## The whole network
 #
 # Nothing in this table is typed in. Shapes, parameters, products and receptive fields are read off
@@ -728,6 +746,20 @@ for projection in same[1:]:
 # - **The scaled tanh** keeps targets of ±1 clear of saturation.
 # - **Fixed bitmaps and a distance** as output leave room for "none of these": a digit far from all
 #   ten codes can be refused.
+#
+# ## Do this with your own network
+#
+# A network of your own that reads small grey pictures is looked into in the same way.
+# `mine:network` stands for the function or class `network` in your file `mine.py`. Where it has a
+# tanh, say how a projection is to pass it, as this chapter did:
+#
+# ```sh
+# internals project mine:network --weights mine.pth --layer conv2 \
+#     --tanh agreeing --images photos --out panel.png
+# internals atlas mine:network --weights mine.pth --tanh agreeing \
+#     --images photos --out site
+# ```
+#
 #
 # ## Exercises
 #

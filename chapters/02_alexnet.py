@@ -10,7 +10,11 @@
 #     language: python
 #     name: python3
 # title: AlexNet
+# year: 2012
+# paper_score: 40.7 % errors (top-1) on ImageNet, one network
+# thumbnail: conv5-strongest
 # description: LeNet-5's idea with a thousand times the parameters, and what it took to train that.
+# network: alexnet
 # data: imagenette
 # ---
 
@@ -1033,6 +1037,28 @@ if chapter.profile != "smoke":  # which has nothing to lose
 # - **Dropout, random crops and light** stand against overfitting.
 # - **Response normalisation** and its constants belong to raw pixels, and later networks left it.
 # - **Overlapping maxima** and a **stride of four** make maps small early, at the price of aliasing.
+#
+# ## Do this with your own network
+#
+# A large first window is worth a look at its kernels, and at which pictures drive them.
+# `mine:network` stands for the function or class `network` in your file `mine.py`; `--channels`
+# says which rows to draw, `--rule` how a rectifier is passed:
+#
+# ```sh
+# internals project mine:network --weights mine.pth --layer conv1 \
+#     --channels 0-7 --rule deconvnet --images photos --out panel.png
+# internals atlas mine:network --weights mine.pth --images photos --out site
+# ```
+#
+# What hiding a part of a picture does to the answer takes three lines:
+#
+# ```python
+# from internals import Network, read_folder
+#
+# net = Network.open("mine:network", weights="mine.pth")
+# drops = net.occlusion(read_folder("photos").images.head(2), size=56, stride=56)
+# ```
+#
 #
 # ## Exercises
 #

@@ -10,7 +10,11 @@
 #     language: python
 #     name: python3
 # title: VGG-16
+# year: 2014
+# paper_score: 24.8 % errors (top-1) on ImageNet, one network
+# thumbnail: conv10-strongest
 # description: Nothing but windows of 3 × 3, stacked thirteen deep, and what it takes to start them.
+# network: vgg16
 # data: imagenette
 # ---
 
@@ -1143,6 +1147,26 @@ if chapter.profile != "smoke":
 # - **A plain stack multiplies**: a factor a layer that is not near 1 leaves nothing to learn from.
 # - **Full connections are convolutions**: slid over a larger picture, a classifier becomes a map.
 # - **No response normalisation**: the paper tried it in network A, and it did not help.
+#
+# ## Do this with your own network
+#
+# How much a unit of your network sees is computed from its graph, not looked up. `mine:network`
+# stands for the function or class `network` in your file `mine.py`:
+#
+# ```sh
+# internals summary mine:network --weights mine.pth --input 3,224,224
+# internals project mine:network --weights mine.pth --layer conv2 \
+#     --images photos --out panel.png
+# internals atlas mine:network --weights mine.pth --images photos --out site
+# ```
+#
+# ```python
+# from internals import Network
+#
+# field = Network.open("mine:network").receptive_field("conv2")
+# print(field.size, field.stride)
+# ```
+#
 #
 # ## Exercises
 #

@@ -10,7 +10,11 @@
 #     language: python
 #     name: python3
 # title: InceptionNet
+# year: 2014
+# paper_score: 10.07 % errors (top-5) on ImageNet, one network and crop
+# thumbnail: conv30-strongest
 # description: Four ways of looking at the same maps, side by side, for a ninth of AlexNet's parameters.
+# network: inceptionnet
 # data: imagenette
 # ---
 
@@ -1148,6 +1152,27 @@ if chapter.profile != "smoke":  # which has nothing to lose
 #   has 58 million, and makes Grad-CAM exact.
 # - **Auxiliary heads**, or batch normalisation as here, bring gradients to the lower modules.
 # - **Twenty-two layers with seven million parameters**: depth need not mean weight.
+#
+# ## Do this with your own network
+#
+# Where in your pictures does your network find a class? Grad-CAM needs a layer that still has
+# places, often the last before the average. `mine:network` stands for the function or class
+# `network` in your file `mine.py`:
+#
+# ```python
+# from internals import Network, read_folder
+#
+# net = Network.open("mine:network", weights="mine.pth")
+# photos = read_folder("photos").images.head(4)
+# maps = net.grad_cam(photos, "conv2", classes=3, upsample=True)
+# ```
+#
+# And what drives the branches of a module, one page a layer:
+#
+# ```sh
+# internals atlas mine:network --weights mine.pth --images photos --out site
+# ```
+#
 #
 # ## Exercises
 #

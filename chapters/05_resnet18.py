@@ -10,7 +10,11 @@
 #     language: python
 #     name: python3
 # title: ResNet-18
+# year: 2015
+# paper_score: 27.88 % errors (top-1) on ImageNet
+# thumbnail: conv10-strongest
 # description: Layers that add to what they are given, trained beside the same layers that replace it.
+# network: resnet18
 # data: imagenette
 # ---
 
@@ -1087,6 +1091,29 @@ if chapter.profile != "smoke":
 #   network as in the residual one. The shortcut is for what remains: degradation with depth.
 # - **Many paths.** Fields from 11 to 435 pixels end in the same unit.
 # - **A mean instead of wide layers at the end.** Grad-CAM is then exact: the linear layer's weights.
+#
+# ## Do this with your own network
+#
+# Blocks that add are traced like any others. `mine:network` stands for the function or class
+# `network` in your file `mine.py`. Before you believe a projection, take the network's weights away
+# and see what is left of it:
+#
+# ```python
+# from internals import Network, read_folder
+#
+# net = Network.open("mine:network", weights="mine.pth")
+# photos = read_folder("photos")
+# top = net.strongest(photos, ["conv2"], k=3)["conv2"]
+# control = net.sanity(photos, top[:4].head(1))
+# print(control.magnitudes.mean(axis=2))  # 1: all of the trained picture is left
+# ```
+#
+# ```sh
+# internals project mine:network --weights mine.pth --layer conv2 \
+#     --images photos --out panel.png
+# internals atlas mine:network --weights mine.pth --images photos --out site
+# ```
+#
 #
 # ## Exercises
 #

@@ -10,7 +10,11 @@
 #     language: python
 #     name: python3
 # title: MobileNet
+# year: 2017
+# paper_score: 29.4 % errors (top-1) on ImageNet
+# thumbnail: conv14-strongest
 # description: A convolution taken apart into looking and mixing, for a ninth of the work.
+# network: mobilenet
 # data: imagenette
 # ---
 
@@ -1245,6 +1249,25 @@ assert torch.allclose(first.pixels, second.pixels, atol=1e-6)
 # - **Steps of two** instead of pooling, and an average instead of fully connected layers.
 # - **Two multipliers** trade accuracy for work: width, which saves weights too, and resolution.
 # - **Multiply-adds are not time**: looking costs more than its 3 %.
+#
+# ## Do this with your own network
+#
+# Count the work of your own network layer by layer, and then take the stopwatch, since the two are
+# not the same. `mine:network` stands for the function or class `network` in your file `mine.py`:
+#
+# ```sh
+# internals summary mine:network --weights mine.pth
+# internals atlas mine:network --weights mine.pth --images photos --out site
+# ```
+#
+# ```python
+# from internals import Network
+# from internals.anatomy import latency
+#
+# net = Network.open("mine:network", weights="mine.pth")
+# print(f"{1000 * latency(net):.1f} ms an image")
+# ```
+#
 #
 # ## Exercises
 #

@@ -10,6 +10,7 @@
 #     language: python
 #     name: python3
 # title: LeNet-5, one part at a time
+# thumbnail: rates
 # description: Each part of LeNet-5 exchanged in turn, several seeds each, and which differences are more than noise.
 # data: mnist
 # ---
@@ -531,6 +532,21 @@ chapter.record(
 # - **A correction for the number of comparisons**: look often enough and chance will oblige.
 # - **A loss has a floor** that depends on the codes; only what is above it can be learned away.
 # - **A verdict holds for runs of this length**, on these digits. A slow start is not a bad end.
+#
+# ## Do this with your own network
+#
+# Two runs of one network differ by their seeds alone. `mine:network` stands for the function or
+# class `network` in your file `mine.py`: draw the same channels of two of its runs before you
+# explain a difference between two networks.
+#
+# ```sh
+# internals project mine:network --weights mine.pth --layer conv2 \
+#     --images photos --out first.png
+# internals project mine:network --weights another.pth --layer conv2 \
+#     --images photos --out second.png
+# internals atlas mine:network --weights mine.pth --images photos --out site
+# ```
+#
 #
 # ## Exercises
 #

@@ -10,6 +10,7 @@
 #     language: python
 #     name: python3
 # title: Inside LeNet-5
+# thumbnail: evidence
 # description: Maps of evidence, linear probes, principal components and a sparse autoencoder, each beside the control that says what it is worth.
 # data: mnist
 # ---
@@ -723,6 +724,27 @@ show(
 # - **A sparse dictionary** pays where few numbers are allowed and there are more things to say than
 #   directions: in C5 rather than in F6.
 # - **Patching** asks the network itself whether what was left out mattered.
+#
+# ## Do this with your own network
+#
+# Activations of any layer of yours are one call away, and the directions in which they vary two.
+# `mine:network` stands for the function or class `network` in your file `mine.py`:
+#
+# ```python
+# from internals import Network, read_folder
+# from internals.probing import channel_vectors, fit_principal_components
+#
+# net = Network.open("mine:network", weights="mine.pth")
+# maps = net.capture(read_folder("photos").images, ["conv2"])["conv2"]
+# parts = fit_principal_components(channel_vectors(maps))
+# ```
+#
+# ```sh
+# internals project mine:network --weights mine.pth --layer conv2 \
+#     --images photos --out panel.png
+# internals atlas mine:network --weights mine.pth --images photos --out site
+# ```
+#
 #
 # ## Exercises
 #

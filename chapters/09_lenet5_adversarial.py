@@ -10,6 +10,7 @@
 #     language: python
 #     name: python3
 # title: LeNet-5's adversaries
+# thumbnail: one-step
 # description: Changes too small to matter to a reader of digits that undo LeNet-5, and what training against them does.
 # data: mnist
 # ---
@@ -632,6 +633,30 @@ chapter.record(
 # - **A weak attack flatters.** The MAP loss leads one step to rubbish; the margin goes where it hurts.
 # - **Adversarial training** buys accuracy under attack; what it costs on clean digits stands beside it.
 # - **Refusal** by distance helps against an adversary who has not heard of it, and less against one who has.
+#
+# ## Do this with your own network
+#
+# How far must the pixels of your pictures move before your network changes its mind? `mine:network`
+# stands for the function or class `network` in your file `mine.py`:
+#
+# ```python
+# from internals import Network, read_folder
+# from internals.attacks import fgsm
+# from internals.training import CrossEntropy
+#
+# net = Network.open("mine:network", weights="mine.pth")
+# photos = read_folder("photos").images.head(4)
+# answers = net.model(net.inputs(photos)[:]).argmax(dim=1)
+# fooled = fgsm(
+#     net.model, photos.images / 255, answers, epsilon=8 / 255,
+#     normalization=net.normalization, loss=CrossEntropy(),
+# )
+# ```
+#
+# ```sh
+# internals atlas mine:network --weights mine.pth --images photos --out site
+# ```
+#
 #
 # ## Exercises
 #

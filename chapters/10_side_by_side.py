@@ -10,6 +10,7 @@
 #     language: python
 #     name: python3
 # title: Side by side
+# thumbnail: similarity
 # description: Six networks and two decades compared, in costs, in what they see, and in their mistakes.
 # after: all
 # data: [imagenette, mnist]
@@ -793,6 +794,20 @@ assert depth["VGG-16"] == 4 * depth["LeNet-5"]
 #   at all in its control.
 # - **Errors are shared**: pictures are hard more than networks are weak; a vote mends the rest.
 # - **Parameters down, depth up** since 2014.
+#
+# ## Do this with your own network
+#
+# Put your network beside these six: what it weighs and costs, what drives the same depth, and an
+# atlas with a page a layer. `mine:network` stands for the function or class `network` in your file
+# `mine.py`:
+#
+# ```sh
+# internals summary mine:network --weights mine.pth
+# internals project mine:network --weights mine.pth --layer conv2 \
+#     --images photos --out panel.png
+# internals atlas mine:network --weights mine.pth --images photos --out site
+# ```
+#
 #
 # ## Exercises
 #
