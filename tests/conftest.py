@@ -1,31 +1,54 @@
 """Data and a quiet, repeatable torch for every test."""
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import jaxtyping
 import pytest
 import torch
+from beartype import BeartypeConf
+from beartype.claw import beartype_packages
 
-# Shapes written in signatures are checked while the tests run (annotations are not decoration).
+import tests.reference.checked  # noqa: F401 (jaxtyping is told its name)
+
+# Shapes and types in signatures are checked while the tests run (annotations are not decoration).
+# The two packages that trace networks call by call are full of small functions without shapes, for
+# which jaxtyping takes longer than they do themselves: there beartype checks them alone.
+_ROOT = Path(__file__).parents[1]
+_TRACING = ("internals.anatomy", "internals.projection")
+_WITH_SHAPES = [
+    ".".join(file.relative_to(_ROOT).with_suffix("").parts)
+    for package in _TRACING
+    for file in sorted((_ROOT / package.replace(".", "/")).rglob("*.py"))
+    if "from jaxtyping import" in file.read_text(encoding="utf-8")
+]
+beartype_packages(_TRACING, conf=BeartypeConf(claw_is_pep526=False))
 jaxtyping.install_import_hook(
     [
-        f"internals.{package}"
-        for package in (
-            "data",
-            "models",
-            "anatomy",
-            "attacks",
-            "training",
-            "ablations",
-            "activations",
-            "probing",
-            "projection",
-        )
+        *_WITH_SHAPES,
+        *(
+            f"internals.{package}"
+            for package in (
+                "data",
+                "models",
+                "attacks",
+                "training",
+                "ablations",
+                "activations",
+                "probing",
+            )
+        ),
     ],
-    "beartype.beartype",
+    "tests.reference.checked.checked",
 )
 
+# The browser fetches nothing for itself, and runs also as root, in a container, without a screen.
+_BROWSER_OPTIONS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update",
+]  # fmt: skip
 _REAL_DATA = os.environ.get("INTERNALS_DATA", "")
 
 
@@ -79,3 +102,17 @@ def unchecked_shapes():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    """The system's Chromium. Not for a session: its event loop would be in other tests' way."""
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if not path:
+        pytest.skip("needs chromium or google-chrome on the PATH")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=_BROWSER_OPTIONS)
+        yield browser
+        browser.close()

@@ -23,7 +23,7 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in [*MODULES
 FILL_FIGURES = {"projection", "network"}
 ORDER = [
     "data", "models", "anatomy", "activations", "projection", "attacks", "probing", "training",
-    "ablations", "network", "figures", "book", "cli",
+    "ablations", "network", "figures", "book", "atlas", "cli",
 ]  # fmt: skip
 # Every package may import these; each of them only what stands before it.
 GROUND = ["errors", "files", "environment", "fingerprint", "progress", "lazy"]

@@ -100,7 +100,7 @@ def test_no_picture_is_shown_twice_not_even_with_another_thing_on_it():
 @pytest.mark.slow
 def test_a_linear_classifier_fails_and_flipping_hides_no_class():
     """Ridge regression on 32 x 32 pixels: above chance (10 %), far below a network."""
-    train, test = 900, 300
+    train, test = 450, 200
     pictures = np.stack([draw(index, 32) for index in range(train + test)]) / 255 - 0.5
     labels = np.array([label(index) for index in range(train + test)])
     linear = RidgeClassifier(alpha=300).fit(pictures[:train].reshape(train, -1), labels[:train])

@@ -134,7 +134,7 @@ def layer(draw):
     rule=st.sampled_from(RULES),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 def test_random_graphs(layers, size, place, rule, seed):
     torch.manual_seed(seed)
     blocks = [block for part in layers for block in (part, nn.ReLU())]
@@ -168,9 +168,11 @@ OURS = {
     "inceptionnet": ("inception3a", "inception3b.conv5x5", "inception4a"),
     "mobilenet": ("conv8", "conv12", "conv16"),
 }
-SIZES = (224, 227, 231)
+# As 224, 227 and 231 pixels leave 0, 3 and 7 over whole strides, and no larger than windows need.
+SIZES = (128, 131, 167)
+LARGE = {"inception4a": 199, "conv12": 199, "features.11": 231}
 CASES = [
-    pytest.param(kind, name, layer, size, id=f"{kind}-{name}-{layer}-{size}")
+    pytest.param(kind, name, layer, LARGE.get(layer, size), id=f"{kind}-{name}-{layer}")
     for kind, nets in (("theirs", THEIRS), ("ours", OURS))
     for name, layers in nets.items()
     for layer, size in zip(layers, SIZES, strict=False)

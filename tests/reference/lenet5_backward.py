@@ -17,8 +17,7 @@ def convolve(maps: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarr
     for y in range(height):
         for x in range(width):
             window = maps[:, y : y + size, x : x + size]
-            for o in range(outs):
-                result[o, y, x] = (window * weight[o]).sum() + bias[o]
+            result[:, y, x] = (window * weight).sum(axis=(1, 2, 3)) + bias
     return result
 
 
@@ -35,18 +34,15 @@ def average(maps: np.ndarray, factor: np.ndarray, bias: np.ndarray) -> np.ndarra
     result = np.zeros((channels, height // 2, width // 2))
     for y in range(height // 2):
         for x in range(width // 2):
-            for c in range(channels):
-                block = maps[c, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2]
-                result[c, y, x] = block.sum() * factor[c] + bias[c]
+            blocks = maps[:, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2]
+            result[:, y, x] = blocks.sum(axis=(1, 2)) * factor[:channels] + bias[:channels]
     return result
 
 
 def average_back(signal: np.ndarray, factor: np.ndarray, shape: tuple) -> np.ndarray:
     result = np.zeros(shape)
     for c, y, x in np.argwhere(signal != 0):
-        for dy in range(2):
-            for dx in range(2):
-                result[c, 2 * y + dy, 2 * x + dx] += signal[c, y, x] * factor[c]
+        result[c, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2] += signal[c, y, x] * factor[c]
     return result
 
 
@@ -103,8 +99,9 @@ class Network:
             maps = AMPLITUDE * inner[name]
         return outputs, inputs, inner
 
-    def project(self, image, layer, channel, row, column, choice) -> tuple[float, np.ndarray]:
-        outputs, inputs, inner = self.forward(image)
+    def project(self, passed, layer, channel, row, column, choice) -> tuple[float, np.ndarray]:
+        """The unit's value and its projection onto the image, given what `forward` returned."""
+        outputs, inputs, inner = passed
         signal = np.zeros_like(outputs[layer])
         signal[channel, row, column] = 1.0
         names = self.LAYERS[: self.LAYERS.index(layer) + 1]

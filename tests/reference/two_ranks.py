@@ -1,5 +1,6 @@
 """Work for two processes that train one network together."""
 
+import os
 from pathlib import Path
 
 import torch
@@ -34,7 +35,9 @@ def train_small(fabric: Fabric, folder: Path) -> Run:
 def train_and_fail(fabric: Fabric, folder: Path) -> None:
     """As `train_small`; then the first process cannot write, and no other waits for it."""
     train_small(fabric, folder)
-    print("printed by process", fabric.global_rank)
+    names = ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID", "GROUP_RANK", "LSB_JOBID", "LT_DEVICES")
+    told = [name for name in names if name in os.environ]
+    print(f"printed by process {fabric.global_rank} of {fabric.world_size}, told {told}")
 
     def write() -> None:
         raise OutputError("cannot write the summary: No space left on device; free some space")

@@ -23,14 +23,26 @@ def two_processes(monkeypatch, no_real_data, no_accelerator):
 
 
 @pytest.mark.slow
-def test_two_processes_end_in_the_weights_of_one_and_fail_as_one(two_processes, tmp_path, capfd):
-    """One launch, for it takes seconds: it trains, and then the first process cannot write."""
+def test_two_processes_end_in_the_weights_of_one_and_fail_as_one_whatever_started_this_one(
+    two_processes, tmp_path, capfd, monkeypatch
+):
+    """One launch, for it takes seconds: it trains, and then the first process cannot write.
+
+    It is made in the environment of all launchers at once, which neither process may believe.
+    """
     alone = Fabric(accelerator="cpu", devices=1, precision="32-true")
     train_small(alone, tmp_path / "one")
+    for variables in _LAUNCHERS.values():
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+    before = dict(os.environ)
     capfd.readouterr()
     with pytest.raises(OutputError, match="No space left on device; free some space"):
         on_devices(2, train_and_fail, tmp_path / "two")
-    assert capfd.readouterr().out.count("printed by process") == 1
+    assert dict(os.environ) == before
+    printed = capfd.readouterr().out
+    assert printed.count("printed by process") == 1
+    assert "printed by process 0 of 2, told []" in printed
     assert not (tmp_path / "two" / "checkpoint.pt").exists()
     (left, one), (right, two) = (
         load_tensors(tmp_path / name / "weights.safetensors") for name in ("one", "two")
@@ -124,23 +136,6 @@ def test_one_process_is_not_told_to_use_a_launcher(no_accelerator, monkeypatch, 
     (tmp_path / "srun").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     assert make_fabric().world_size == 1
-
-
-def _report(fabric: Fabric) -> dict[str, str]:
-    names = ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID", "GROUP_RANK", "LSB_JOBID", "LT_DEVICES")
-    said = {name: os.environ[name] for name in names if name in os.environ}
-    return {"world": f"{fabric.world_size}", "rank": f"{fabric.global_rank}", **said}
-
-
-@pytest.mark.slow
-def test_two_processes_are_started_whatever_has_started_this_one(two_processes, monkeypatch):
-    """All launchers at once; the first process answers, once the second one is there."""
-    for variables in _LAUNCHERS.values():
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-    before = dict(os.environ)
-    assert on_devices(2, _report) == {"world": "2", "rank": "0"}
-    assert dict(os.environ) == before
 
 
 def test_a_fabric_takes_the_threads_that_it_is_given(no_accelerator, monkeypatch):

@@ -593,11 +593,10 @@ _EDITS = [
     ("training/recipes/resnet18.py", "epochs=", "epochs=1 + ", ""),  # the recipe itself tells
     ("progress.py", "", "edited = 1\n", ""),
     ("files.py", "", "edited = 1\n", ""),
-    *[
-        (path.relative_to(ROOT / "internals").as_posix(), "", "edited = 1\n", "")
+    *[  # all modules of a room at once
+        (f"{room}/*.py", "", "edited = 1\n", "")
         for room in ("projection", "anatomy", "activations", "probing", "book", "figures", "cli",
                      "ablations")
-        for path in sorted((ROOT / "internals" / room).glob("*.py"))
     ],
 ]  # fmt: skip
 
@@ -610,12 +609,14 @@ root = Path(internals.__file__).parent
 assert root == Path(sys.argv[1]), root
 recipes = {name: find_recipe(name, "quick") for name in sys.argv[2].split()}
 before, answers = {name: code_key(recipe) for name, recipe in recipes.items()}, []
-for file, old, new in json.load(sys.stdin):
-    text = (root / file).read_text()
-    assert old in text, (file, old)
-    (root / file).write_text(text.replace(old, new, 1))
+for pattern, old, new in json.load(sys.stdin):
+    texts = {path: path.read_text() for path in root.glob(pattern)}
+    assert texts and all(old in text for text in texts.values()), (pattern, old)
+    for path, text in texts.items():
+        path.write_text(text.replace(old, new, 1))
     answers.append([name for name, recipe in recipes.items() if code_key(recipe) != before[name]])
-    (root / file).write_text(text)
+    for path, text in texts.items():
+        path.write_text(text)
 assert {name: code_key(recipe) for name, recipe in recipes.items()} == before
 print(json.dumps(answers))
 """
