@@ -1,7 +1,7 @@
 # CNN Internals. `make book` and `make test` are all a newcomer needs; both set everything up.
 
 .DEFAULT_GOAL := help
-.PHONY: help install book serve edition check test lint format bench clean
+.PHONY: help install book serve edition pdf check test lint format bench clean
 
 # The first Python on the path that is new enough; `make PYTHON=/path/to/python book` overrides.
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,\
@@ -23,14 +23,19 @@ install: $(READY)  ## Set up .venv with everything.
 
 book: $(READY)  ## Execute every chapter at quick and build the site into build/quick/site.
 	$(BIN)/internals execute --profile quick
+	$(BIN)/internals atlas --profile quick --first 4
 	$(BIN)/internals build --profile quick
 
 serve: $(READY)  ## Open the published edition with live reload.
-	$(BIN)/mkdocs serve
+	$(BIN)/mkdocs serve --dirty
 
 edition: $(READY)  ## Execute every chapter at full on the real data: the published edition.
 	$(BIN)/internals execute --profile full --data real
+	$(BIN)/internals live
 	$(BIN)/internals build --profile full
+
+pdf: $(READY)  ## Print the published edition into build/cnn-internals.pdf.
+	$(BIN)/internals pdf
 
 check: lint  ## Lint, and run the fast tests: at most 90 seconds on two cores.
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow"
