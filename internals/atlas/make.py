@@ -60,8 +60,8 @@ from internals.projection.project import project
 from internals.projection.sanity import drawn_again
 
 TILE, WHOLE_IMAGE, OVERVIEW_TILE, OVERVIEW_COLUMNS = 64, 96, 32, 16  # pixels; the last a count
-PATCH_QUALITY, PROJECTION_QUALITY = 55, 70  # of WebP: a projection's faint noise may go
-CONTROL_QUALITY = 50  # of noise nobody looks at the grain
+PATCH_QUALITY, PROJECTION_QUALITY = 45, 55  # of WebP: a projection's faint noise may go
+CONTROL_QUALITY = 40  # of noise nobody looks at the grain
 _FOLLOWED = 16  # channels of a layer, from the first, whose maxima are kept at the least
 _PACKAGES = ["torch", "torchvision", "numpy", "pillow"]
 
@@ -480,10 +480,9 @@ def _draw(
     projected = [
         projection_tiles(own, row.projections) for row, own in zip(rows, frames, strict=True)
     ]
-    grey = len(rows[0].patches[0]) == 1
     sheets = {
-        "patches": to_webp(sheet(patches, tile, k), tile, PATCH_QUALITY, grey=grey),
-        "projections": _projection_sheet(projected, tile, k, PROJECTION_QUALITY, grey),
+        "patches": to_webp(sheet(patches, tile, k), tile, PATCH_QUALITY, photographs=True),
+        "projections": _projection_sheet(projected, tile, k, PROJECTION_QUALITY),
     }
     controlled = min(shown, subject.controlled)
     pixels = control.project(top[:controlled], whole)
@@ -493,7 +492,7 @@ def _draw(
             projection_tiles(own, pixels[start : start + k])
             for own, start in zip(frames[:controlled], range(0, len(pixels), k), strict=True)
         ]
-        sheets["control"] = _projection_sheet(others, tile, k, CONTROL_QUALITY, grey)
+        sheets["control"] = _projection_sheet(others, tile, k, CONTROL_QUALITY)
         control_scales = [(full, exceeded) for _, full, exceeded in others]
     if subject.show_images:
         sheets["images"] = _image_sheet(subject.pictures, [row.images[0] for row in rows])
@@ -520,10 +519,9 @@ def _projection_sheet(
     tile: tuple[int, int],
     k: int,
     quality: int,
-    grey: bool,
 ) -> bytes:
     tiles = [content for contents, _, _ in channels for content in contents]
-    return to_webp(sheet(tiles, tile, k), tile, quality, grey=grey)
+    return to_webp(sheet(tiles, tile, k), tile, quality)
 
 
 def _image_sheet(pictures: ImageSet, numbers: Sequence[int]) -> bytes:
@@ -534,8 +532,7 @@ def _image_sheet(pictures: ImageSet, numbers: Sequence[int]) -> bytes:
         natural(reduced(pictures.images[number].float().div(255).numpy(), tile))
         for number in numbers
     ]
-    grey = pictures.images.shape[1] == 1
-    return to_webp(sheet(tiles, tile, 1), tile, PATCH_QUALITY, grey=grey)
+    return to_webp(sheet(tiles, tile, 1), tile, PATCH_QUALITY, photographs=True)
 
 
 def _overview(subject: Subject, layers: Iterable[AtlasLayer]) -> bytes:
@@ -549,7 +546,7 @@ def _overview(subject: Subject, layers: Iterable[AtlasLayer]) -> bytes:
             _overview_tile(subject, layer, c) for c in range(min(layer.shown, OVERVIEW_COLUMNS))
         ]
         tiles += shown + [blank] * (OVERVIEW_COLUMNS - len(shown))
-    return to_webp(sheet(tiles, tile, OVERVIEW_COLUMNS), tile, PATCH_QUALITY)
+    return to_webp(sheet(tiles, tile, OVERVIEW_COLUMNS), tile, PATCH_QUALITY, photographs=True)
 
 
 def _overview_tile(subject: Subject, layer: AtlasLayer, channel: int) -> np.ndarray:

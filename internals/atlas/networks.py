@@ -33,11 +33,12 @@ NETWORKS = {
     "lenet5": _Entry("LeNet-5", whole=True),
     "alexnet": _Entry("AlexNet"),
     "vgg16": _Entry("VGG-16"),
-    "inceptionnet": _Entry("GoogLeNet", left_out=r"conv2|.*_reduce"),
+    "inceptionnet": _Entry("InceptionNet", left_out=r"conv2|.*_reduce"),
     "resnet18": _Entry("ResNet-18", left_out=r"conv_proj\d"),
     "mobilenet": _Entry("MobileNet", left_out=r"conv\d*[02468]"),
 }
-# Pictures that are mined, and channels shown under random weights: at quick for the time's sake.
+# Pictures that are mined, and channels shown under random weights: fewer for the time's sake, but
+# not in the published edition.
 MOST_PICTURES = {"smoke": 24, "quick": 256, "full": None}
 _CONTROLLED = {"smoke": 1, "quick": 1, "full": 4}
 _CONTROL_SEED = 1000  # on from that of the training
@@ -50,7 +51,13 @@ def main_layers(name: str, layers: Iterable[str]) -> list[str]:
 
 
 def book_subject(
-    name: str, profile: str, data: str, *, first: int = 16, seed: int = 0
+    name: str,
+    profile: str,
+    data: str,
+    *,
+    first: int = 16,
+    seed: int = 0,
+    published: bool = False,
 ) -> "Subject":
     """What the atlas of a network of the book is made of: its weights and its training pictures.
 
@@ -60,6 +67,7 @@ def book_subject(
         data: "auto", "real" or "embedded".
         first: Channels a layer.
         seed: Of the training.
+        published: Whether as many pictures are mined as at "full", whatever the profile.
 
     Raises:
         CheckpointError: It was not trained yet, or its weights are damaged.
@@ -76,6 +84,7 @@ def book_subject(
     from internals.training.run import WEIGHTS, trained
 
     recipe, entry = find_recipe(name, profile), NETWORKS[name]
+    effort = "full" if published else profile
     splits = load(recipe.data, data, size=recipe.stored, seed=seed)
     folders = weights_folders(recipe, splits, seed)
     if not any((folder / WEIGHTS).exists() for folder in folders):
@@ -85,7 +94,7 @@ def book_subject(
         )
     run = trained(recipe, splits, seed=seed)
     network = Network.of(run)
-    pictures = run.pipeline.view(splits.train.head(MOST_PICTURES[profile]))
+    pictures = run.pipeline.view(splits.train.head(MOST_PICTURES[effort]))
 
     def untrained() -> torch.nn.Module:
         with torch.random.fork_rng(devices=[]):
@@ -101,7 +110,7 @@ def book_subject(
         notice=NOTICE if splits.train.name.startswith("Imagenette") else "",
         layers=main_layers(name, convolutions(network)),
         shown=None if entry.whole else first,
-        controlled=_CONTROLLED[profile],
+        controlled=_CONTROLLED[effort],
         rules=rules,
         show_images=recipe.data == "mnist",
         untrained=untrained,

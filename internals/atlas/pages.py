@@ -175,7 +175,7 @@ def _how_to_read(atlases: Sequence[Atlas]) -> str:
         "<em>projection</em> above it is what of the patch drove it, found by going back through "
         "the network; grey is zero, and the nine of a channel share one scale.</p>"
         "<p>Channels are taken by number, from the first of each layer, and none was picked by "
-        "eye. Of the first four the same units are also shown under random weights: what looks "
+        "eye. Of the first few the same units are also shown under random weights: what looks "
         "alike there was not learned.</p>"
         f"<p>{escaped(notices)}</p></section>"
     )

@@ -1,6 +1,6 @@
 """Atlases as they lie on the disk: sealed, read, and refused where they are not what was stored.
 
-    pictures/<fingerprint>.json   the pictures mined, shared by the networks that were shown them
+    pictures/<fingerprint>.json.gz  the pictures mined, shared by the networks that were shown them
     neighbours.json               for shown channels the nearest ones of other networks
     <network>/atlas.json          the record, with a checksum of each file and one of its own
     <network>/channels.safetensors  of every channel of every convolution images, places and values
@@ -11,8 +11,10 @@ Nothing here needs torch, so that the site can be built without it.
 """
 
 import dataclasses
+import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -242,9 +244,13 @@ def seal_atlas(folder: Path, record: Mapping[str, Any], layers: Iterable[AtlasLa
 
 def write_pictures(atlases: Path, pictures: PictureList) -> None:
     """Write the list of the pictures mined into the folder of all atlases."""
-    path = atlases / PICTURES / f"{pictures.fingerprint}.json"
+    path = _list_file(atlases, pictures.fingerprint)
     if not path.exists():
-        write_atomically(path, json.dumps(asdict(pictures)) + "\n")
+        write_atomically(path, gzip.compress(json.dumps(asdict(pictures)).encode(), mtime=0))
+
+
+def _list_file(atlases: Path, fingerprint: str) -> Path:
+    return atlases / PICTURES / f"{fingerprint}.json.gz"
 
 
 def prune_pictures(atlases: Path) -> None:
@@ -255,8 +261,9 @@ def prune_pictures(atlases: Path) -> None:
             used.add(json.loads(path.read_text(encoding="utf-8"))["pictures"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return  # whose pictures these are is not known
-    for path in (atlases / PICTURES).glob("*.json"):
-        if path.stem not in used:
+    wanted = {_list_file(atlases, fingerprint) for fingerprint in used}
+    for path in (atlases / PICTURES).glob("[!.]*"):
+        if path not in wanted:
             path.unlink(missing_ok=True)
 
 
@@ -352,12 +359,12 @@ def _checked_record(folder: Path) -> dict[str, Any]:
 
 
 def _read_pictures(atlases: Path, fingerprint: str) -> PictureList:
-    path = atlases / PICTURES / f"{fingerprint}.json"
+    path = _list_file(atlases, fingerprint)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(gzip.decompress(path.read_bytes()))
         classes, files, labels = (tuple(values[name]) for name in ("classes", "files", "labels"))
         pictures = PictureList(values["name"], classes, files, labels, values["notice"])
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, RecursionError):
         raise DamagedAtlasError(f"{path} cannot be read; make it again") from None
     if pictures.fingerprint != fingerprint:
         raise DamagedAtlasError(f"{path} is not what was stored; make it again")

@@ -4,6 +4,7 @@ torch takes seconds to import, so only functions import what needs it.
 """
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -135,7 +136,11 @@ def atlas(
     wanted = [part.strip() for part in layers.split(",") if part.strip()]
     drawn = _checked_layers(network, wanted, rules)
     subject = _own_subject(network, images, limit, drawn, rules)
-    subject = _with_options(subject, channels, k, weights, images)
+    options = {
+        "images": images, "weights": weights, "size": size, "mean": mean, "std": std,
+        "limit": limit,
+    }  # fmt: skip
+    subject = _with_options(subject, channels, k, options)
     with as_model_error(subject.title, network.shape()):
         _announce(subject)
         _write_site(subject, out)
@@ -230,11 +235,13 @@ def _own_subject(
 
 
 def _with_options(
-    subject: "Subject", channels: int, k: int, weights: Path | None, images: Path
+    subject: "Subject", channels: int, k: int, options: Mapping[str, object]
 ) -> "Subject":
-    words = ["internals", "atlas", subject.title, "--images", str(images)]
-    words += ["--weights", str(weights)] if weights else []
-    facts = {"model": subject.title, "command": " ".join(words)}
+    """With what `internals project` must be told as well, to see the same."""
+    words = ["internals", "atlas", subject.title]
+    for name, value in options.items():
+        words += [f"--{name}", str(value)] if value else []
+    facts = {"model": subject.title, "command": shlex.join(words)}
     return replace(subject, shown=channels, k=min(k, len(subject.pictures)), facts=facts)
 
 
@@ -295,12 +302,12 @@ def _book_atlas(
             )
     layout = Layout.here()
     atlases = (layout.edition if publish else layout.build(profile)) / "atlas"
-    work = layout.build(profile) / "atlas-work"
+    work = (layout.output if publish else layout.build(profile)) / "atlas-work"
     _take_all_cores()
     failed = False
     for name in names or NETWORKS:
         try:
-            subject = book_subject(name, profile, data, first=first)
+            subject = book_subject(name, profile, data, first=first, published=publish)
             folder = make_atlas(subject, atlases, work / name)
         except InternalsError as error:
             failed = True

@@ -17,6 +17,9 @@ from internals.figures.inks import ZERO, natural, signed
 from internals.figures.sheet_html import COLUMNS
 
 LOSSLESS = 24  # pixels: smaller tiles would be blurred by a lossy codec, and cost next to nothing
+# Pixels: of tiles up to this size, a lossy file has each pixel twice each way. It keeps colours at
+# half the width and height, and the colours of a projection differ from one pixel to the next.
+DOUBLED = 48
 _LOUDEST = 0.998  # the quantile of the magnitudes that gets full ink; beyond it lies a pixel or two
 
 Size = tuple[int, int]  # height, width
@@ -156,16 +159,24 @@ def projection_tiles(
     return [signed(picture, full) for picture in placed], full, exceeded
 
 
-def to_webp(pixels: np.ndarray, tile: Size, quality: int, *, grey: bool = False) -> bytes:
+def to_webp(
+    pixels: np.ndarray, tile: Size, quality: int, *, grey: bool = False, photographs: bool = False
+) -> bytes:
     """A sheet as WebP: lossless where its tiles are small or of one channel, else at `quality`.
+
+    A lossy file of tiles up to `DOUBLED` is twice as wide and high as the sheet, unless it holds
+    patches only.
 
     Args:
         pixels: RGB bytes (h, w, 3).
         tile: Height and width of its tiles.
         quality: Of a lossy file, 0 to 100.
+        photographs: Whether there are patches only, no projections.
         grey: Whether patches are grey: beside coloured projections, a lossy codec would tinge them.
     """
     lossless = grey or max(tile) <= LOSSLESS
+    if not (lossless or photographs) and max(tile) <= DOUBLED:
+        pixels = pixels.repeat(2, axis=0).repeat(2, axis=1)
     file = io.BytesIO()
     Image.fromarray(pixels).save(
         file, "WEBP", lossless=lossless, quality=80 if lossless else quality, method=4

@@ -309,7 +309,7 @@ def test_a_row_may_have_another_heading() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "grey", "exact"), [(24, False, True), (30, True, True), (30, False, False)]
+    ("size", "grey", "exact"), [(24, False, True), (30, True, True), (60, False, False)]
 )
 def test_small_and_grey_tiles_lose_nothing_in_their_file(
     size: int, grey: bool, exact: bool
@@ -319,3 +319,16 @@ def test_small_and_grey_tiles_lose_nothing_in_their_file(
     with Image.open(io.BytesIO(webp)) as stored:
         assert (np.asarray(stored.convert("RGB")) == pixels).all() == exact
     assert (len(webp) < pixels.size / 4) != exact
+
+
+def test_colours_of_single_pixels_survive_where_a_lossy_file_is_doubled():
+    """A codec that keeps half the colours each way makes a chequerboard of two hues one hue."""
+    red_and_blue = np.array([(230, 60, 60), (60, 60, 230)], np.uint8)
+    pixels = red_and_blue[np.indices((80, 80)).sum(axis=0) % 2]
+    errors = []
+    for tile, size in ((40, 160), (80, 80)):
+        with Image.open(io.BytesIO(to_webp(pixels, (tile, tile), 80))) as picture:
+            assert picture.size == (size, size)
+            seen = np.asarray(picture.convert("RGB").resize((80, 80), Image.Resampling.BOX))
+        errors.append(np.abs(seen.astype(int) - pixels).mean())
+    assert errors[0] < 0.8 * errors[1]

@@ -37,7 +37,13 @@ function open(focus = true) {
   }
   mark(found)
   if (focus) found.focus({ preventScroll: true })
-  found.scrollIntoView({ block: "start" })
+  // Channels on the way are laid out as they come near, and may turn out higher than was thought.
+  let rounds = 0
+  const settle = () => {
+    found.scrollIntoView({ block: "start" })
+    if (++rounds < 8) requestAnimationFrame(settle)
+  }
+  settle()
 }
 
 function mark(channel) {
