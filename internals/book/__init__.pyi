@@ -5,7 +5,6 @@ from .contents import api_reference as api_reference
 from .contents import bibliography as bibliography
 from .contents import chapter_cards as chapter_cards
 from .contents import links_to_chapters as links_to_chapters
-from .contents import our_score as our_score
 from .contents import quoted_figure as quoted_figure
 from .contents import thumbnail_figure as thumbnail_figure
 from .digit import draw_digit as draw_digit
@@ -48,6 +47,7 @@ from .stored import seal as seal
 from .summaries import duration as duration
 from .summaries import edition as edition
 from .summaries import headline as headline
+from .summaries import our_score as our_score
 from .summaries import reading_minutes as reading_minutes
 from .summaries import stands_in as stands_in
 from .thumbnails import Thumbnail as Thumbnail

@@ -5,19 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from internals.book.layout import PUBLISHED
 from internals.book.pages import Prepared
-from internals.book.summaries import edition
+from internals.book.summaries import edition, our_score
 from internals.book.thumbnails import Thumbnail
 from internals.fingerprint import defines, public_names
-
-_DATA = {
-    "mnist": "MNIST",
-    "imagenette": "Imagenette’s ten classes",
-    "digits": "the embedded digits",
-    "shapes": "the embedded shapes",
-}
-
 
 _CHAPTER_LINK = re.compile(r"\[([^\]]*)\]\((chapters/\w+\.py)(?:#[\w-]+)?\)")
 
@@ -46,20 +37,6 @@ def thumbnail_figure(chapter: Prepared) -> str:
     return next(iter([stated] * (stated in names) + panels + names), "")
 
 
-def our_score(chapter: Prepared) -> str:
-    """The run's errors on the test images, such as `0.83 % errors on MNIST`; "" if it has none."""
-    top1 = chapter.run.record["metrics"].get("test_top1") if chapter.run else None
-    if chapter.run is None or not isinstance(top1, float):
-        return ""
-    used = [
-        fingerprint.split()[0] for fingerprint in chapter.run.record["environment"]["data"].values()
-    ]
-    errors = 100 * (1 - top1)
-    data = " and ".join(_DATA.get(name, name) for name in used)
-    training = "" if chapter.run.record["profile"] == PUBLISHED else ", after a short training"
-    return f"{errors:.{2 if errors < 10 else 1}f} % errors on {data}{training}"
-
-
 def _card(chapter: Prepared, thumbnail: Thumbnail | None) -> str:
     page = f"chapters/{chapter.script.path.name}"
     meta = chapter.script.meta
@@ -74,7 +51,7 @@ def _card(chapter: Prepared, thumbnail: Thumbnail | None) -> str:
     scores = [
         f"{name}\n:   {html.escape(score, quote=False)}\n"
         for name, score in (
-            ("Here", our_score(chapter)),
+            ("Here", our_score(chapter.run.record) if chapter.run else ""),
             ("Paper", str(meta.get("paper_score", ""))),
         )
         if score and meta.get("paper_score")

@@ -7,6 +7,12 @@ from typing import Any
 
 from internals.book.layout import PUBLISHED
 
+_TEST_IMAGES = {
+    "mnist": "MNIST",
+    "imagenette": "Imagenette’s ten classes",
+    "digits": "the embedded digits",
+    "shapes": "the embedded shapes",
+}
 _DATA_NAMES = {"mnist": "MNIST", "imagenette": "Imagenette", "digits": "digits", "shapes": "shapes"}
 _OF_TRAINING = {  # metrics that a chapter may record, with a line of their own in the provenance
     "recipe": "Recipe",
@@ -79,19 +85,31 @@ def headline(
 
     Args:
         record: The run's record, if there is one.
-        meta: The chapter's front matter: `network`, `paper_score` and `year` if it has them.
+        meta: The chapter's front matter: `network`, and `paper_score`, such as `27.88 % errors
+            on ImageNet`, with its `year`, if it has them.
         minutes: How long the chapter takes a reader.
     """
     out = []
-    score = record["metrics"].get("test_top1") if record else None
-    if meta.get("network") and isinstance(score, int | float):
-        out.append((_percent(score), "of test images right"))
+    if record and meta.get("network") and (ours := our_score(record)):
+        out.append(_number_and_words(ours))
     if paper := meta.get("paper_score"):
-        value = _percent(paper) if isinstance(paper, float) and paper <= 1 else str(paper)
-        out.append((value, f"the paper, {meta['year']}" if meta.get("year") else "the paper"))
+        number, words = _number_and_words(str(paper))
+        out.append((number, f"{words}: the paper, {meta['year']}"))
     if record:
         out.append((duration(cost(record)), f"to reproduce, {record['machine'].split(', ')[-1]}"))
     return [*out, (f"{minutes} min", "to read")]
+
+
+def our_score(record: Mapping[str, Any]) -> str:
+    """The run's errors on the test images, such as `0.83 % errors on MNIST`; "" if it has none."""
+    top1 = record["metrics"].get("test_top1")
+    if not isinstance(top1, float):
+        return ""
+    used = [fingerprint.split()[0] for fingerprint in record["environment"]["data"].values()]
+    errors = 100 * (1 - top1)
+    data = " and ".join(_TEST_IMAGES.get(name, name) for name in used)
+    training = "" if record["profile"] == PUBLISHED else ", after a short training"
+    return f"{errors:.{2 if errors < 10 else 1}f} % errors on {data}{training}"
 
 
 def banner(record: Mapping[str, Any]) -> str:
@@ -140,9 +158,10 @@ def _data_name(declared: str) -> str:
     return _DATA_NAMES.get(declared, declared)
 
 
-def _percent(share: float) -> str:
-    """A share as `99.17 %` where errors are rare, else as `41.5 %`."""
-    return f"{share:.2%}"[:-1] + " %" if share > 0.95 else f"{share:.1%}"[:-1] + " %"
+def _number_and_words(score: str) -> tuple[str, str]:
+    """`27.88 % errors on ImageNet` as `27.88 %` and the words."""
+    number, words = score.split(" % ", 1)
+    return f"{number} %", words
 
 
 def _data_used(declared: str, fingerprint: str) -> str:

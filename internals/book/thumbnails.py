@@ -13,6 +13,7 @@ from PIL import Image
 
 from internals.book.pages import Prepared
 from internals.environment import cores
+from internals.figures.sheet_html import COLUMNS
 from internals.files import write_atomically
 
 _WIDTH, _SIDE = 480, 288  # pixels, of a thumbnail and of a square one: twice their place's
@@ -105,6 +106,9 @@ def _thumbnail(
 
 def _reduced(content: bytes, square: bool, tile: Tile) -> bytes:
     with Image.open(io.BytesIO(content)) as picture:
+        if tile:  # which may be stored larger than it is
+            scale = max(1, picture.width // (COLUMNS * tile[1]))
+            tile = (scale * tile[0], scale * tile[1])
         shown = picture.crop((0, 0, *_part(picture, square, tile)))
     width, height = (_SIDE, _SIDE) if square else (_WIDTH, shown.height)
     if tile and width >= 2 * shown.width:  # pixels of a small field, as large as on their page

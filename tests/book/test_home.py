@@ -48,7 +48,7 @@ def test_a_network_s_card_has_the_errors_of_its_record_beside_the_paper_s(
     by_name = {chapter.script.name: chapter for chapter in chapters}
     for name in NETWORKS:
         record = json.loads((ROOT / "chapters/edition" / name / "run.json").read_text())
-        errors, words = our_score(by_name[name]).split(" % errors on ")
+        errors, words = our_score(record).split(" % errors on ")
         decimals = len(errors.partition(".")[2])
         assert float(errors) == pytest.approx(
             100 * (1 - record["metrics"]["test_top1"]), abs=0.5001 * 10**-decimals
@@ -57,7 +57,7 @@ def test_a_network_s_card_has_the_errors_of_its_record_beside_the_paper_s(
         assert words.lower().startswith(used[0])
         assert ("short training" in words) == (record["profile"] != "full")
         card = chapter_cards([by_name[name]], {})
-        assert f"Here\n:   {our_score(by_name[name])}" in card
+        assert f"Here\n:   {our_score(record)}" in card
         [stated] = re.findall(r"^# paper_score: (.+)$", by_name[name].script.path.read_text(), re.M)
         assert f"Paper\n:   {stated}" in card and " % errors" in stated
 
