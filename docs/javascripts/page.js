@@ -25,23 +25,31 @@ for (const heading of document.querySelectorAll("article :is(h2, h3, h4)[id]")) 
 // all code, which is put right at once.
 const fit = wide => {
   const box = wide.closest(".md-typeset__scrollwrap") ?? wide
-  const stop = box.scrollWidth > box.clientWidth ? "0" : "-1"
+  // To ask for the size of what is not laid out yet would have it laid out. Either may scroll.
+  const fits =
+    box.checkVisibility({ contentVisibilityAuto: true }) &&
+    [wide, box].every(each => each.scrollWidth <= each.clientWidth)
+  const stop = fits ? "-1" : "0"
   if (wide.getAttribute("tabindex") !== stop) wide.setAttribute("tabindex", stop)
 }
 const fitAll = changes => changes.forEach(({ target }) => fit(target))
 const widths = new ResizeObserver(fitAll)
 const stops = new MutationObserver(fitAll)
-for (const wide of document.querySelectorAll("article :is(pre > code, table, .equation)")) {
+const allWide = document.querySelectorAll("article :is(pre > code, table, .equation)")
+for (const wide of allWide) {
   widths.observe(wide)
   stops.observe(wide, { attributeFilter: ["tabindex"] })
 }
+addEventListener("resize", () => allWide.forEach(fit)) // what is not laid out has no size to observe
 
 // What Material leaves to be said to those who hear the page: a name for the search, and no
 // landmark for each copy button.
 document.querySelector(".md-search")?.setAttribute("aria-label", "Search")
-addEventListener("load", () => {
-  for (const buttons of document.querySelectorAll("nav.md-code__nav")) buttons.role = "none"
-})
+const article = document.querySelector("article")
+const mute = changes => {
+  for (const { target } of changes) target.querySelector(":scope > nav.md-code__nav")?.setAttribute("role", "none")
+}
+if (article) new MutationObserver(mute).observe(article, { childList: true, subtree: true })
 
 // A picture opens large. What does that is fetched at the first click, not by every page; where it
 // cannot be had, the link leads to the picture itself.
