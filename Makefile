@@ -31,6 +31,7 @@ serve: $(READY)  ## Open the published edition with live reload.
 
 edition: $(READY)  ## Execute every chapter at full on the real data: the published edition.
 	$(BIN)/internals execute --profile full --data real
+	$(BIN)/internals atlas --profile full --data real --publish
 	$(BIN)/internals live
 	$(BIN)/internals build --profile full
 

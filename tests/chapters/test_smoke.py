@@ -24,7 +24,11 @@ LAYERS = {
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_every_line_runs_and_every_layer_is_drawn(path: Path, tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "INTERNALS_DATA"}
-    environment |= {"INTERNALS_BUILD": str(tmp_path / "build"), "OMP_NUM_THREADS": "1"}
+    environment |= {
+        "INTERNALS_BUILD": str(tmp_path / "build"),
+        "OMP_NUM_THREADS": "1",
+        "INTERNALS_CORES": "1",
+    }
     command = [sys.executable, str(path), "--profile", "smoke", "--data", "embedded"]
     done = subprocess.run(
         command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False

@@ -7,7 +7,8 @@ from tests.reference.web_host import WebHost
 HIDDEN = """[...document.querySelectorAll(
     "article h1, article h2, article h3, article p, article figcaption, article img")]
   .filter(part => !part.closest("details:not([open])") && !part.src?.endsWith("#only-dark"))
-  .filter(part => part.tagName == "IMG" || part.textContent.trim())
+  .filter(part => part.tagName == "IMG" ? part.alt : part.textContent.trim())
+  .filter(part => part.role != "status") // says what a script has done
   .filter(part => !part.getClientRects().length)
   .map(part => part.outerHTML.slice(0, 200))"""
 BLANK = """[...document.querySelectorAll("article img")]
