@@ -1,3 +1,6 @@
+from .addresses import Links as Links
+from .addresses import Page as Page
+from .addresses import layer_path as layer_path
 from .handwriting import SAMPLES as SAMPLES
 from .handwriting import centred as centred
 from .handwriting import ink_of as ink_of
@@ -8,11 +11,7 @@ from .make import make_atlas as make_atlas
 from .neighbours import Responses as Responses
 from .neighbours import find_neighbours as find_neighbours
 from .neighbours import nearest as nearest
-from .pages import Links as Links
-from .pages import Page as Page
 from .pages import atlas_pages as atlas_pages
-from .pages import layer_path as layer_path
-from .pages import project_command as project_command
 from .pages import search_data as search_data
 from .pages import strip as strip
 from .site import atlas_files as atlas_files
@@ -27,3 +26,4 @@ from .stored import layer_json as layer_json
 from .stored import read_atlas as read_atlas
 from .stored import seal_atlas as seal_atlas
 from .stored import write_pictures as write_pictures
+from .words import project_command as project_command

@@ -14,7 +14,8 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page as MkDocsPage
 from mkdocs.structure.toc import TableOfContents
 
-from internals.atlas.pages import Links, Page, atlas_pages, layer_path, strip
+from internals.atlas.addresses import Links, Page, layer_path
+from internals.atlas.pages import atlas_pages, strip
 from internals.atlas.site import Content, atlas_files
 from internals.atlas.stored import RECORD, Atlas, DamagedAtlasError, read_atlas
 from internals.book.layout import PUBLISHED, Layout

@@ -9,19 +9,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from internals.atlas.addresses import Links, Page, sheet_path
 from internals.atlas.pages import (
     STRIP_GAP,
     STRIP_TILE,
-    Links,
-    Page,
     atlas_pages,
     card_rows,
-    escaped,
     search_data,
-    sheet_path,
     strip_tiles,
 )
 from internals.atlas.stored import OVERVIEW, Atlas, find_atlases, layer_json
+from internals.atlas.words import escaped
 from internals.errors import OutputError
 from internals.figures.sheet_html import ASSETS as SHEET_ASSETS
 from internals.figures.sheet_html import SCRIPT as SHEET_SCRIPT
