@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 import torch
 from beartype import BeartypeConf
 from beartype.claw import beartype_packages
+
+# Commands that tests start have threads, which else keep a core busy while they wait.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import tests.reference.checked  # noqa: F401 (jaxtyping is told its name)
 
@@ -62,6 +66,18 @@ def quiet_torch(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def no_modules_of_another_test(tmp_path):
+    """What a test imports from its own folder is not found in memory by the next one."""
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        module = sys.modules[name]
+        places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+        if any(place and Path(place).is_relative_to(tmp_path) for place in places):
+            del sys.modules[name]
 
 
 @pytest.fixture

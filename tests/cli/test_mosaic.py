@@ -38,7 +38,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a network and four pictures of one colour each."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    monkeypatch.delitem(sys.modules, "painted", raising=False)
     (tmp_path / "painted.py").write_text(OWN)
     (tmp_path / "zoo").mkdir()
     for name, colour in PICTURES.items():

@@ -44,9 +44,7 @@ def own(tmp_path, monkeypatch):
     (tmp_path / "mine" / "__init__.py").touch()
     (tmp_path / "mine" / "nets.py").write_text(OWN)
     (tmp_path / "mine" / "broken.py").write_text("1 / 0")
-    yield tmp_path
-    for name in [name for name in sys.modules if name.partition(".")[0] == "mine"]:
-        del sys.modules[name]
+    return tmp_path
 
 
 @pytest.mark.parametrize("name", ["Tiny", "made", "Shelf.take"])
