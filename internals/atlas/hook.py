@@ -68,20 +68,23 @@ def atlas_link(network: str, layer: str, channel: int | None = None) -> str | No
 
     Args:
         network: Such as "alexnet".
-        layer: Its module path.
+        layer: Its module path, or that of its normalisation.
         channel: One of its channels.
 
     Returns:
         None where the atlas has no page of it.
     """
     for atlas in _shown.atlases:
-        found = atlas.layers.get(layer)
-        if atlas.network != network or found is None or not found.main:
+        if atlas.network != network:
             continue
-        if channel is None:
-            return _FOLDER + Links().to(layer_path(network, layer), "")
-        if channel < found.shown:
-            return _FOLDER + Links().to(layer_path(network, layer, channel), "", str(channel))
+        for found in atlas.main:
+            if layer not in (found.name, found.normaliser):
+                continue
+            if channel is None:
+                return _FOLDER + Links().to(layer_path(network, found.name), "")
+            if channel < found.shown:
+                part = layer_path(network, found.name, channel)
+                return _FOLDER + Links().to(part, "", str(channel))
     return None
 
 

@@ -86,7 +86,7 @@ class _LayerView:
 
     def plain(self) -> str:
         """A class for layers without bars beside the pairs."""
-        bars = self.layer.fires is not None and self.atlas.pictures.classes
+        bars = self.layer.excited is not None and self.atlas.pictures.classes
         return "" if bars else " plain"
 
     def attributes(self) -> str:
@@ -187,7 +187,7 @@ class _LayerView:
         return f'<a rel="{way}" href="{address}">{words}</a>'
 
     def channel(self, channel: int) -> str:
-        """One channel: its nine pairs, what it fires on, and folded the rest."""
+        """One channel: its nine pairs, what excites it, and folded the rest."""
         pairs = ""
         if not self.layer.silent(channel, 0):
             pairs = pairs_html(list(self._pairs(channel)), channel, f"channel {channel}")
@@ -196,7 +196,7 @@ class _LayerView:
             f'style="--at:{channel}" aria-label="Channel {channel}">'
             f'<header><h2><a href="#{channel}">Channel {channel}</a></h2>{self._gist(channel)}'
             "</header>"
-            f'<div class="row">{pairs}</div>{self._fires(channel)}{self._more(channel)}</section>'
+            f'<div class="row">{pairs}</div>{self._excited(channel)}{self._more(channel)}</section>'
         )
 
     def _gist(self, channel: int) -> str:
@@ -211,11 +211,13 @@ class _LayerView:
             most = max(set(labels), key=lambda label: (labels.count(label), -label))
             if labels.count(most) > len(labels) // 2:
                 said.append(f"{labels.count(most)} of {len(labels)}: {escaped(classes[most])}")
+        every = len(self.atlas.pictures.files)
         if layer.fires is not None:
             fired = int(layer.fires[channel].sum())
-            said.append(
-                f"fires in {whole_percent(fired, len(self.atlas.pictures.files))} of pictures"
-            )
+            said.append(f"fires in {whole_percent(fired, every)} of pictures")
+        if (excited := layer.excitement(channel)) is not None:
+            share = whole_percent(int(excited.sum()), every)
+            said.append(f"reaches half of its strongest in {share}")
         return f"<p>{'; '.join(said)}</p>" if said else ""
 
     def _pairs(self, channel: int) -> Iterator[dict[str, Any]]:
@@ -235,19 +237,21 @@ class _LayerView:
                 unit["inset"] = inset
             yield unit
 
-    def _fires(self, channel: int) -> str:
-        """Bars: in which share of the pictures of each class the channel fires."""
+    def _excited(self, channel: int) -> str:
+        """Bars: the share of each class's pictures in which it reaches half of its strongest."""
         classes = self.atlas.pictures.classes
-        if self.layer.fires is None or not classes:
+        excited = self.layer.excitement(channel)
+        if excited is None or not classes:
             return ""
         counts = np.bincount(self.atlas.pictures.labels, minlength=len(classes))
-        fires = self.layer.fires[channel]
         shown = list(range(len(classes)))
         if len(classes) > _MOST_CLASSES:
-            rates = fires / np.maximum(counts, 1)
+            rates = excited / np.maximum(counts, 1)
             shown = sorted(np.argsort(-rates, kind="stable")[:_MOST_CLASSES].tolist())
-        bars = "".join(bar_html(classes[n], int(fires[n]), int(counts[n])) for n in shown)
-        return f'<ul class="fires" aria-label="Fires in, by class">{bars}</ul>'
+        bars = "".join(bar_html(classes[n], int(excited[n]), int(counts[n])) for n in shown)
+        return (
+            f'<ul class="excited" aria-label="Reaches half of its strongest, by class">{bars}</ul>'
+        )
 
     def _more(self, channel: int) -> str:
         parts = [

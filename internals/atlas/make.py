@@ -366,7 +366,7 @@ def _layer(
     known = call.field.public() if isinstance(call.field, Field) else None
     whole = _is_whole(call, size)
     field_size = size[1:] if whole or known is None else _pair(known.size)
-    fires = mined.fires.get(name)
+    fires, excited = mined.fires.get(name), mined.excited.get(name)
     return AtlasLayer(
         name=name,
         kind=_kind(call),
@@ -379,6 +379,7 @@ def _layer(
         tile=tile_size((field_size[0], field_size[1]), TILE),
         grey=size[0] == 1,
         rectified=call.is_rectified,
+        normaliser=mined.normalisers.get(name, ""),
         scales=tuple(map(tuple, facts["scales"])),
         control_scales=tuple(map(tuple, facts["control_scales"])),
         sheets=facts["sheets"],
@@ -389,6 +390,7 @@ def _layer(
         column=top.column.numpy(),
         value=top.value.numpy(),
         fires=None if fires is None else fires.numpy(),
+        excited=None if excited is None else excited[: len(facts["scales"])].numpy(),
     )
 
 

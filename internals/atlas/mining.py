@@ -13,6 +13,7 @@ from jaxtyping import Float, Int64
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from internals.activations.strongest import Strongest, merged, strongest
 from internals.anatomy.copies import evaluation_copy
@@ -32,13 +33,19 @@ class Mined:
 
     Args:
         strongest: For each layer.
-        fires: For each layer in which that has a meaning, of how many pictures of each class each
-            channel is above 0 somewhere, after the layer's normalisation.
+        normalisers: For each layer in which to fire has a meaning, the module path of what
+            normalises it; "" for nothing.
+        fires: For each of these, of how many pictures of each class each channel is above 0
+            somewhere, after the layer's normalisation.
+        excited: For each of these whose maxima are kept, of how many pictures of each class each of
+            the first channels reaches half of its largest value there.
         maxima: For each layer asked for, of the first channels the largest value on each picture.
     """
 
     strongest: Mapping[str, Strongest]
+    normalisers: Mapping[str, str]
     fires: Mapping[str, Int64[Tensor, "channels classes"]]
+    excited: Mapping[str, Int64[Tensor, "first classes"]]
     maxima: Mapping[str, Float[Tensor, "channels pictures"]]
 
 
@@ -92,21 +99,30 @@ def mine(
     def joined(kind: str, layer: str) -> list[Tensor]:
         return [piece[f"{layer}/{kind}"] for piece in ordered]
 
+    fires = {layer: torch.stack(joined("fires", layer)).sum(0) for layer in normalisers}
+    maxima = {layer: torch.cat(joined("maxima", layer), dim=1) for layer in followed}
+    classes = one_hot(pictures.labels, len(pictures.class_names))
     return Mined(
         {layer: whole(layer) for layer in layers},
-        {layer: torch.stack(joined("fires", layer)).sum(0) for layer in normalisers},
-        {layer: torch.cat(joined("maxima", layer), dim=1) for layer in followed},
+        {layer: path for layer, (path, _) in normalisers.items()},
+        fires,
+        {
+            layer: _excited(normalisers[layer][1], maxima[layer], len(fires[layer])) @ classes
+            for layer in maxima
+            if layer in normalisers
+        },
+        maxima,
     )
 
 
 def find_normalisers(
     network: TracedModule, layers: Sequence[str], shape: Sequence[int]
-) -> dict[str, nn.Module]:
+) -> dict[str, tuple[str, nn.Module]]:
     """For each layer where "above 0 after its normalisation" has a meaning, what normalises it.
 
-    That is the batch normalisation that is given the layer's very output, or nothing at all
-    (`nn.Identity`) where a rectifier is. Other layers are left out: what is above 0 before a tanh,
-    say, is no more than what is below.
+    That is the batch normalisation that is given the layer's very output, with its module path, or
+    nothing at all ("", `nn.Identity`) where a rectifier is. Other layers are left out: what is
+    above 0 before a tanh, say, is no more than what is below.
 
     Args:
         network: Is left as it is.
@@ -115,7 +131,7 @@ def find_normalisers(
     """
     copied = evaluation_copy(network.model)
     outputs: dict[str, Tensor] = {}
-    found: dict[str, nn.Module] = {}
+    found: dict[str, tuple[str, nn.Module]] = {}
 
     def see(path: str, module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         if path in layers and isinstance(output, Tensor):
@@ -124,14 +140,14 @@ def find_normalisers(
             return
         for layer, given in outputs.items():
             if inputs and inputs[0] is given:
-                found[layer] = module
+                found[layer] = path, module
 
     with torch.no_grad(), watching(copied, see):
         copied(as_input(copied, torch.zeros(1, *shape)))
     calls = only_calls(network, layers, shape)
     rectified = {layer for layer in layers if calls[layer].is_rectified}
     return {
-        layer: found.get(layer, nn.Identity())
+        layer: found.get(layer, ("", nn.Identity()))
         for layer in layers
         if layer in found or layer in rectified
     }
@@ -143,11 +159,11 @@ def _mine_piece(
     first: int,
     layers: Sequence[str],
     k: int,
-    normalisers: Mapping[str, nn.Module],
+    normalisers: Mapping[str, tuple[str, nn.Module]],
     followed: Mapping[str, int],
 ) -> dict[str, Tensor]:
     """All tables of some pictures, the first of which is number `first` of all."""
-    classes = torch.nn.functional.one_hot(pictures.labels, len(pictures.class_names))
+    classes = one_hot(pictures.labels, len(pictures.class_names))
     fires: dict[str, Tensor] = {}
     maxima: dict[str, list[Tensor]] = {layer: [] for layer in followed}
 
@@ -156,7 +172,7 @@ def _mine_piece(
         if layer in followed:
             maxima[layer].append(largest[:, : followed[layer]].T.float().cpu())
         if layer in normalisers:
-            fired = _fired(normalisers[layer], maps, largest)
+            fired = _fired(normalisers[layer][1], maps, largest)
             labels = classes[start : start + len(maps)]
             counts = fired.T.long().cpu() @ labels
             fires[layer] = fires.get(layer, 0) + counts
@@ -181,6 +197,23 @@ def _fired(normaliser: nn.Module, maps: Tensor, largest: Tensor) -> Tensor:
     if weight is not None and bool((weight < 0).any()):
         extreme = torch.where(weight < 0, maps.amin(dim=(2, 3)), largest)
     return normaliser(extreme[:, :, None, None])[:, :, 0, 0] > 0
+
+
+def _excited(
+    normaliser: nn.Module, maxima: Float[Tensor, "first pictures"], channels: int
+) -> Int64[Tensor, "first pictures"]:
+    """1 where a channel reaches half of its largest value, normalised; 0 where it never fires.
+
+    A channel whose normalisation falls with its value fires where the value is low: not here.
+    """
+    first, pictures = maxima.shape
+    padded = maxima.new_zeros(pictures, channels)
+    padded[:, :first] = maxima.T
+    height = normaliser(padded[:, :, None, None])[:, :first, 0, 0]
+    weight = getattr(normaliser, "weight", None)
+    falls = torch.zeros(first, dtype=torch.bool) if weight is None else weight[:first].cpu() < 0
+    most = height.amax(dim=0)
+    return ((height >= most / 2) & (most > 0) & ~falls).T.long()
 
 
 def _read_piece(path: Path) -> dict[str, Tensor] | None:

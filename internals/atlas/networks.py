@@ -9,6 +9,8 @@ from internals.errors import CheckpointError
 
 if TYPE_CHECKING:
     from internals.atlas.make import Subject
+    from internals.data.image_set import Splits
+    from internals.training.run import Run
 
 NOTICE = "The photographs are ImageNet's; this book's licence does not cover them."
 
@@ -50,6 +52,35 @@ def main_layers(name: str, layers: Iterable[str]) -> list[str]:
     return [layer for layer in layers if not re.fullmatch(left_out, layer)]
 
 
+def book_run(name: str, profile: str, data: str = "auto", *, seed: int = 0) -> "tuple[Run, Splits]":
+    """A network of the book as it was trained, and the data it was trained on.
+
+    Args:
+        name: Such as "alexnet".
+        profile: "smoke", "quick" or "full".
+        data: "auto", "real" or "embedded".
+        seed: Of the training.
+
+    Raises:
+        CheckpointError: It was not trained yet, or its weights are damaged.
+        TrainingError: There is no recipe for it.
+    """
+    from internals.data.load import load
+    from internals.training.provenance import weights_folders
+    from internals.training.recipes import find_recipe
+    from internals.training.run import WEIGHTS, trained
+
+    recipe = find_recipe(name, profile)
+    splits = load(recipe.data, data, size=recipe.stored, seed=seed)
+    folders = weights_folders(recipe, splits, seed)
+    if not any((folder / WEIGHTS).exists() for folder in folders):
+        raise CheckpointError(
+            f"{name} is not trained at {profile} on {splits.train.name}; run "
+            f"`internals train {name} --profile {profile}`, or `internals execute`"
+        )
+    return trained(recipe, splits, seed=seed), splits
+
+
 def book_subject(
     name: str,
     profile: str,
@@ -75,24 +106,13 @@ def book_subject(
     import torch
 
     from internals.atlas.make import Subject, convolutions
-    from internals.data.load import load
     from internals.models.lookup import build
     from internals.network import Network
-    from internals.training.provenance import weights_folders
     from internals.training.recipe import plain
-    from internals.training.recipes import find_recipe
-    from internals.training.run import WEIGHTS, trained
 
-    recipe, entry = find_recipe(name, profile), NETWORKS[name]
+    run, splits = book_run(name, profile, data, seed=seed)
+    recipe, entry = run.recipe, NETWORKS[name]
     effort = "full" if published else profile
-    splits = load(recipe.data, data, size=recipe.stored, seed=seed)
-    folders = weights_folders(recipe, splits, seed)
-    if not any((folder / WEIGHTS).exists() for folder in folders):
-        raise CheckpointError(
-            f"{name} is not trained at {profile} on {splits.train.name}; run "
-            f"`internals train {name} --profile {profile}`, or `internals execute`"
-        )
-    run = trained(recipe, splits, seed=seed)
     network = Network.of(run)
     pictures = run.pipeline.view(splits.train.head(MOST_PICTURES[effort]))
 
@@ -119,6 +139,7 @@ def book_subject(
             "recipe": plain(recipe),
             "seed": seed,
             "model": name,
+            "limit": MOST_PICTURES[effort],
             "score": {"top1": run.test.top1, "images": len(run.test.predicted)},
             "command": f"internals atlas {name} --profile {profile}",
         },

@@ -195,7 +195,8 @@ def _every_layer(atlas: Atlas, path: str, links: Links) -> str:
         '<details class="every"><summary>All layers as a table, and their data</summary>'
         "<p>The data list for every channel the nine pictures by file name, where in the layer's "
         "map each reached its value, that value, and of how many pictures of each class the "
-        "channel fires.</p>"
+        "channel fires; for the channels shown also in how many it reaches half of its strongest "
+        "value.</p>"
         '<div class="wide" tabindex="0" role="region" aria-label="All layers"><table><thead><tr>'
         "<th scope=col>Layer<th scope=col>Kind<th scope=col>Channels<th scope=col>Map"
         "<th scope=col>Field<th scope=col>Shown<th scope=col>Data</thead>"
@@ -252,7 +253,7 @@ def _search_form(
     if classes:
         fields.append(_select("class", "Class", [(name, name) for name in classes], "any"))
         fields.append(
-            _select("by", "counted", [("fires", "in what it fires on")], "among the nine")
+            _select("by", "counted", [("excited", "in what drives it to half")], "among the nine")
         )
         fields.append(
             '<label>at least <input name="share" type="number" min="0" max="100" step="1" '
@@ -300,9 +301,10 @@ def search_data(atlases: Sequence[Atlas], links: Links) -> dict[str, Any]:
         for at, layer in enumerate(atlas.main):
             for channel in range(layer.shown):
                 labels = [atlas.pictures.labels[image] for image in layer.image[channel]]
-                fires = [] if layer.fires is None else layer.fires[channel].tolist()
+                counts = layer.excitement(channel)
+                excited = [] if counts is None else counts.tolist()
                 value = float(f"{layer.value[channel, 0]:.3g}")
-                channels.append([n, at, channel, value, labels, fires])
+                channels.append([n, at, channel, value, labels, excited])
     return {
         "part": PART,
         "index": links.index,

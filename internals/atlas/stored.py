@@ -30,7 +30,7 @@ from internals.fingerprint import digest, reach
 RECORD, CHANNELS, OVERVIEW = "atlas.json", "channels.safetensors", "overview.webp"
 PICTURES, NEIGHBOURS = "pictures", "neighbours.json"
 MAXIMA = "maxima.safetensors"  # in a work folder: what neighbours are found by
-FORM = 1  # of the record; one that is written otherwise has another
+FORM = 2  # of the record; one that is written otherwise has another
 
 # The code that decides what is mined, and what is drawn of it: nothing that only shows an atlas.
 MINING = (
@@ -90,6 +90,7 @@ class AtlasLayer:
         tile: Height and width of its tiles (unit: their own pixels).
         grey: Whether pictures have one channel.
         rectified: Whether a unit whose value is not above 0 is silent.
+        normaliser: The module path of the normalisation that is given its output; "" for none.
         scales: For each shown channel the magnitude of full ink, and whether any is larger.
         control_scales: Likewise, of the control.
         sheets: The files of its sheets: "patches", "projections", perhaps "control", "images",
@@ -102,6 +103,8 @@ class AtlasLayer:
         value: What it reaches there, likewise.
         fires: Of how many pictures of each class it is above 0 after its normalisation, (channels,
             classes); None where that has no meaning.
+        excited: Of how many pictures of each class a shown channel reaches half of its largest
+            value, after its normalisation, (shown, classes); None likewise.
     """
 
     name: str
@@ -113,6 +116,7 @@ class AtlasLayer:
     tile: Size
     grey: bool
     rectified: bool
+    normaliser: str
     scales: tuple[tuple[float, bool], ...]
     control_scales: tuple[tuple[float, bool], ...]
     sheets: Mapping[str, str]
@@ -123,11 +127,18 @@ class AtlasLayer:
     column: np.ndarray = dataclasses.field(repr=False, compare=False)
     value: np.ndarray = dataclasses.field(repr=False, compare=False)
     fires: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
+    excited: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
     def shown(self) -> int:
         """How many channels, from the first, have tiles."""
         return len(self.scales)
+
+    def excitement(self, channel: int) -> np.ndarray | None:
+        """`excited` of a channel that is shown; None where it has no meaning or never fires."""
+        if self.excited is None or channel >= len(self.excited):
+            return None
+        return self.excited[channel] if self.excited[channel].any() else None
 
     def box(self, channel: int, place: int) -> Box:
         """(top, left, bottom, right) of the field on the image, not clipped; or the whole image."""
@@ -180,7 +191,7 @@ class Atlas:
         return [layer for layer in self.layers.values() if layer.main]
 
 
-_TABLES = ("image", "row", "column", "value", "fires")
+_TABLES = ("image", "row", "column", "value", "fires", "excited")
 _LISTED = [f.name for f in fields(AtlasLayer) if f.name not in (*_TABLES, "image_size")]
 
 
@@ -302,7 +313,8 @@ def layer_json(atlas: Atlas, name: str) -> dict[str, Any]:
     Returns:
         `channels` has for each channel the numbers of its pictures in `files`, strongest first,
         their rows and columns on the layer's map, and values; `fires` of how many pictures of each
-        of `classes` it is above 0.
+        of `classes` it is above 0, and if it is shown `excited` of how many it reaches half of its
+        largest value.
     """
     layer, pictures = atlas.layers[name], atlas.pictures
     numbers = np.unique(layer.image)
@@ -317,6 +329,8 @@ def layer_json(atlas: Atlas, name: str) -> dict[str, Any]:
         }
         if layer.fires is not None:
             entry["fires"] = layer.fires[channel].tolist()
+        if (excited := layer.excitement(channel)) is not None:
+            entry["excited"] = excited.tolist()
         channels.append(entry)
     return {
         "network": atlas.network,

@@ -82,15 +82,15 @@ def score_words(record: Mapping[str, Any]) -> str | None:
 def project_command(atlas: Atlas, layer: AtlasLayer, channel: int) -> str:
     """The command that draws one channel's panel again.
 
-    An own network's pictures and weights are known by their paths; the book's are named in words.
+    An own network is named with its weights and pictures, one of the book's by its run.
     """
     record = atlas.record
     made = str(record.get("command", ""))
     if " --images " in made:
         words = [made.replace("internals atlas ", "internals project ", 1)]
     else:
-        words = [f"internals project {record.get('model') or atlas.network}"]
-        words += ["--weights WEIGHTS --images PICTURES"]
+        words = [f"internals project {atlas.network} --profile {record['profile']}"]
+        words += [f"--limit {record['limit']}"] if record.get("limit") else []
     words += [f"--layer {layer.name} --channels {channel}"]
     words += [f"--{name} {value}" for name, value in record["rules"].items() if value]
     words += [f"--k {record['k']}"] if record["k"] != _COLUMNS else []

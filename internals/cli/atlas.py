@@ -29,6 +29,7 @@ from internals.cli.project import (
     TanhOption,
     check_size,
     read_normalization,
+    read_pictures,
 )
 from internals.errors import DataError, InternalsError, ModelError, OutputError
 from internals.files import new_folder, writing
@@ -217,17 +218,13 @@ def _own_subject(
     rules: Mapping[str, Any],
 ) -> "Subject":
     from internals.atlas.make import Subject
-    from internals.data.folder import read_folder
 
-    inputs, side, _ = network.shape()
-    folder = read_folder(images, side, grey=inputs == 1, limit=limit)
-    pictures = replace(folder.images, files=folder.files)
     name = network.name
     return Subject(
         name="".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name),
         title=name,
         network=network,
-        pictures=pictures,
+        pictures=read_pictures(network, images, limit),
         layers=drawn,
         rules=dict(rules),
         show_images=True,

@@ -6,13 +6,15 @@ torch and matplotlib take seconds to import, so only functions import what needs
 import math
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from internals.cli.book import Profile
 from internals.cli.network import NetworkArgument, WeightsOption, open_network
 from internals.environment import memory
 from internals.errors import DataError, LayerError, ModelError, OutputError
@@ -22,6 +24,7 @@ from internals.files import write_atomically, writing
 if TYPE_CHECKING:
     from torch import nn
 
+    from internals.data.image_set import ImageSet
     from internals.data.normalization import Normalization
     from internals.figures.patches import ChannelPatches
     from internals.network import Network
@@ -36,6 +39,15 @@ _ROOM = {".png": 120, ".webp": 30, ".pdf": 120, ".svg": 120}
 
 FolderOption = Annotated[
     Path, typer.Option(metavar="FOLDER", help="Pictures of any kind and size.")
+]
+PicturesOption = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Pictures of any kind and size.")
+]
+RunOption = Annotated[
+    Profile | None,
+    typer.Option(
+        help="In place of --images: the book's own run of MODEL, and the pictures it learnt from."
+    ),
 ]
 OutOption = Annotated[Path, typer.Option(help="The panel to write: .png, .webp, .pdf or .svg.")]
 LayerOption = Annotated[
@@ -61,7 +73,8 @@ MeanOption = Annotated[
 ]
 StdOption = Annotated[str | None, typer.Option(metavar="R,G,B", help="Goes with --mean.")]
 LimitOption = Annotated[
-    int | None, typer.Option(min=1, help="Read at most so many pictures, evenly spread.")
+    int | None,
+    typer.Option(min=1, help="Read at most so many pictures, evenly spread; of a run its first."),
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 
@@ -96,8 +109,9 @@ def register(app: typer.Typer) -> None:
 
 def project(
     network: NetworkArgument,
-    images: FolderOption,
     out: OutOption,
+    images: PicturesOption = None,
+    profile: RunOption = None,
     layer: LayerOption = "",
     channels: ChannelsOption = "",
     k: CountOption = 9,
@@ -112,7 +126,6 @@ def project(
     device: DeviceOption = "auto",
 ) -> None:
     """Draw what drives a layer's channels hardest in a folder's pictures."""
-    from internals.data.folder import read_folder
     from internals.network import as_model_error
 
     options = PanelOptions(layer, channels, k, rule, tanh, leaky)
@@ -123,24 +136,52 @@ def project(
     if channels:
         check_room(out, max(map(len, _ranges(channels))), k)
     check_size(size)
-    opened = open_network(
-        network, weights, size=size, normalization=read_normalization(mean, std), device=device
-    )
+    if profile and not images:
+        own = {"--weights": weights, "--size": size, "--mean": mean, "--std": std}
+        opened, read = _book_run(network, profile, device, limit, own)
+    elif images and not profile:
+        opened = open_network(
+            network, weights, size=size, normalization=read_normalization(mean, std), device=device
+        )
+        read = partial(read_pictures, opened, images, limit)
+    else:
+        raise DataError("name pictures with --images FOLDER, or a run of the book with --profile")
     chosen = choose_channels(opened, options)
     check_room(out, len(chosen), k)
-    inputs, side, _ = opened.shape()
-    pictures = read_folder(images, side, grey=inputs == 1, limit=limit)
+    pictures = read()
     if opened.random_weights:
         print(f"{network} has random weights; --weights FILE takes trained ones", file=sys.stderr)
     with as_model_error(opened.name, opened.shape()):
         top = opened.strongest(pictures, [layer], k)[layer]
         patches = opened.patches(top, chosen, **options.rules)
     # First the panel: it stays, even if what follows cannot be printed.
-    _write(
-        out, patches, opened, options, f"{len(pictures.files):,} pictures in {pictures.images.name}"
-    )
-    print(_listing(patches, pictures.files))
+    _write(out, patches, opened, options, f"{len(pictures):,} pictures in {pictures.name}")
+    print(_listing(patches, pictures.files or list(map("picture {}".format, range(len(pictures))))))
     print(f"panel: {out}")
+
+
+def read_pictures(network: "Network", images: Path, limit: int | None) -> "ImageSet":
+    """The pictures of a folder, as `network` takes them, with their files."""
+    from internals.data.folder import read_folder
+
+    inputs, side, _ = network.shape()
+    folder = read_folder(images, side, grey=inputs == 1, limit=limit)
+    return replace(folder.images, files=folder.files)
+
+
+def _book_run(
+    name: str, profile: str, device: str, limit: int | None, own: Mapping[str, object]
+) -> "tuple[Network, Callable[[], ImageSet]]":
+    """A network of the book with the weights of its run, and what gives its training pictures."""
+    from internals.atlas.networks import book_run
+    from internals.network import Network, find_device
+
+    for option in (option for option, value in own.items() if value):
+        raise DataError(f"{option} goes with --images; a run has its own, so leave it out")
+    run, splits = book_run(name, profile)
+    network = Network.of(run)
+    network.model.to(find_device(device))
+    return network, lambda: run.pipeline.view(splits.train.head(limit))
 
 
 def check_target(out: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from internals.atlas import find_atlases
+from internals.atlas import find_atlases, project_command
 from internals.cli import app
 from internals.errors import InternalsError
 
@@ -44,8 +44,7 @@ def here(tmp_path, monkeypatch) -> Path:
     for name in ("warm/a.png", "warm/b.png", "c.png", "d.png"):
         pixels = rng.integers(0, 255, (5, 6, 3), np.uint8)
         Image.fromarray(pixels).resize((40, 30)).save(folder / "zoo" / name)
-    yield folder
-    sys.modules.pop("atlas_nets", None)
+    return folder
 
 
 def run(*words: str):
@@ -160,4 +159,13 @@ def test_the_books_atlas_is_of_the_weights_of_its_runs(here, no_real_data):
     }  # fmt: skip
     assert atlas.pictures.labels == tuple(splits.train.labels[:24].tolist())
     assert atlas.record["profile"] == "smoke" and atlas.record["score"]["images"] > 0
+    # The command on the page gives what the page shows.
+    layer = atlas.layers["conv2"]
+    words = project_command(atlas, layer, 3).split()[2:]
+    panel = CliRunner().invoke(app, ["project", *words])
+    assert panel.exit_code == 0, (panel.output, panel.exception)
+    rows = [line.split() for line in panel.stdout.splitlines() if "#" in line]
+    assert [int(row[1].removeprefix("#")) for row in rows] == layer.image[3].tolist()
+    assert [float(row[2]) for row in rows] == pytest.approx(layer.value[3].tolist(), abs=6e-3)
+    assert (here / "conv2-3.png").exists()
     shutil.rmtree(here)

@@ -180,6 +180,30 @@ def test_firing_is_counted_by_class_after_the_normalisation(atlas):
         assert 0 < wanted.sum() < wanted.shape[0] * COUNT
 
 
+def test_half_of_the_strongest_is_counted_by_class_of_the_channels_shown(atlas):
+    """Where the normalisation turns a channel round, the strongest here do not excite it."""
+    model = small_network().model
+    x, labels = PLAIN.apply(some_pictures().images), some_pictures().labels.tolist()
+    with torch.no_grad():
+        first = model.conv1(x)
+        normalised = model.bn1(first)
+        second = model.conv2(torch.relu(normalised))
+    turned = model.bn1.weight < 0
+    assert turned.any() and not turned.all()
+    assert atlas.layers["conv1"].normaliser == "bn1" and atlas.layers["conv2"].normaliser == ""
+    for layer, maps in (("conv1", normalised), ("conv2", second)):
+        shown = atlas.layers[layer].shown
+        wanted = np.zeros((shown, 3), int)
+        for channel in range(shown):
+            heights = [float(picture[channel].max()) for picture in maps]
+            for image, height in enumerate(heights):
+                strong = height >= max(heights) / 2 > 0
+                if strong and not (layer == "conv1" and turned[channel]):
+                    wanted[channel, labels[image]] += 1
+        assert np.array_equal(atlas.layers[layer].excited, wanted)
+        assert 0 < wanted.sum() < atlas.layers[layer].fires[:shown].sum()
+
+
 def test_many_pictures_are_mined_in_pieces_to_the_same_end(tmp_path):
     pictures = some_pictures(1100)
     subject = small_subject(pictures=pictures, layers=["conv1"], shown=1)
@@ -201,7 +225,8 @@ def test_many_pictures_are_mined_in_pieces_to_the_same_end(tmp_path):
 
 
 def test_where_no_rectifier_follows_nothing_is_said_to_fire(atlas):
-    assert atlas.layers["conv3"].fires is None and atlas.layers["conv4"].fires is None
+    for layer in ("conv3", "conv4"):
+        assert atlas.layers[layer].fires is None and atlas.layers[layer].excited is None
 
 
 def test_the_control_is_the_same_units_under_other_weights(atlas):

@@ -3,6 +3,7 @@
 import gzip
 import posixpath
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -155,12 +156,14 @@ def test_bars_and_share_are_counts_of_pictures(
     atlases: list[Atlas], pages: dict[str, Page]
 ) -> None:
     layer = atlases[0].layers["features.3"]
-    assert layer.fires is not None
+    assert layer.fires is not None and layer.excited is not None
     section = _section(pages["alexnet/features.3/"], 3)
     fired = int(layer.fires[3].sum())
     assert f"fires in {round(100 * fired / 40)} % of pictures" in section
+    excited = int(layer.excited[3].sum())
+    assert f"reaches half of its strongest in {round(100 * excited / 40)} %" in section
     bars = re.findall(r'<li style="--v:(\d+)">([^<]+) <b>(\d+) %</b>', section)
-    rates = [round(100 * int(count) / 10) for count in layer.fires[3]]
+    rates = [round(100 * int(count) / 10) for count in layer.excited[3]]
     assert bars == [(str(r), n, str(r)) for r, n in zip(rates, CLASSES, strict=True)]
 
 
@@ -247,9 +250,9 @@ def test_neighbours_are_links_where_they_are_shown(tmp_path: Path) -> None:
 def test_the_command_names_what_is_needed_to_see_the_channel_again(
     atlases: list[Atlas], tmp_path: Path
 ) -> None:
-    atlas = atlases[0]
+    atlas = replace(atlases[0], record={**atlases[0].record, "profile": "quick", "limit": 256})
     assert project_command(atlas, atlas.layers["features.3"], 4) == (
-        "internals project alexnet --weights WEIGHTS --images PICTURES --layer features.3 "
+        "internals project alexnet --profile quick --limit 256 --layer features.3 "
         "--channels 4 --rule guided --out features.3-4.png"
     )
     pictures = picture_list()
@@ -272,12 +275,12 @@ def test_all_layers_can_be_downloaded_and_shown_channels_searched(atlases: list[
     found = search_data(atlases, Links())["channels"]
     assert len(found) == 4 + 6 + 5 + 3
     layer = atlases[0].layers["features.3"]
-    n, at, channel, value, labels, fires = found[4 + 2]
+    n, at, channel, value, labels, excited = found[4 + 2]
     assert (n, at, channel) == (0, 1, 2)
     assert value == pytest.approx(float(layer.value[2, 0]), rel=0.005)
     assert labels == [atlases[0].pictures.labels[image] for image in layer.image[2]]
-    assert layer.fires is not None
-    assert fires == layer.fires[2].tolist()
+    assert layer.excited is not None
+    assert excited == layer.excited[2].tolist()
 
 
 def test_the_strip_shows_no_silent_channel_and_leads_to_each(atlases: list[Atlas]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ def _store(atlases: Path, *networks: str) -> list[Atlas]:
         paper_layer("conv1", channels=6, shown=4, field=11, pictures=pictures),
         paper_layer("body.0.conv", channels=5, shown=5, field=99, pictures=pictures),
     ]
+    layers[1] = replace(layers[1], normaliser="body.0.bn")
     return [store_paper_atlas(atlases, network, layers, pictures) for network in networks]
 
 
@@ -129,7 +131,7 @@ def test_a_chapter_leads_into_the_atlas(tmp_path: Path) -> None:
     chapter = layout.chapters / "01_fine.py"
     panels = "".join(
         f'# <figure data-layer="{layers}"><figcaption>Panel {n}</figcaption></figure>\n'
-        for n, layers in enumerate(("conv1", "elsewhere body.0.conv"))
+        for n, layers in enumerate(("conv1", "elsewhere body.0.bn"))
     )
     text = chapter.read_text(encoding="utf-8")
     chapter.write_text(f"{text}\n# %% [markdown]\n{panels}#\n# <!-- atlas -->\n")
@@ -139,7 +141,7 @@ def test_a_chapter_leads_into_the_atlas(tmp_path: Path) -> None:
     links = re.findall(r'class="to-atlas" href="([^"]+)">([^<]+)</a></figcaption>', page)
     assert links == [
         ("../../atlas/fine/conv1/", "All channels of conv1 in the atlas"),
-        ("../../atlas/fine/body.0.conv/", "All channels of body.0.conv in the atlas"),
+        ("../../atlas/fine/body.0.conv/", "All channels of body.0.bn in the atlas"),
     ]
     # The moving piece, and what it moves by, on this page alone.
     assert '<img class="off-glb" src="../../atlas/strip.webp"' in page

@@ -31,12 +31,13 @@ def a_layer(name: str = "conv1", **changes) -> AtlasLayer:
     values = {
         "name": name, "kind": "3 x 3 convolution", "channels": 6, "map": (10, 10),
         "field": {"size": (10, 12), "stride": (3, 4), "start": (-2, -5)}, "whole": False,
-        "tile": (10, 12), "grey": False, "rectified": True, "scales": ((0.5, True), (1.0, False)),
+        "tile": (10, 12), "grey": False, "rectified": True, "normaliser": "bn",
+        "scales": ((0.5, True), (1.0, False)),
         "control_scales": (), "sheets": {"patches": f"{name}.patches.webp"}, "main": True,
         "image_size": (30, 40), "image": rng.integers(0, 400, (6, 3)),
         "row": rng.integers(0, 10, (6, 3)), "column": rng.integers(0, 10, (6, 3)),
         "value": rng.normal(size=(6, 3)).astype(np.float32),
-        "fires": rng.integers(0, 300, (6, 2)), **changes,
+        "fires": rng.integers(0, 300, (6, 2)), "excited": rng.integers(0, 3, (2, 2)) + 1, **changes,
     }  # fmt: skip
     return AtlasLayer(**values)
 
@@ -53,7 +54,10 @@ def stored(folder: Path, *layers: AtlasLayer) -> Atlas:
 
 
 def test_what_is_read_is_what_was_stored(tmp_path):
-    layers = [a_layer("conv1"), a_layer("a.b.conv2", fires=None, main=False, field=None)]
+    layers = [
+        a_layer("conv1"),
+        a_layer("a.b.conv2", fires=None, excited=None, main=False, field=None),
+    ]
     atlas = stored(tmp_path, *layers)
     assert list(atlas.layers) == ["conv1", "a.b.conv2"] and atlas.pictures == PICTURES
     for layer in layers:
@@ -62,7 +66,8 @@ def test_what_is_read_is_what_was_stored(tmp_path):
         for name in ("image", "row", "column", "value"):
             assert np.array_equal(getattr(read, name), getattr(layer, name))
     assert np.array_equal(atlas.layers["conv1"].fires, layers[0].fires)
-    assert atlas.layers["a.b.conv2"].fires is None
+    assert np.array_equal(atlas.layers["conv1"].excited, layers[0].excited)
+    assert atlas.layers["a.b.conv2"].fires is None and atlas.layers["a.b.conv2"].excited is None
     assert [layer.name for layer in atlas.main] == ["conv1"] and atlas.neighbours == {}
     assert [one.network for one in find_atlases(tmp_path)] == ["net"]
 
@@ -164,3 +169,4 @@ def test_a_layer_as_json_names_its_pictures(tmp_path):
         assert entry["rows"] == layer.row[channel].tolist()
         assert entry["values"] == pytest.approx(layer.value[channel].tolist(), rel=1e-5)
         assert entry["fires"] == layer.fires[channel].tolist()
+        assert entry.get("excited") == (layer.excited[channel].tolist() if channel < 2 else None)

@@ -57,8 +57,6 @@ def here(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", list(sys.path))
     (folder / "mine.py").write_text(OWN)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "mine"]:
-        del sys.modules[name]  # of another test
     rng = np.random.default_rng(0)
     for colours in ("zoo/warm", "zoo/cold"):
         (folder / colours).mkdir(parents=True)
@@ -76,8 +74,7 @@ def here(tmp_path, monkeypatch) -> Path:
     exif[0x0112] = 6
     turned.save(folder / "zoo" / "turned.jpg", exif=exif)
     (folder / "zoo" / "broken.jpg").write_bytes(b"\xff\xd8\xff and then nothing")
-    yield folder
-    sys.modules.pop("mine", None)
+    return folder
 
 
 def run(*words: str):
@@ -269,6 +266,23 @@ def test_which_of_two_networks_is_meant_is_said(here):
     assert done.stderr.splitlines() == [
         "internals.models:ResNet18 has random weights; --weights FILE takes trained ones"
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("resnet18", "name pictures with --images FOLDER, or a run of the book with --profile"),
+        ("resnet18 --profile quick --images zoo", "name pictures with --images FOLDER, or a run"),
+        ("resnet18 --profile quick --weights w.pth", "--weights goes with --images; a run has its"),
+        ("resnet18 --profile quick --size 32", "--size goes with --images; a run has its own"),
+        ("mine:Colours --profile quick", "no recipe for network 'mine:Colours'; there are lenet5"),
+        ("lenet5 --profile smoke", "lenet5 is not trained at smoke on"),
+    ],
+)
+def test_a_run_of_the_book_or_a_folder_of_pictures(here, no_real_data, words, message):
+    done = run(*words.split(), "--layer", "conv1", "--out", "p.png")
+    assert isinstance(done.exception, InternalsError) and message in str(done.exception)
+    assert not (here / "p.png").exists()
 
 
 BAD = [

@@ -61,6 +61,7 @@ def paper_layer(
         tile=(min(64, side if whole else field),) * 2,
         grey=grey,
         rectified=rectified,
+        normaliser="",
         scales=((1.0, True),) * shown,
         control_scales=((1.0, True),) * min(4, shown),
         sheets=sheets if shown else {},
@@ -71,6 +72,7 @@ def paper_layer(
         column=rng.integers(0, map_side, (channels, k)),
         value=values,
         fires=rng.integers(0, per_class + 1, (channels, classes)) if rectified else None,
+        excited=rng.integers(1, 4, (shown, classes)) if rectified else None,
     )
 
 

@@ -164,7 +164,7 @@ function search(form) {
 function find(data, asked, network = asked.network) {
   const least = asked.share === "" || asked.share === undefined ? 50 : +asked.share
   const found = []
-  for (const [n, at, channel, value, labels, fires] of data.channels) {
+  for (const [n, at, channel, value, labels, excited] of data.channels) {
     const { name, classes, layers } = data.networks[n]
     if (network && name !== network) continue
     if (asked.layer && !layers[at].name.toLowerCase().includes(asked.layer.toLowerCase())) continue
@@ -173,8 +173,8 @@ function find(data, asked, network = asked.network) {
     if (asked.class) {
       const label = classes.indexOf(asked.class)
       if (label < 0) continue
-      const counted = asked.by ? fires[label] ?? 0 : labels.filter((one) => one === label).length
-      const all = asked.by ? fires.reduce((a, b) => a + b, 0) : labels.length
+      const counted = asked.by ? excited[label] ?? 0 : labels.filter((one) => one === label).length
+      const all = asked.by ? excited.reduce((a, b) => a + b, 0) : labels.length
       share = all ? (100 * counted) / all : 0
       if (share < least) continue
     }
