@@ -20,12 +20,19 @@ LAYERS = {
 }
 
 
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all, as a learner has: what a chapter trained another finds."""
+    shared = tmp_path_factory.getbasetemp()
+    return (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "smoke-build"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-def test_every_line_runs_and_every_layer_is_drawn(path: Path, tmp_path: Path) -> None:
+def test_every_line_runs_and_every_layer_is_drawn(path: Path, build: Path, tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "INTERNALS_DATA"}
     environment |= {
-        "INTERNALS_BUILD": str(tmp_path / "build"),
+        "INTERNALS_BUILD": str(build),
         "OMP_NUM_THREADS": "1",
         "INTERNALS_CORES": "1",
     }
@@ -34,7 +41,7 @@ def test_every_line_runs_and_every_layer_is_drawn(path: Path, tmp_path: Path) ->
         command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    drawn = sorted((tmp_path / "build" / "smoke" / "figures" / path.stem).glob("*.png"))
+    drawn = sorted((build / "smoke" / "figures" / path.stem).glob("*.png"))
     assert [int(picture.name[:2]) for picture in drawn] == list(range(1, len(drawn) + 1))
     names = {picture.stem[3:] for picture in drawn}
     assert {f"conv{n}-strongest" for n in LAYERS.get(path.stem, ())} <= names

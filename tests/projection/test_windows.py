@@ -205,7 +205,7 @@ def _places(call):
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name", "layer", "size"), CASES)
 def test_networks(kind, name, layer, size):
-    """The places by one rule each, in turn from size to size, in float64 and in float32."""
+    """The places by one rule each, in turn from size to size; in float32 one of them."""
     net = network(kind, name)
     call = trace(net, (3, size, size))[layer]
     window, _ = unit_windows(call.field, (size, size), 0, 0)
@@ -216,6 +216,8 @@ def test_networks(kind, name, layer, size):
         model = copy.deepcopy(net).to(dtype)
         whole = Whole(model, image.to(dtype), [layer])
         for number, place in enumerate(_places(call)):
+            if dtype == torch.float32 and number != size % 3:
+                continue
             unit = Unit(layer, size % call.shape[1], *place)
             whole.check(model, [unit], RULES[(number + size) % 3], tolerance)
 

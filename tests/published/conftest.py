@@ -13,7 +13,7 @@ import pytest
 from internals.environment import ROOT
 from tests.reference.web_host import WebHost
 
-MOST_LAYERS = 8  # of the atlas, whose pages are of one make, and its first
+MOST_LAYERS = 5  # of the atlas, whose pages are of one make, and its first
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
