@@ -13,9 +13,11 @@ from .figures import panels as panels
 from .models import build as build
 from .network import Network as Network
 from .projection import BackwardRule as BackwardRule
+from .projection import Optimised as Optimised
 from .projection import Projection as Projection
 from .projection import grad_cam as grad_cam
 from .projection import occlusion as occlusion
+from .projection import optimise as optimise
 from .projection import patches as patches
 from .projection import project as project
 from .projection import saliency as saliency

@@ -49,6 +49,7 @@ from internals.projection.attribution import (
     smooth_grad,
 )
 from internals.projection.occlusion import occluded_activity, occlusion
+from internals.projection.optimise import optimise
 from internals.projection.patches import patches
 from internals.projection.project import project
 from internals.projection.sanity import sanity
@@ -204,6 +205,7 @@ class Network(TracedModule):
     strongest = strongest
     project = project
     patches = patches
+    optimise = optimise
     saliency = saliency
     gradient_times_input = gradient_times_input
     integrated_gradients = integrated_gradients

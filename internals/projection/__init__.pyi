@@ -8,6 +8,11 @@ from .attribution import upsampled as upsampled
 from .occlusion import occluded_activity as occluded_activity
 from .occlusion import occlusion as occlusion
 from .occlusion import occlusion_map as occlusion_map
+from .optimise import Colours as Colours
+from .optimise import Optimised as Optimised
+from .optimise import Spectra as Spectra
+from .optimise import middle_units as middle_units
+from .optimise import optimise as optimise
 from .patches import patches as patches
 from .project import Projection as Projection
 from .project import project as project
