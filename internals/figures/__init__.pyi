@@ -56,6 +56,10 @@ from .plots import lines as lines
 from .plots import scatter as scatter
 from .plots import spread as spread
 from .plots import sweeps as sweeps
+from .portraits import Portrait as Portrait
+from .portraits import beside_strongest as beside_strongest
+from .portraits import portraits as portraits
+from .portraits import with_portraits as with_portraits
 from .sheet_html import pairs_html as pairs_html
 from .sheet_html import ramp_html as ramp_html
 from .sheet_html import row_html as row_html

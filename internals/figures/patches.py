@@ -165,7 +165,7 @@ class Panel(Illustration):
     @cached_property
     def figure(self) -> Figure:  # type: ignore[override]
         """The drawing."""
-        return _draw(self.rows, self.noun, self.stacked)
+        return draw_rows(self.rows, self.noun, self.stacked)[0].figure
 
     @cached_property
     def sheet(self) -> Sheet:
@@ -263,7 +263,20 @@ def _unit(row: ChannelPatches, index: int, frame: Frame) -> dict[str, Any]:
     return unit
 
 
-def _draw(rows: Sequence[ChannelPatches], noun: str, stacked: bool) -> Figure:
+def draw_rows(
+    rows: Sequence[ChannelPatches], noun: str, stacked: bool, *, more: float = 0
+) -> tuple[Canvas, float]:
+    """The drawing of a panel.
+
+    Args:
+        rows: As `panels` takes them.
+        noun: Likewise.
+        stacked: Whether projections stand above their patches.
+        more: The height of what is to be drawn below (unit: logical pixels).
+
+    Returns:
+        The canvas, and where the room below begins.
+    """
     size = rows[0].size
     names = [name for row in rows for name in row.labels]
     lines = max((len(wrap(name, 69, SMALL_PX)) for name in names), default=1)
@@ -272,14 +285,14 @@ def _draw(rows: Sequence[ChannelPatches], noun: str, stacked: bool) -> Figure:
     padded = any(patch.shape[1:] != size for row in rows for patch in row.patches)
     footer = LINE + 4 if padded else 0
     total = sum(layout.height(len(row.projections)) for row in rows) - SEPARATION + footer
-    canvas = Canvas(total)
+    canvas = Canvas(total + more)
     top = 0.0
     for row in rows:
         _draw_row(canvas, layout, row, top, noun)
         top += layout.height(len(row.projections))
     if padded:
-        padding_key(canvas, canvas.height - 4)
-    return canvas.figure
+        padding_key(canvas, total - 4)
+    return canvas, total
 
 
 def _check_row(row: ChannelPatches) -> None:
