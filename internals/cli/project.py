@@ -20,6 +20,7 @@ from internals.environment import memory
 from internals.errors import DataError, LayerError, ModelError, OutputError
 from internals.figures.table import Table, number
 from internals.files import write_atomically, writing
+from internals.progress import clock
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
     from internals.data.normalization import Normalization
     from internals.figures.patches import ChannelPatches
     from internals.network import Network
+    from internals.projection.optimise import Optimised
 
 _FIRST = 6  # channels that are shown when none are named
 _NAMED = 60  # layers that one line of error can name
 # Lines of tiles, three tiles each, that a picture of 65,535 pixels (WebP: 16,383) has room for.
 _DIGITS = 18  # of a channel's number, at the most: more are none
 _FLOAT = (2.0**-126, 2.0**127)  # what 32 bits hold in full precision, of either sign
+_LONG = 5  # seconds, from which on it is said how long work will take
 _MAPS = 8  # times the space of its input, at the least, that a network takes to look into one
 _ROOM = {".png": 120, ".webp": 30, ".pdf": 120, ".svg": 120}
 
@@ -75,6 +78,10 @@ StdOption = Annotated[str | None, typer.Option(metavar="R,G,B", help="Goes with 
 LimitOption = Annotated[
     int | None,
     typer.Option(min=1, help="Read at most so many pictures, evenly spread; of a run its first."),
+]
+OptimisedOption = Annotated[
+    bool,
+    typer.Option("--optimised", help="Add an image made from noise to drive each channel."),
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 
@@ -123,6 +130,7 @@ def project(
     mean: MeanOption = None,
     std: StdOption = None,
     limit: LimitOption = None,
+    optimised: OptimisedOption = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Draw what drives a layer's channels hardest in a folder's pictures."""
@@ -154,9 +162,12 @@ def project(
     with as_model_error(opened.name, opened.shape()):
         top = opened.strongest(pictures, [layer], k)[layer]
         patches = opened.patches(top, chosen, **options.rules)
+        made = _optimised(opened, layer, chosen, pictures) if optimised else []
     # First the panel: it stays, even if what follows cannot be printed.
-    _write(out, patches, opened, options, f"{len(pictures):,} pictures in {pictures.name}")
+    _write(out, patches, opened, options, f"{len(pictures):,} pictures in {pictures.name}", made)
     print(_listing(patches, pictures.files or list(map("picture {}".format, range(len(pictures))))))
+    for channel, one in zip(chosen, made, strict=False):
+        print(f"optimised: channel {channel} reaches {number(one.value)}")
     print(f"panel: {out}")
 
 
@@ -182,6 +193,19 @@ def _book_run(
     network = Network.of(run)
     network.model.to(find_device(device))
     return network, lambda: run.pipeline.view(splits.train.head(limit))
+
+
+def _optimised(
+    network: "Network", layer: str, channels: Sequence[int], pictures: "ImageSet"
+) -> "list[Optimised]":
+    """Images made for the units in the middle of some channels' maps."""
+    from internals.projection.optimise import expected_seconds, middle_units, optimise
+
+    units = middle_units(network, layer, channels)
+    seconds = expected_seconds(network, units)
+    if seconds > _LONG:
+        print(f"{len(units)} optimised images: about {clock(seconds)}", file=sys.stderr, flush=True)
+    return optimise(network, units, pictures=pictures)
 
 
 def check_target(out: Path) -> None:
@@ -328,10 +352,12 @@ def _write(
     network: "Network",
     options: PanelOptions,
     mined: str,
+    made: Sequence["Optimised"],
 ) -> None:
     """Draw the panel with its caption and write it to `out`."""
     from internals.figures.illustration import on_paper
     from internals.figures.patches import panels
+    from internals.figures.portraits import Portrait, with_portraits
 
     shown = max(len(row.images) for row in patches)
     random = " Random weights." if network.random_weights else ""
@@ -340,9 +366,20 @@ def _write(
         f"drive it hardest. Each projection, by the rule {options.rule_name()}, shows what in its "
         f"patch did so; grey is zero. #n is the number of the picture.{random}"
     )
+    if made:
+        caption += (
+            f" Below, what the unit in the middle of each channel's map would draw itself: an "
+            f"image made from noise (seed {made[0].seed}) in {made[0].steps} steps, with the value "
+            "it reaches. No picture that the network has seen, and one of many."
+        )
     alt = (
         f"Projections and patches for {len(patches)} channels of layer {options.layer} of "
         f"{network.name}, {shown} pictures each."
     )
-    illustration = panels(patches, caption=caption, alt=alt)
+    panel = panels(patches, caption=caption, alt=alt)
+    drawn = [
+        Portrait(f"channel {row.channel}", one.picture.numpy() / 255, number(one.value))
+        for row, one in zip(patches, made, strict=bool(made))
+    ]
+    illustration = with_portraits(panel, drawn, "optimised") if drawn else panel
     write_atomically(out, on_paper(illustration, out.suffix.lower().removeprefix(".")))

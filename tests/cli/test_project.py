@@ -171,6 +171,20 @@ def test_weights_from_a_file_are_those_that_answer(here):
     assert listed(done.stdout) == [(0, pytest.approx(480 / 255, abs=5e-3), "blue.png")]
 
 
+def test_images_made_from_noise_stand_below_the_panel(here):
+    done = run("mine:Colours", "--layer", "colour", "--images", "zoo", "--channels", "1,0",
+               "--k", "1", "--size", "16", "--out", "p.png", "--optimised", *PLAIN)  # fmt: skip
+    assert done.exit_code == 0, (done.output, done.exception)
+    reached = re.findall(r"optimised: channel (\d) reaches ([\d.]+)", done.stdout)
+    # Each channel is one colour, which can be no more than white.
+    assert [(c, pytest.approx(1, abs=0.1)) for c in "10"] == [(c, float(v)) for c, v in reached]
+    plain = run("mine:Colours", "--layer", "colour", "--images", "zoo", "--channels", "1,0",
+                "--k", "1", "--size", "16", "--out", "q.png", *PLAIN)  # fmt: skip
+    assert "optimised" not in plain.stdout
+    with Image.open("p.png") as panel, Image.open("q.png") as without:
+        assert panel.height > without.height + 50 and panel.width == without.width
+
+
 def test_rectifiers_that_leak_take_a_rule_by_name(here):
     done = run(
         "mine:leaks", "--layer", "2", "--images", "zoo", "--k", "2", "--size", "16",
