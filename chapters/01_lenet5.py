@@ -677,6 +677,34 @@ show(
 )
 
 # %% [markdown]
+# And what would these units draw themselves? No digit is asked. An image is made from noise and
+# changed step by step, so that it drives the unit as hard as it can:[@olah2017]
+
+# %% tags=["hide-input"]
+from internals.figures import beside_strongest, portraits
+from internals.projection import middle_units
+
+units = middle_units(net, top["conv3"].layer, range(6))
+made = net.optimise(
+    units,
+    pictures=digits.train,
+    steps=chapter.at(smoke=2, quick=128, full=256),
+)
+show(
+    portraits(
+        beside_strongest(
+            net.patches(top["conv3"].head(1), range(6), tanh="agreeing"), made
+        ),
+        caption="Six channels of conv3: the digit that drives each hardest, and the image that was made "
+        "from noise to drive it harder, with the value that each reaches. An optimised image is "
+        "no digit, and only one of many that would do.",
+        alt="For six channels of conv3 the strongest digit beside an image of strokes and blots made "
+        "from noise.",
+    ),
+    "conv3-optimised",
+)
+
+# %% [markdown]
 # ## Which pictures to believe
 #
 # A projection that looks sensible need not say anything about what was learned: guided

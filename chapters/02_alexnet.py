@@ -885,6 +885,31 @@ show(
 )
 
 # %% [markdown]
+# What would these channels draw themselves? No photograph is asked. An image is made from noise and
+# changed step by step, so that it drives the unit in the middle of the map as hard as it
+# can:[@olah2017]
+
+# %% tags=["hide-input"]
+from internals.figures import beside_strongest, portraits
+from internals.projection import middle_units
+
+units = middle_units(net, top["conv5"].layer, range(6))
+made = net.optimise(
+    units, pictures=pictures, steps=chapter.at(smoke=2, quick=64, full=256)
+)
+show(
+    portraits(
+        beside_strongest(net.patches(top["conv5"].head(1), range(6)), made),
+        caption="Six channels of conv5: the patch that drives each hardest, and an image made from noise "
+        "to drive its middle unit, with the value that each reaches. The image is nothing that "
+        "the network has seen, and one of many that would do.",
+        alt="For six channels of conv5 the strongest patch beside an optimised image of repeated "
+        "shapes in strong colours.",
+    ),
+    "conv5-optimised",
+)
+
+# %% [markdown]
 # Counting can be left to the machine, and for all channels at once. Of the nine pictures that drive
 # a channel hardest, how many belong to the class that is most frequent among them? Nine pictures
 # drawn by lot have some of one class too, and that is what the layers are to be compared with:

@@ -925,6 +925,31 @@ show(
 )
 
 # %% [markdown]
+# What would these channels draw themselves? An image is made from noise, without a photograph, and
+# changed step by step so that it drives the unit in the middle of the map as hard as it
+# can:[@olah2017]
+
+# %% tags=["hide-input"]
+from internals.figures import beside_strongest, portraits
+from internals.projection import middle_units
+
+units = middle_units(net, top["conv13"].layer, range(3))
+made = net.optimise(
+    units, pictures=pictures, steps=chapter.at(smoke=1, quick=24, full=128)
+)
+show(
+    portraits(
+        beside_strongest(net.patches(top["conv13"].head(1), range(3)), made),
+        caption="Three channels of conv13: the patch that drives each hardest, and an image made from "
+        "noise to drive its middle unit, with the value that each reaches. It is nothing that the "
+        "network has seen, and one of many that would do.",
+        alt="For three channels of conv13 the strongest patch beside an optimised image of repeated "
+        "shapes in strong colours.",
+    ),
+    "conv13-optimised",
+)
+
+# %% [markdown]
 # ### All channels, in numbers
 #
 # Six channels of 512 prove nothing. Two questions can be put to all 4,224 of them. Is the channel

@@ -886,6 +886,31 @@ show(
 )
 
 # %% [markdown]
+# What would these channels draw themselves? An image is made from noise, without a photograph, and
+# changed step by step so that it drives the unit in the middle of the map as hard as it
+# can:[@olah2017]
+
+# %% tags=["hide-input"]
+from internals.figures import beside_strongest, portraits
+from internals.projection import middle_units
+
+units = middle_units(net, top["conv54"].layer, range(3))
+made = net.optimise(
+    units, pictures=mined, steps=chapter.at(smoke=1, quick=48, full=256)
+)
+show(
+    portraits(
+        beside_strongest(net.patches(top["conv54"].head(1), range(3)), made),
+        caption="Three channels of conv54: the image that drives each hardest, and one made from noise to "
+        "drive its middle unit, with the value that each reaches. The second is nothing that the "
+        "network has seen, and one of many that would do.",
+        alt="For three channels of conv54 the strongest image beside an optimised one of repeated "
+        "shapes in strong colours.",
+    ),
+    "conv54-optimised",
+)
+
+# %% [markdown]
 # ### From anything to a class, layer by layer
 #
 # Six channels may be six accidents. So we ask of *all* channels of each layer shown: of the nine images

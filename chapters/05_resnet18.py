@@ -914,6 +914,31 @@ show(
 )
 
 # %% [markdown]
+# What would these channels draw themselves? An image is made from noise, without a photograph, and
+# changed step by step so that it drives the unit in the middle of the map as hard as it
+# can:[@olah2017]
+
+# %% tags=["hide-input"]
+from internals.figures import beside_strongest, portraits
+from internals.projection import middle_units
+
+units = middle_units(net, top["conv17"].layer, range(3))
+made = net.optimise(
+    units, pictures=mined, steps=chapter.at(smoke=1, quick=48, full=256)
+)
+show(
+    portraits(
+        beside_strongest(net.patches(top["conv17"].head(1), range(3)), made),
+        caption="Three channels of conv17: the image that drives each hardest, and one made from noise to "
+        "drive its middle unit, with the value that each reaches. The second is nothing that the "
+        "network has seen, and one of many that would do.",
+        alt="For three channels of conv17 the strongest image beside an optimised one of repeated "
+        "shapes in strong colours.",
+    ),
+    "conv17-optimised",
+)
+
+# %% [markdown]
 # Do classes really gather towards the top? For every channel of a layer, count the commonest class
 # among its nine strongest images, and take the mean over all channels. The control is the same
 # network with random weights, drawn from another seed than this run began with:
