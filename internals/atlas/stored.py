@@ -51,6 +51,10 @@ class DamagedAtlasError(OutputError):
     """A stored atlas that is not what was stored."""
 
 
+class OldAtlasError(DamagedAtlasError):
+    """A stored atlas of another form than today's."""
+
+
 @dataclass(frozen=True)
 class PictureList:
     """The pictures that were mined.
@@ -215,6 +219,8 @@ def atlas_state(folder: Path) -> str:
         return "missing"
     try:
         return "fresh" if read_atlas(folder).record.get("code") == code_key() else "stale"
+    except OldAtlasError:
+        return "stale"
     except DamagedAtlasError:
         return "damaged"
 
@@ -357,8 +363,10 @@ def _checked_record(folder: Path) -> dict[str, Any]:
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise DamagedAtlasError(f"{path} cannot be read; make it again") from error
-    if not isinstance(record, dict) or record.get("form") != FORM:
-        raise DamagedAtlasError(f"{path} is not the record of an atlas of today; make it again")
+    if not isinstance(record, dict) or not isinstance(record.get("form"), int):
+        raise DamagedAtlasError(f"{path} is not the record of an atlas; make it again")
+    if record["form"] != FORM:
+        raise OldAtlasError(f"{path} is not the record of an atlas of today; make it again")
     unsealed = {name: part for name, part in record.items() if name != "checksum"}
     if record.get("checksum") != digest(unsealed):
         raise DamagedAtlasError(f"{path} is not what was stored; make it again")

@@ -108,7 +108,7 @@ def the_list(atlases):
         lambda folder: (folder / "net/channels.safetensors").write_bytes(b"{}"),
         lambda folder: (folder / "net/atlas.json").write_text("[1"),
         lambda folder: (folder / "net/atlas.json").write_text("[" * 100_000),
-        lambda folder: (folder / "net/atlas.json").write_text('{"form": 1}'),
+        lambda folder: (folder / "net/atlas.json").write_text('{"form": "one"}'),
         lambda folder: (folder / "net/atlas.json").write_text(
             (folder / "net/atlas.json").read_text().replace('"Net"', '"Nut"')
         ),
@@ -155,6 +155,15 @@ def test_states_are_told_apart(tmp_path):
     stored(tmp_path, a_layer())
     assert atlas_state(tmp_path / "net") == "stale"  # made by no code of today
     assert find_atlases(tmp_path / "nowhere") == []
+
+
+def test_one_of_another_form_is_old_and_not_damaged(tmp_path):
+    stored(tmp_path, a_layer())
+    path = tmp_path / "net/atlas.json"
+    path.write_text(path.read_text().replace('"form": 2', '"form": 1'))
+    assert atlas_state(tmp_path / "net") == "stale"
+    with pytest.raises(DamagedAtlasError, match="is not the record of an atlas of today"):
+        read_atlas(tmp_path / "net")
 
 
 def test_a_layer_as_json_names_its_pictures(tmp_path):
