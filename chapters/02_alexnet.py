@@ -903,8 +903,8 @@ show(
         caption="Six channels of conv5: the patch that drives each hardest, and an image made from noise "
         "to drive its middle unit, with the value that each reaches. The image is nothing that "
         "the network has seen, and one of many that would do.",
-        alt="For six channels of conv5 the strongest patch beside an optimised image of repeated "
-        "shapes in strong colours.",
+        alt="For six channels of conv5 the strongest patch beside an optimised image of "
+        "coloured patterns made from noise.",
     ),
     "conv5-optimised",
 )

@@ -943,8 +943,8 @@ show(
         caption="Three channels of conv13: the patch that drives each hardest, and an image made from "
         "noise to drive its middle unit, with the value that each reaches. It is nothing that the "
         "network has seen, and one of many that would do.",
-        alt="For three channels of conv13 the strongest patch beside an optimised image of repeated "
-        "shapes in strong colours.",
+        alt="For three channels of conv13 the strongest patch beside an optimised image of "
+        "coloured patterns made from noise.",
     ),
     "conv13-optimised",
 )

@@ -904,8 +904,8 @@ show(
         caption="Three channels of conv54: the image that drives each hardest, and one made from noise to "
         "drive its middle unit, with the value that each reaches. The second is nothing that the "
         "network has seen, and one of many that would do.",
-        alt="For three channels of conv54 the strongest image beside an optimised one of repeated "
-        "shapes in strong colours.",
+        alt="For three channels of conv54 the strongest image beside an optimised one of "
+        "coloured patterns made from noise.",
     ),
     "conv54-optimised",
 )
