@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,11 +13,31 @@ from internals.figures.patches import HEADING, SEPARATION, ChannelPatches, Panel
 from internals.figures.table import number
 from internals.figures.tiles import LINE, draw_tile, tile_slot, tile_zoom
 
-if TYPE_CHECKING:  # torch is not needed to draw
-    from internals.projection.optimise import Optimised
-
 _ACROSS, _FEW = 6, 3  # tiles in a line; of so few one line is made with larger tiles
 _GAP, _TITLE = 10, 18  # between two tiles; for the words above each
+
+
+class Made(Protocol):
+    """What is read of an image that was made for a unit, as `optimise` makes it."""
+
+    @property
+    def value(self) -> float:
+        """What the unit reaches on it."""
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """(top, left, bottom, right) on the network's input."""
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the network's input."""
+
+    @property
+    def picture(self) -> Any:
+        """Bytes (channels, height, width)."""
+
+    def full(self) -> Any:
+        """The network's whole input, the picture in its place."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +92,7 @@ def with_portraits(panel: Panel, pictures: Sequence[Portrait], heading: str) -> 
     return Illustration(canvas.figure, panel.caption, panel.alt)
 
 
-def beside_strongest(rows: Sequence[ChannelPatches], made: "Sequence[Optimised]") -> list[Portrait]:
+def beside_strongest(rows: Sequence[ChannelPatches], made: Sequence[Made]) -> list[Portrait]:
     """Of each channel the strongest patch, and beside it what its unit would draw itself.
 
     Args:
@@ -89,7 +109,7 @@ def beside_strongest(rows: Sequence[ChannelPatches], made: "Sequence[Optimised]"
             words = f"{number(row.values[0])}  {row.labels[0]}"
             patch = _on_field(row.patches[0], row.offsets[0], row.size)
         found.append(Portrait(f"channel {row.channel}", patch, words))
-        picture = (one.full() if row.size == one.image_size else one.picture).numpy() / 255
+        picture = np.asarray(one.full() if row.size == one.image_size else one.picture) / 255
         offsets = [size - length for size, length in zip(row.size, picture.shape[1:], strict=True)]
         # What is missing of its field lies beyond the side of the image that it touches.
         before = [gap if side == 0 else 0 for gap, side in zip(offsets, one.box[:2], strict=True)]

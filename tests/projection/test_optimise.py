@@ -1,4 +1,4 @@
-"""Oracles: finite differences, kernels written out, values read back from files."""
+"""Oracle: finite differences, kernels written out, values read back from files."""
 
 import math
 
