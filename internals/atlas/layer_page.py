@@ -22,11 +22,10 @@ from internals.atlas.words import (
     title_of,
     whole_percent,
 )
-from internals.figures.sheet_html import opening_tag, pairs_html
+from internals.figures.sheet_html import COLUMNS, opening_tag, pairs_html
 from internals.figures.table import number
 
 _DISPLAY = 64  # pixels: smaller tiles are enlarged by a whole factor that stays within it
-_COLUMNS = 9  # of a sheet, where there were pictures enough
 _MOST_CLASSES = 10  # bars of a histogram
 
 
@@ -114,7 +113,7 @@ class _LayerView:
                 f".sheet.separate .pairs>li:not(.silent)::{selector}"
                 f"{{background-image:{4 * 'var(--paint),'}url({self._file(kind)})}}"
             )
-        if self._k != _COLUMNS:  # on which sheets.css counts
+        if self._k != COLUMNS:  # on which sheets.css counts
             rules.append(f".sheet{{--columns:{self._k}}}")
             rules += [
                 f".sheet .pairs>li:nth-child({place + 1}){{--x:{place};--f:0!important}}"
@@ -369,20 +368,19 @@ class _LayerView:
         return (
             f"<footer>{rest}<p>All {layer.channels:,} channels of {escaped(layer.name)} as data: "
             f'<a href="{data}" download>{escaped(layer.name)}.json</a>.</p>'
-            f"{self._placeholders()}<p>Keys: <kbd>j</kbd> and <kbd>k</kbd> go to the next and "
+            f"{self._needed()}<p>Keys: <kbd>j</kbd> and <kbd>k</kbd> go to the next and "
             "the previous channel, <kbd>o</kbd> unfolds it, <kbd>]</kbd> and <kbd>[</kbd> change "
             "the layer.</p>"
             f"<p>{escaped(self.atlas.pictures.notice)}</p></footer>"
         )
 
-    def _placeholders(self) -> str:
-        """What stands for what in the commands of the book's networks."""
+    def _needed(self) -> str:
+        """What has to be there before the commands of the book's networks can be run."""
         record = self.atlas.record
         if " --images " in str(record.get("command", "")):
             return ""
-        name = escaped(record.get("model") or self.atlas.network)
-        train = f"internals train {name} --profile {escaped(record.get('profile', 'quick'))}"
+        train = f"internals train {self.atlas.network} --profile {record.get('profile', 'quick')}"
         return (
-            f"<p>In the commands, WEIGHTS is the file that <code>{train}</code> stores, and "
-            f"PICTURES a folder with these {len(self.atlas.pictures.files):,} pictures.</p>"
+            f"<p>The commands look into the network that <code>{escaped(train)}</code> trains, and "
+            f"at the first {len(self.atlas.pictures.files):,} pictures that it learns from.</p>"
         )

@@ -6,9 +6,8 @@ from pathlib import PurePath
 from typing import Any
 
 from internals.atlas.stored import Atlas, AtlasLayer
+from internals.figures.sheet_html import COLUMNS
 from internals.figures.table import percent
-
-_COLUMNS = 9  # of a sheet, where there were pictures enough
 
 
 def escaped(words: object) -> str:
@@ -93,7 +92,7 @@ def project_command(atlas: Atlas, layer: AtlasLayer, channel: int) -> str:
         words += [f"--limit {record['limit']}"] if record.get("limit") else []
     words += [f"--layer {layer.name} --channels {channel}"]
     words += [f"--{name} {value}" for name, value in record["rules"].items() if value]
-    words += [f"--k {record['k']}"] if record["k"] != _COLUMNS else []
+    words += [f"--k {record['k']}"] if record["k"] != COLUMNS else []
     return " ".join([*words, f"--out {layer.name}-{channel}.png"])
 
 

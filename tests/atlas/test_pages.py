@@ -267,6 +267,13 @@ def test_the_command_names_what_is_needed_to_see_the_channel_again(
     )
 
 
+def test_nothing_in_a_command_of_the_book_is_left_to_be_filled_in(pages: dict[str, Page]) -> None:
+    for path, page in pages.items():
+        assert not {"WEIGHTS", "PICTURES"} & set(re.findall("[A-Z]+", page.content)), path
+    foot = pages["alexnet/conv1/"].content.rpartition("<footer>")[2]
+    assert "<code>internals train alexnet --profile full</code>" in foot
+
+
 def test_all_layers_can_be_downloaded_and_shown_channels_searched(atlases: list[Atlas]) -> None:
     files = dict(atlas_files(atlases, Links()))
     for atlas in atlases:
