@@ -1,6 +1,7 @@
 """The site of the committed edition, built once for all processes of the suite."""
 
 import fcntl
+import json
 import os
 import random
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from internals.environment import ROOT
 from tests.reference.web_host import WebHost
 
+SEARCH = "search/search_index.json"
 MOST_LAYERS = 5  # of the atlas, whose pages are of one make, and its first
 
 
@@ -65,6 +67,10 @@ def visited(pages: dict[str, str], layers: list[str]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def host(site: Path) -> Iterator[WebHost]:
-    """The site on a host of its own."""
-    with WebHost(site) as host:
+    """The site on a host of its own, with nothing to search in.
+
+    Every page reads the same index of the whole site, in a third of the time that it takes to open.
+    """
+    empty = json.loads((site / SEARCH).read_text()) | {"docs": []}
+    with WebHost(site, {SEARCH: json.dumps(empty).encode()}) as host:
         yield host

@@ -3,6 +3,7 @@
 import gzip
 import mimetypes
 import threading
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -12,22 +13,27 @@ PACKED = ("text/", "application/javascript", "application/json", "application/xm
 TYPES = {".js": "text/javascript", ".webp": "image/webp", ".md": "text/markdown"}
 
 
-def packed(path: Path) -> tuple[bytes, str, bool]:
+def packed(path: Path, content: bytes | None = None) -> tuple[bytes, str, bool]:
     """What is sent of a file, its type, and whether it is compressed."""
     kind = (
         TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     )
-    content = path.read_bytes()
+    content = path.read_bytes() if content is None else content
     compressed = kind.startswith(PACKED)
     return (gzip.compress(content, mtime=0) if compressed else content), kind, compressed
 
 
 class WebHost:
-    """Serves `folder` while it is open, and counts the bytes of the bodies sent."""
+    """Serves `folder` while it is open, and counts the bytes of the bodies sent.
 
-    def __init__(self, folder: Path) -> None:
+    `instead` has the content of some files, by their path in the folder, that is sent in place of
+    their own.
+    """
+
+    def __init__(self, folder: Path, instead: Mapping[str, bytes] | None = None) -> None:
         self.sent = 0
         host, folder = self, folder.resolve()
+        others = {folder / path: content for path, content in (instead or {}).items()}
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -38,7 +44,7 @@ class WebHost:
                 if not path.is_file() or folder not in path.resolve().parents:
                     self.send_error(404)
                     return
-                body, kind, compressed = packed(path)
+                body, kind, compressed = packed(path, others.get(path))
                 self.send_response(200)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
