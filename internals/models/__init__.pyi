@@ -1,5 +1,7 @@
 from .alexnet import AlexNet as AlexNet
 from .alexnet import initialise_as_published as initialise_as_published
+from .alexnet_variants import FIRST_LAYERS as FIRST_LAYERS
+from .alexnet_variants import AlexNetVariant as AlexNetVariant
 from .blocks import BatchNorm2d as BatchNorm2d
 from .blocks import LocalResponseNorm as LocalResponseNorm
 from .blocks import MaxPool2d as MaxPool2d

@@ -30,6 +30,7 @@ MODELS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "lenet5-28": ("internals.models.lenet5_variants", "LeNet5Max28", {}),
     "alexnet": ("internals.models.alexnet", "AlexNet", {}),
     "alexnet-paper": ("internals.models.alexnet", "AlexNet", {"paper": True}),
+    "alexnet-variant": ("internals.models.alexnet_variants", "AlexNetVariant", {}),
     "vgg16": ("internals.models.vgg16", "VGG16", {}),
     "inceptionnet": ("internals.models.inceptionnet", "InceptionNet", {}),
     "googlenet-paper": ("internals.models.inceptionnet", "InceptionNet", {"paper": True}),

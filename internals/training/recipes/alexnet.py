@@ -40,14 +40,20 @@ SEED = replace(_FULL, epochs=90, schedule=Plateau(patience=3), clip_norm=None, s
 
 
 def _profiles(full: Recipe) -> dict[str, Recipe]:
-    short = replace(full, snapshots=())
     return {
         "smoke": replace(
-            short, epochs=1, batch_size=8, most_images=16, most_tested=20, schedule=Cosine()
+            full,
+            epochs=1,
+            batch_size=8,
+            most_images=16,
+            most_tested=20,
+            schedule=Cosine(),
+            snapshots=(1,),
         ),
         "quick": replace(
-            short,
+            full,
             epochs=2,
+            snapshots=(1, 2),
             batch_size=32,
             optimizer=AdamW(lr=3e-4, weight_decay=1e-2),
             schedule=Cosine(warm_up=0.1),
