@@ -1,0 +1,1123 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# title: Zeiler and Fergus
+# year: 2014
+# thumbnail: three-ways
+# description: The paper behind the pictures, its experiments repeated on AlexNet, and what a unit would draw itself.
+# data: imagenette
+# ---
+
+# %% [markdown]
+# # Zeiler and Fergus: the paper behind the pictures
+#
+# The projections of this book come from one paper, *Visualizing and Understanding Convolutional
+# Networks* by Matthew Zeiler and Rob Fergus [@zeiler2014]. It is remembered for its pictures. But
+# the authors did not stop at looking. They asked when a layer's features settle, what a shifted
+# picture does to them, whether the network needs the thing it names, and which layers it can do
+# without. They used the answers to build a better network. This chapter repeats those experiments
+# on our AlexNet, and says each time whether we find what they found.
+#
+# **What you will see**
+#
+# - the same channels after one epoch, after a few, and at the end;
+# - how far a picture may be shifted, scaled and turned before the answer changes;
+# - what stride and window of the first layer do to its filters;
+# - a grey square that slides over the picture, and dogs that lose their eyes;
+# - what the network loses with each part taken out;
+# - one unit shown in three ways, and which of them would mislead you.
+
+# %%
+from internals.book import open_chapter, show
+
+chapter = open_chapter()
+
+# %% [markdown]
+# ## The network, and the paper's
+#
+# The paper studies a relative of AlexNet. It starts from AlexNet without groups, which is the form
+# of this book, sees faults in its first layers, and changes them. The table says where theirs
+# differs from ours in the end:
+#
+# | what | Zeiler and Fergus | here |
+# |---|---|---|
+# | first layer | 7 × 7, stride 2 | 11 × 11, stride 4, as in AlexNet |
+# | second layer | stride 2 | stride 1 |
+# | order | convolution, rectifier, maximum, normalisation | normalisation before the maximum |
+# | first weights | all 0.01, biases 0 | He et al. [@he2015] |
+# | filters | brought back to an RMS of 0.1 when above it | left as they are |
+# | images | ImageNet, 1,000 classes, 70 epochs | Imagenette, 10 classes |
+#
+# The weights are those of [the AlexNet chapter](02_alexnet.py), with the snapshots that its run
+# kept on the way:
+
+# %%
+from internals import Network, load
+from internals.training import find_recipe, trained
+
+recipe = find_recipe("alexnet", chapter.profile)
+images = load(
+    "imagenette",
+    chapter.data,
+    size=recipe.stored,
+    seed=chapter.seed,
+    most=chapter.most_images,
+)
+
+# %% [markdown]
+# The run is read from the weights that the other chapter left, or made here:
+
+# %%
+run = trained(recipe, images, seed=chapter.seed)
+net = Network.of(run)
+chapter.record(test_top1=run.test.top1)
+print(f"{run.test.top1:.2%} of the test pictures right")
+
+# %% [markdown]
+# ## When does a layer settle?
+#
+# The paper's figure 4 shows the strongest picture of some channels at eight moments of training.
+# It finds that the lower layers settle within a few epochs, and that the upper ones need 40 to 50.
+# Our run kept the weights after these epochs. Epoch 0 is the untrained network, drawn from the same
+# seed:
+
+# %%
+import torch
+
+from internals.models import build
+
+torch.manual_seed(chapter.seed)
+untrained = build("alexnet").eval()
+
+# %% [markdown]
+# A network at each stage, fed as the run was:
+
+# %%
+stages = {0: untrained} | {n: run.snapshot(n) for n in recipe.snapshots}
+nets = {
+    epoch: Network(
+        model, normalization=run.normalization, input_shape=net.shape()
+    )
+    for epoch, model in stages.items()
+}
+print("epochs:", *nets)
+
+# %% [markdown]
+# Every one of these networks looks at the same training pictures. Of each channel we keep the nine
+# strongest:
+
+# %%
+layers = ["conv1", "conv2", "conv3", "conv4", "conv5"]
+most = chapter.at(smoke=24, quick=192, full=2048)
+pictures = run.pipeline.view(images.train.head(most))
+tops = {n: one.strongest(pictures, layers, k=9) for n, one in nets.items()}
+
+# %% [markdown]
+# For three channels of a layer, the strongest patch at each of these epochs with its projection.
+# A row's projections share one scale, so that early ones, of weaker units, are paler:
+
+# %%
+from dataclasses import replace
+
+from internals.figures import ChannelPatches
+
+
+def through_training(layer: str, channels: range) -> list[ChannelPatches]:
+    """A channel a row: its strongest unit after each of the epochs."""
+    at = [
+        one.patches(tops[n][layer].head(1), channels)
+        for n, one in nets.items()
+    ]
+    joined = "projections patches values images offsets silent".split()
+    return [
+        replace(
+            rows[0],
+            labels=[f"epoch {n}, {r.labels[0]}" for n, r in zip(nets, rows, strict=True)],
+            **{key: [getattr(row, key)[0] for row in rows] for key in joined},
+        )
+        for rows in zip(*at, strict=True)
+    ]  # fmt: skip
+
+
+# %% [markdown]
+# Two layers stand for the five here, one of small patches and one of large:
+
+# %% tags=["hide-input"]
+from internals.figures import panels
+
+epochs = ", ".join(map(str, nets))
+for layer, what in {
+    "conv2": "patches of 51 × 51 pixels",
+    "conv5": "patches of 163 × 163 pixels",
+}.items():
+    show(
+        panels(
+            through_training(layer, range(3)),
+            caption=f"Three channels of {layer}, {what}: the strongest unit of each in the network "
+            f"as it was after epochs {epochs}, from left to right. Each tile is from another stage "
+            "of training, and the picture that drives a channel hardest may change between two.",
+            alt=f"Three rows of projections with their patches for {layer}, one for each stage "
+            "of training.",
+        ),
+        f"{layer}-through-training",
+    )
+
+# %% [markdown]
+# Two numbers say how far a layer is from what it will be. The first counts how many of a channel's
+# nine pictures at the end are among its nine already. The second projects a channel's strongest unit
+# at the end through the network of that epoch, and takes the rank correlation with the projection
+# at the end:
+
+# %%
+import numpy as np
+
+from internals.projection import rank_correlation
+
+end = max(nets)
+some = range(chapter.at(smoke=2, quick=4, full=24))
+
+
+# %% [markdown]
+# The first number:
+
+
+# %%
+def overlap(a: torch.Tensor, b: torch.Tensor) -> float:
+    """The mean share of the images that two tables have in common, a row a channel."""
+    same = a[:, :, None] == b[:, None, :]
+    return float(same.any(dim=2).double().mean())
+
+
+# %% [markdown]
+# And the second:
+
+
+# %%
+def alike(layer: str, epoch: int) -> float:
+    """How alike some units' projections are to those of the last epoch."""
+    units = tops[end][layer][list(some)].head(1)
+    last = nets[end].project(pictures, units)
+    return rank_correlation(last, nets[epoch].project(pictures, units))
+
+
+# %% [markdown]
+# Both for every layer and every epoch that was kept:
+
+# %%
+kept = {
+    layer: [overlap(top[layer].image, tops[end][layer].image) for top in tops.values()]
+    for layer in layers
+}  # fmt: skip
+same = {layer: [alike(layer, n) for n in nets] for layer in layers}
+
+# %% [markdown]
+# By lot, nine of so many pictures would have next to none in common with nine others:
+
+# %% tags=["hide-input"]
+from internals.figures import Table, percent
+
+show(
+    Table.of(
+        ("layer", *(f"epoch {n}" for n in nets)),
+        (
+            (layer, *(f"{percent(o)}, {s:.2f}" for o, s in zip(kept[layer], same[layer], strict=True)))
+            for layer in layers
+        ),
+        caption="How near each layer is to what it will be: the share of its channels' nine strongest "
+        f"pictures (of {len(pictures):,}) that are so at the end too, and the rank correlation of "
+        "its projections with those at the end.",
+    ),
+    "settling",
+)  # fmt: skip
+by_lot = 9 / len(pictures)
+print(f"by lot {by_lot:.1%}")
+if chapter.profile != "smoke":
+    assert np.mean([shares[0] for shares in kept.values()]) < kept["conv1"][-2]
+
+# %% [markdown]
+# ## What a moved picture does
+#
+# The paper's figure 5 shifts, scales and turns five pictures and measures two things: how far the
+# feature vector of a layer moves, and what becomes of the probability of the right class. It finds
+# that the first layer moves far at once and the last one little by little. The probability stands
+# up well to shifts and scalings, and badly to turns, except where the thing itself looks the same
+# from all sides.
+#
+# A distance needs a unit. Ours is the mean distance between two different pictures, so that 1 means:
+# as far as if it were another picture.
+
+# %%
+from torchvision.transforms.functional import InterpolationMode, affine
+
+margin = (recipe.stored - recipe.size) // 2
+middle = slice(margin, margin + recipe.size)
+number = chapter.at(smoke=4, quick=16, full=100)
+originals = images.validation.head(number)
+
+
+# %% [markdown]
+# A picture is moved before it is cut, so that what comes in at its side is more of the picture. Where
+# there is no more, it is the mean grey:
+
+
+# %%
+def moved(
+    shift: float = 0, scale: float = 1, angle: float = 0
+) -> torch.Tensor:
+    """The pictures moved, then cut as in the test; what comes in is the mean grey."""
+    grey = images.train.images[:100].float().mean((0, 2, 3)).tolist()
+    turned = affine(
+        originals.images, angle, [0, round(shift)], scale, [0.0],
+        interpolation=InterpolationMode.BILINEAR, fill=grey,
+    )  # fmt: skip
+    return turned[:, :, middle, middle]
+
+
+# %% [markdown]
+# The feature vectors are those of `conv1` and of `lin2`, the layer below the scores, which the paper
+# calls layer 7:
+
+# %%
+watched = ["conv1", "lin2", "lin3"]
+
+
+def read(pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Features of the first and of the last layer, and the right class's probability."""
+    first, last, scores = net.capture(pixels, watched).values()
+    probability = run.loss.probabilities(scores.flatten(1))
+    right = probability.gather(1, originals.labels[:, None])
+    return first.relu().flatten(1), last.relu().flatten(1), right[:, 0]
+
+
+still = read(moved())
+apart = [torch.cdist(f, f).sum() / (number * (number - 1)) for f in still[:2]]
+
+
+# %% [markdown]
+# The same three numbers for pictures that were moved:
+
+
+# %%
+def change(pixels: torch.Tensor) -> list[float]:
+    *features, right = read(pixels)
+    far = [
+        float((f - s).norm(dim=1).mean() / a)
+        for f, s, a in zip(features, still[:2], apart, strict=True)
+    ]
+    return [*far, float(right.mean())]
+
+
+# %% [markdown]
+# Each kind of movement has one number. Here is how far they go:
+
+# %%
+count = chapter.at(smoke=3, quick=7, full=13)
+tried = {
+    "shift": ("pixels down", np.linspace(-60, 60, count)),
+    "scale": ("times as large", np.linspace(1, 1.8, count)),
+    "angle": ("degrees", np.linspace(0, 360, 2 * count - 1)),
+}
+changed = {
+    name: np.array([change(moved(**{name: float(v)})) for v in values])
+    for name, (_, values) in tried.items()
+}
+
+# %% [markdown]
+# Three charts with one scale:
+
+# %% tags=["hide-input"]
+from internals.figures import lines
+
+names = ("distance, conv1", "distance, lin2", "probability")
+for name, (unit, values) in tried.items():
+    show(
+        lines(
+            values,
+            dict(zip(names, changed[name].T, strict=True)),
+            xlabel=unit,
+            ylabel="distance, probability",
+            height=220,
+            levels={"another picture": 1.0},
+            caption=f"The mean over {number} held-out pictures, {name} by {name}: how far the features "
+            "of the first layer and of the last are from those of the picture left alone, and the "
+            "probability of the right class.",
+            alt=f"Three curves over the {name} of a picture: two distances that grow from zero, the "
+            "first layer's at once, and a probability.",
+        ),
+        f"invariance-{name}",
+    )
+
+# %% [markdown]
+# The smallest step tells the two layers apart best. It moves `conv1` nearly as far as another
+# picture would:
+
+# %%
+step = {
+    name: changed[name][count // 2 + 1 if name == "shift" else 1]
+    for name in tried
+}
+for name, (first, last, right) in step.items():
+    print(
+        f"{name:6} one step: conv1 {first:.2f}, lin2 {last:.2f}, probability {right:.2f}"
+    )
+if chapter.profile != "smoke":
+    assert all(last < first for first, last, _ in step.values())
+
+# %% [markdown]
+# ## What stride and window of the first layer do
+#
+# The paper looked at AlexNet's first layer and saw filters of very high and very low frequencies
+# and hardly any between. In the second layer it saw patterns that were in no picture, because
+# windows 11 pixels wide step over it four at a time. A window of 7 × 7 at a stride of two mended
+# both, and left fewer dead filters.
+#
+# We train both forms alike. All extra networks of this chapter are short runs of one recipe, since
+# six whole ones would take a day. So short a run can show a first layer's filters, and which network
+# learns faster. It cannot say which one would be better in the end.
+
+# %%
+short = replace(
+    recipe, network="alexnet-variant", epochs=4, batch_size=64, snapshots=()
+)
+if chapter.profile != "full":
+    short = replace(
+        recipe, network="alexnet-variant", epochs=1, most_images=96,
+        most_tested=128, snapshots=(),
+    )  # fmt: skip
+
+# %% [markdown]
+# What is different in each of the six:
+
+# %%
+choices = {
+    "as it is": {},
+    "7 × 7, stride 2": {"first": "7x7/2"},
+    "without conv3, conv4": {"without": ("conv3", "conv4")},
+    "without lin1, lin2": {"hidden": ()},
+    "without all four": {"without": ("conv3", "conv4"), "hidden": ()},
+    "conv3 to conv5 wider": {"widths": (512, 1024, 512)},
+}
+names = list(choices)[: chapter.at(smoke=2, quick=6, full=6)]
+
+# %% [markdown]
+# Six networks, of which the first two answer this question and all of them a later one:
+
+# %%
+variants = {
+    name: trained(
+        replace(short, arguments=tuple(choices[name].items())),
+        images,
+        seed=chapter.seed,
+    )
+    for name in names
+}
+
+# %% [markdown]
+# The first layer of the whole run, and those of the two short ones:
+
+# %% tags=["hide-input"]
+from internals.figures import filters
+
+kernels = {
+    "whole run, 11 × 11, stride 4": run.model.conv1.weight.detach(),
+    "short run, 11 × 11, stride 4": variants["as it is"].model.conv1.weight.detach(),
+    "short run, 7 × 7, stride 2": variants["7 × 7, stride 2"].model.conv1.weight.detach(),
+}  # fmt: skip
+for name, weights in kernels.items():
+    show(
+        filters(
+            weights.numpy(),
+            caption=f"The 96 kernels of the first layer: {name}. All are on one scale, on which mid grey "
+            "is zero; a dead filter is grey all over.",
+            alt=f"Ninety-six small colour squares, {name}.",
+        ),
+        "conv1-" + "-".join(name.replace(",", "").replace("×", "x").split()),
+    )
+
+# %% [markdown]
+# Aliasing can be read off the kernels alone. Whoever looks at every fourth pixel only can tell no
+# wave apart that is shorter than eight pixels; at a stride of two the limit is four. What a filter
+# passes beyond that limit comes back as a wave that was not there. Take the power spectrum of each
+# kernel and ask which share of it lies beyond the limit. A filter counts as dead when its contrast
+# is less than a tenth of the median's:
+
+# %%
+strides = dict(zip(kernels, (4, 4, 2), strict=True))
+
+
+def beyond_limit(weights: torch.Tensor, stride: int) -> float:
+    """The share of the kernels' power at waves shorter than two strides."""
+    power = torch.fft.fft2(weights, s=(64, 64)).abs().square().sum((0, 1))
+    frequency = torch.fft.fftfreq(64).abs()
+    fast = torch.maximum(frequency[:, None], frequency) > 1 / (2 * stride)
+    return float(power[fast].sum() / power.sum())
+
+
+# %% [markdown]
+# A dead filter has next to no contrast:
+
+
+# %%
+def dead(weights: torch.Tensor) -> int:
+    contrast = weights.flatten(1).std(dim=1)
+    return int((contrast < contrast.median() / 10).sum())
+
+
+# %% [markdown]
+# For the three layers:
+
+# %%
+aliased = {n: beyond_limit(w, strides[n]) for n, w in kernels.items()}
+unused = {n: dead(w) for n, w in kernels.items()}
+
+# %% [markdown]
+# The table has the untrained layer as well, whose kernels are noise:
+
+# %% tags=["hide-input"]
+untouched = untrained.conv1.weight.detach()
+show(
+    Table.of(
+        ("first layer", "power beyond the limit", "dead filters"),
+        (
+            ("untrained, 11 × 11, stride 4", percent(beyond_limit(untouched, 4)), dead(untouched)),
+            *((n, percent(aliased[n]), unused[n]) for n in kernels),
+        ),
+        caption="The share of the kernels' power that their stride cannot carry, and how many of the "
+        "96 filters are dead. White noise has fifteen sixteenths of its power beyond the limit at a "
+        "stride of four, three quarters at two.",
+    ),
+    "aliasing",
+)  # fmt: skip
+assert abs(beyond_limit(untouched, 4) - 15 / 16) < 0.02
+
+# %% [markdown]
+# ## Does it need what it names?
+#
+# The paper's figure 7 slides a grey square over a picture and watches three things at each place:
+# the strongest map of the last convolution, the probability of the right class, and the answer. Both
+# numbers fall where the square covers the thing. From that the paper concludes that the network
+# finds the thing and does not go by what surrounds it.
+
+# %%
+side = recipe.size // chapter.at(smoke=4, quick=7, full=14)
+square = {"size": chapter.at(smoke=1, quick=1, full=3) * side, "stride": side}
+right = (
+    run.loss.probabilities(
+        net.capture(moved(), ["lin3"])["lin3"].flatten(1)
+    ).argmax(1)
+    == originals.labels
+)
+
+# %% [markdown]
+# Held-out pictures of different classes that are named rightly:
+
+# %%
+first_of_class = {
+    int(originals.labels[i]): int(i) for i in right.nonzero()[:, 0].flip(0)
+}
+chosen = sorted(first_of_class.values())[
+    : chapter.at(smoke=2, quick=3, full=10)
+]
+chosen = chosen or [0]
+covered_inputs = net.inputs(
+    run.pipeline.view(originals.subset(torch.tensor(chosen)))
+)[:]
+classes = originals.labels[chosen]
+
+
+# %% [markdown]
+# The answer is watched by a score that is the number of the winning class:
+
+
+# %%
+def answer(scores: torch.Tensor) -> torch.Tensor:
+    """The number of the class that wins, as the score of each."""
+    return scores.argmax(1, keepdim=True).expand_as(scores).float()
+
+
+# %% [markdown]
+# All three answers come from one square that slides over every picture. What a pixel loses is the
+# mean over all squares that lie on it:
+
+# %%
+from internals.projection import occlusion_map
+
+probability = net.occlusion(
+    covered_inputs, classes, score=run.loss.probabilities, **square
+)
+activity = net.occluded_activity(covered_inputs, "conv5", **square)
+answers = net.occlusion(covered_inputs, classes, score=answer, **square)
+
+# %% [markdown]
+# What the same pictures have when nothing is covered:
+
+# %%
+maps, scores = net.capture(covered_inputs, ["conv5", "lin3"]).values()
+whole = run.loss.probabilities(scores.flatten(1)).gather(1, classes[:, None])[
+    :, 0
+]
+totals = maps.sum((2, 3))
+strongest_map = totals.argmax(1)
+
+# %% [markdown]
+# And what is lost at each pixel:
+
+# %%
+lost = {
+    "covered: class": occlusion_map(probability, whole, covered_inputs.shape[-2:], **square),
+    "covered: conv5 map": occlusion_map(activity, totals.amax(1), covered_inputs.shape[-2:], **square),
+    "another answer": occlusion_map(
+        (answers == classes[:, None, None]).float(), torch.ones(len(classes)), covered_inputs.shape[-2:], **square
+    ),
+}  # fmt: skip
+
+# %% [markdown]
+# The projection of the strongest map says which pixels the map came from. If it tells the truth,
+# covering those pixels is what hurts:
+
+# %%
+from internals import Unit
+
+peaks = [int(maps[n, c].argmax()) for n, c in enumerate(strongest_map)]
+width = maps.shape[-1]
+units = [
+    Unit("conv5", int(c), *divmod(p, width))
+    for c, p in zip(strongest_map, peaks, strict=True)
+]
+projected = [
+    p.full().abs().sum(0)
+    for p in net.project(covered_inputs, units, image_index=range(len(units)))
+]  # fmt: skip
+
+# %% [markdown]
+# Three of the pictures:
+
+# %% tags=["hide-input"]
+from internals.figures import overlays
+
+shown = originals.images[chosen][:, :, middle, middle].numpy() / 255
+few = range(min(3, len(chosen)))
+show(
+    overlays(
+        [shown[n] for n in few],
+        [
+            [*(m[n].numpy() for m in lost.values()), projected[n].numpy()]
+            for n in few
+        ],
+        [*lost, "projection, conv5"],
+        names=[originals.class_names[int(classes[n])] for n in few],
+        caption="Held-out pictures under a sliding grey square. First what is lost of the class's "
+        "probability when a place is covered, then what is lost of the strongest map of conv5, then "
+        "the share of the squares over a pixel that change the answer, and last the size of the "
+        "projection of that map's strongest unit.",
+        alt="Rows of a picture and four heat maps over it: three coarse ones of what covering a place "
+        "does, and a fine one of a projection.",
+    ),
+    "occlusion",
+)
+
+# %% [markdown]
+# For each picture we correlate the loss with the projection, pixel by pixel, by rank:
+
+# %%
+from scipy.stats import spearmanr
+
+
+def agreement(loss: torch.Tensor) -> float:
+    pairs = zip(loss, projected, strict=True)
+    found = [spearmanr(a.flatten(), b.flatten()).statistic for a, b in pairs]
+    return float(np.nanmean(found)) if not np.isnan(found).all() else 0.0
+
+
+agreements = {name: agreement(loss) for name, loss in lost.items()}
+changed_answers = float((answers != classes[:, None, None]).float().mean())
+for name, value in agreements.items():
+    print(f"{name:20} rank correlation with the projection {value:.2f}")
+print(f"the answer changes at {changed_answers:.0%} of the places")
+
+# %% [markdown]
+# ## Do eyes mean eyes?
+#
+# Does the network relate the eyes of one dog to those of another? The paper's table 1 hides the same
+# part in five pictures of dogs. For picture $i$ let $\epsilon_i$ be the change of the features of a
+# layer, and let the sign of each entry be all that counts. If hiding an eye does the same to every
+# dog, the sign vectors agree, and
+#
+# $$
+# \Delta = \sum_{i \ne j} H\bigl(\mathrm{sign}\,\epsilon_i,\, \mathrm{sign}\,\epsilon_j\bigr)
+# $$
+#
+# is small, where $H$ is the Hamming distance as a share of the entries. The control hides a place
+# drawn by lot in each picture. The paper finds smaller distances for eyes and nose than for the
+# control in layer 5, and not in layer 7.
+#
+# Here are five English springers who look into the camera. Where their eyes and noses are was read
+# off by eye, as shares of the picture's width and height:
+
+# %%
+dogs = {
+    "ILSVRC2012_val_00032959": [(0.39, 0.34), (0.67, 0.37), (0.51, 0.66)],
+    "n02102040_107": [(0.31, 0.32), (0.46, 0.29), (0.40, 0.53)],
+    "n02102040_1306": [(0.54, 0.26), (0.73, 0.25), (0.61, 0.53)],
+    "n02102040_1695": [(0.29, 0.26), (0.54, 0.28), (0.34, 0.47)],
+    "n02102040_1859": [(0.37, 0.26), (0.62, 0.28), (0.46, 0.49)],
+}
+parts = ("left eye", "right eye", "nose")
+
+# %% [markdown]
+# The places of the file are turned into places of the input, which is a square cut from its middle:
+
+# %%
+from pathlib import Path
+
+from PIL import Image
+
+from internals.data import find_source
+
+both = (images.train, images.validation)
+known = {Path(f).stem: (s, n) for s in both for n, f in enumerate(s.files)}
+root = find_source("imagenette", chapter.data).root
+
+
+# %% [markdown]
+# The rest is proportion:
+
+
+# %%
+def stored_place(name: str, x: float, y: float) -> tuple[float, ...]:
+    """Row and column on the input of a place given as shares of the file's sides."""
+    split, n = known[name]
+    with Image.open(root / split.files[n]) as file:
+        width, height = file.size
+    zoom = recipe.stored / min(width, height)
+    return tuple(
+        share * side * zoom - (side * zoom - recipe.size) / 2
+        for share, side in ((y, height), (x, width))
+    )
+
+
+# %% [markdown]
+# Where the photographs are not at hand, five pictures of one class stand in, and the parts are the
+# same places without a meaning:
+
+# %%
+if all(name in known for name in dogs):
+    five = torch.stack([known[d][0].images[known[d][1]] for d in dogs])
+    places = [
+        [stored_place(d, *xy) for xy in spots] for d, spots in dogs.items()
+    ]
+else:
+    five = images.train.images[(images.train.labels == 1).nonzero()[:5, 0]]
+    places = [
+        [(recipe.size * y, recipe.size * x) for x, y in spots]
+        for spots in dogs.values()
+    ]
+five = five[:, :, middle, middle]
+
+# %% [markdown]
+# A square of a tenth of the picture's side hides the part. With it come as many controls as parts,
+# each with a place of its own in every picture:
+
+# %%
+half = recipe.size // 20
+generator = torch.Generator().manual_seed(chapter.seed)
+draws = chapter.at(smoke=2, quick=5, full=50)
+by_chance = half + (recipe.size - 2 * half) * torch.rand(
+    draws, len(five), 2, generator=generator
+)
+
+
+# %% [markdown]
+# The square is mid grey:
+
+
+# %%
+def hidden(spots) -> torch.Tensor:
+    """The five pictures, each with a grey square at its place."""
+    covered = five.clone()
+    for one, (row, column) in zip(covered, spots, strict=True):
+        top, left = (max(0, int(v) - half) for v in (row, column))
+        one[:, top : top + 2 * half, left : left + 2 * half] = 128
+    return covered
+
+
+# %% [markdown]
+# The squares lie where they should:
+
+# %% tags=["hide-input"]
+from internals.figures import samples
+
+tiles = [
+    five,
+    *(hidden([spots[k] for spots in places]) for k in range(3)),
+    hidden(by_chance[0]),
+]
+show(
+    samples(
+        torch.cat(tiles).numpy() / 255,
+        np.repeat(np.arange(5), 5),
+        ["whole", *parts, "by lot"],
+        each=5,
+        caption="Five training pictures of one breed, whole and with one part hidden: an eye, the other "
+        "eye, the nose, and a place drawn by lot.",
+        alt="Five rows of the same five pictures: whole, then with a grey square over the left eye, the "
+        "right eye, the nose and a random place.",
+    ),
+    "parts",
+)
+
+
+# %% [markdown]
+# From every picture one sign vector for each hidden part, and from every pair of pictures one
+# distance:
+
+
+# %%
+def disagreement(layer: str, spots) -> float:
+    """The mean Hamming distance between the sign vectors of two dogs."""
+    before, after = (
+        net.capture(x, [layer])[layer].relu().flatten(1)
+        for x in (five, hidden(spots))
+    )
+    signs = (after - before).sign()
+    pairs = [
+        (signs[i] != signs[j]).double().mean()
+        for i in range(len(signs))
+        for j in range(i)
+    ]
+    return float(torch.stack(pairs).mean())
+
+
+# %% [markdown]
+# For each hidden part, and for each draw by lot:
+
+# %%
+hamming = {
+    layer: [
+        disagreement(layer, [spots[k] for spots in places]) for k in range(3)
+    ]
+    for layer in ("conv5", "lin2")
+}
+control = {
+    layer: np.array([disagreement(layer, spots) for spots in by_chance])
+    for layer in hamming
+}
+
+# %% [markdown]
+# Parts above, places by lot below:
+
+# %% tags=["hide-input"]
+show(
+    Table.of(
+        ("hidden", "conv5", "lin2"),
+        (
+            *((part, *(f"{hamming[layer][k]:.3f}" for layer in hamming)) for k, part in enumerate(parts)),
+            ("by lot", *(f"{c.mean():.3f} ± {c.std():.3f}" for c in control.values())),
+        ),
+        caption="How differently hiding a part changes the features of two dogs: the mean Hamming "
+        f"distance of the signs of change. The last row hides places by lot, the mean and standard "
+        f"deviation of {draws} draws. Entries that neither picture changes agree.",
+    ),
+    "correspondence",
+)  # fmt: skip
+for layer, values in hamming.items():
+    lower = np.mean([v < control[layer].mean() for v in values])
+    print(f"{layer}: {lower:.0%} of the parts below the mean by lot")
+
+# %% [markdown]
+# ## What it can do without
+#
+# The paper's table 3 takes parts out of the network and trains it again. Without the fully connected
+# layers 6 and 7, where most parameters are, the error rises little. Without the middle convolutions
+# 3 and 4 it rises little too. Without all four it rises a lot. From that the paper concludes that
+# depth counts as such. Wider convolutions helped.
+
+# %% tags=["hide-input"]
+from internals.anatomy import summarize
+
+rows = []
+for name, one in variants.items():
+    counted = summarize(one.model, (3, recipe.size, recipe.size))
+    rows.append(
+        (
+            name,
+            sum(r.parameters for r in counted) / 1e6,
+            sum(r.multiply_adds for r in counted) / 1e6,
+            percent(one.history.epochs[-1].train_top1),
+            percent(one.history.epochs[-1].validation_top1),
+        )
+    )
+scored = min(len(images.validation), short.most_tested or 10**6)
+noise = 2 * (2 * 0.25 / scored) ** 0.5
+show(
+    Table.of(
+        ("network", "parameters, millions", "multiply-adds, millions", "training", "held out"),
+        rows,
+        caption=f"Accuracy after {short.epochs} epochs of each (n = 1, one seed). Differences between "
+        f"held-out accuracies below {percent(noise)} are within twice their standard error.",
+    ),
+    "ablation",
+)  # fmt: skip
+held_out = {
+    n: v.history.epochs[-1].validation_top1 for n, v in variants.items()
+}
+
+# %% [markdown]
+# ## One unit, three ways
+#
+# A patch shows what drove a unit. A projection shows which pixels of the patch did. An optimised
+# image asks no photograph: it is made from noise, step by step, so that the unit fires as hard as it
+# can [@erhan2009; @olah2017]. Here are three channels of `conv5` in all three ways, and below each
+# the same with the network's weights replaced by untrained ones:
+
+# %%
+from internals.figures import Portrait, portraits
+from internals.projection import middle_units
+
+channels = range(3)
+steps = chapter.at(smoke=2, quick=48, full=256)
+random_net, colours_of = nets[0], images.train.head(1024)
+
+
+# %% [markdown]
+# Three tiles for each channel:
+
+
+# %%
+def three_ways(one: Network, top, title: str) -> list[Portrait]:
+    """Patch, projection and optimised image of each channel."""
+    rows = one.patches(top.head(1), channels)
+    made = one.optimise(
+        middle_units(one, "conv5", channels), pictures=colours_of, steps=steps
+    )
+    return [
+        tile
+        for row, image in zip(rows, made, strict=True)
+        for tile in tiles_of(row, image, title)
+    ]
+
+
+# %% [markdown]
+# Pieces that reach over the border keep their place in the field, and what is missing is grey:
+
+# %%
+from internals.figures import number as number_of
+
+
+def tiles_of(row: ChannelPatches, image, title: str) -> list[Portrait]:
+    height, width = row.size
+    down, right = row.offsets[0]
+
+    def placed(piece: np.ndarray) -> np.ndarray:
+        field = np.full((3, height, width), 0.5)
+        rows, columns = piece.shape[1:]
+        field[:, down : down + rows, right : right + columns] = piece
+        return field
+
+    signed = (
+        row.projections[0] / (2 * max(np.abs(row.projections[0]).max(), 1e-12))
+        + 0.5
+    )
+    optimised = np.full((3, height, width), 0.5)
+    piece = image.picture.numpy() / 255
+    optimised[:, : piece.shape[1], : piece.shape[2]] = piece
+    return [
+        Portrait(f"{row.channel}, {title}", placed(row.patches[0]), row.labels[0]),
+        Portrait("projection", placed(signed), number_of(row.values[0])),
+        Portrait("optimised", optimised, number_of(image.value)),
+    ]  # fmt: skip
+
+
+# %% [markdown]
+# The two networks are asked for the same channels:
+
+# %%
+pictures_of = {
+    title: three_ways(one, tops[epoch]["conv5"], title)
+    for title, one, epoch in (
+        ("trained", nets[end], end),
+        ("untrained", random_net, 0),
+    )
+}
+
+# %% [markdown]
+# The trained network on the left, the untrained one on the right:
+
+# %% tags=["hide-input"]
+show(
+    portraits(
+        [
+            tile
+            for k in channels
+            for tiles in pictures_of.values()
+            for tile in tiles[3 * k : 3 * k + 3]
+        ],
+        caption="Three channels of conv5, a line each: strongest patch, its projection and an image made "
+        "for the middle unit, from the trained network on the left and from the same network before "
+        "training on the right.",
+        alt="For three channels six tiles each: a patch, a projection and an optimised image, first of "
+        "the trained network, then of the untrained one.",
+    ),
+    "three-ways",
+)
+
+# %% [markdown]
+# How much of the network is in each of the three? For patches we count classes: how many of the nine
+# strongest pictures are of one class. For projections it is the rank correlation of the two
+# networks' projections of the same unit. For optimised images we ask two judges. One is the network
+# itself. The other is [ResNet-18](05_resnet18.py), which has never seen this network. Each says how
+# sure it is of its answer, and whether they agree on the answer:
+
+# %%
+judge_recipe = find_recipe("resnet18", chapter.profile)
+judge_images = load(
+    "imagenette", chapter.data, size=judge_recipe.stored, seed=chapter.seed,
+    most=chapter.most_images,
+)  # fmt: skip
+judge_run = trained(judge_recipe, judge_images, seed=chapter.seed)
+judge = Network.of(judge_run)
+
+# %% [markdown]
+# Images made for the whole map of a channel are judged, as large as the network's input:
+
+# %%
+asked = range(chapter.at(smoke=2, quick=6, full=24))
+
+
+def verdicts(pixels: torch.Tensor) -> list[torch.Tensor]:
+    """The probabilities of this network and of the other, for each picture."""
+    found = []
+    for one, of in ((net, run), (judge, judge_run)):
+        resized = torch.nn.functional.interpolate(
+            pixels.float(), of.recipe.size, mode="bilinear", antialias=True
+        )
+        scores = one.model(one.inputs(resized.round().clamp(0, 255).byte())[:])
+        found.append(of.loss.probabilities(scores).detach())
+    return found
+
+
+# %% [markdown]
+# Whole maps are driven here, by their mean:
+
+# %%
+made = {}
+for title, one in (("trained", nets[end]), ("untrained", random_net)):
+    images_made = one.optimise(
+        [f"conv5:{c}" for c in asked], pictures=colours_of, steps=steps
+    )
+    made[title] = torch.stack([image.full() for image in images_made])
+judged = {title: verdicts(pixels) for title, pixels in made.items()}
+
+# %% [markdown]
+# The first six channels of each network:
+
+# %% tags=["hide-input"]
+show(
+    portraits(
+        [
+            Portrait(
+                f"{c}, {title}",
+                made[title][c].numpy() / 255,
+                run.class_names[int(judged[title][0][c].argmax())],
+            )
+            for title in made
+            for c in list(asked)[:6]
+        ],
+        caption="Images made for whole channels of conv5, of the trained network and of the same network "
+        "before training. Below each stands what the trained network takes it for.",
+        alt="Optimised images of channels of conv5, first of the trained network, then of the "
+        "untrained one.",
+    ),
+    "channels-optimised",
+)  # fmt: skip
+
+# %% [markdown]
+# The two judges' answers, in numbers:
+
+# %%
+sure = {
+    t: [float(p.max(dim=1).values.mean()) for p in found]
+    for t, found in judged.items()
+}
+agree = {
+    t: float((found[0].argmax(1) == found[1].argmax(1)).double().mean())
+    for t, found in judged.items()
+}
+show(
+    Table.of(
+        ("optimised for", "AlexNet is sure", "ResNet-18 is sure", "both say the same"),
+        (
+            (f"{t} weights", *map(percent, sure[t]), percent(agree[t]))
+            for t in judged
+        ),
+        caption=f"What two trained networks say to optimised images of {len(asked)} channels of conv5: "
+        "the mean probability of their answer, and how often the two agree. Ten classes by lot would "
+        "agree once in ten.",
+    ),
+    "judges",
+)  # fmt: skip
+
+# %% [markdown]
+# And the other two ways, by the same comparison of the trained network with the untrained one:
+
+# %%
+from internals.activations import class_purity
+
+pure = {
+    "trained": class_purity(tops[end]["conv5"].image, pictures.labels),
+    "untrained": class_purity(tops[0]["conv5"].image, pictures.labels),
+}
+untrained_alike = same["conv5"][0]
+print(
+    f"nine of one class: {pure['trained']:.0%} trained, {pure['untrained']:.0%} untrained"
+)
+print(f"projections of the same units: rank correlation {untrained_alike:.2f}")
+if chapter.profile != "smoke":
+    assert pure["trained"] > pure["untrained"]
+
+# %% [markdown]
+# ## Key features
+#
+# - **The paper's method is one of comparison**: a picture of a unit is the beginning of a question,
+#   and the answer comes from a number beside a control.
+# - **Epoch by epoch**, the nine strongest pictures settle from the bottom of the network to its top.
+# - **Occlusion** tests a projection: it takes the pixels away instead of drawing them.
+# - **An optimised image** needs no photograph, and shows what a unit would answer to, not what it
+#   meets.
+#
+# ## Do this with your own network
+#
+# Optimised images below the strongest patches of a layer, for a network in your file `mine.py`:
+#
+# ```sh
+# internals project mine:network --weights mine.pth --layer conv5 \
+#     --channels 0-5 --images photos --optimised --out panel.png
+# internals atlas mine:network --weights mine.pth --images photos --out site
+# ```
+#
+# One image, for a channel, a unit or a class:
+#
+# ```python
+# from internals import Network
+#
+# net = Network.open("mine:network", weights="mine.pth")
+# (image,) = net.optimise("conv5:7", seed=1)
+# print(image.value)
+# ```
+#
+# ## Exercises
+#
+# 1. Drive a channel down with `negative=True`. What do the pictures that silence it have in common?
+# 2. Hide an ear in place of an eye in the five dogs. Is the distance nearer to the parts' or to the
+#    one by lot?
+# 3. Add `{"hidden": (512,)}` to `choices`. How small may a fully connected layer be?
+#
+# The six networks are put side by side in [the chapter before this one](10_side_by_side.py).
