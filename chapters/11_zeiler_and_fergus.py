@@ -1111,7 +1111,7 @@ if chapter.profile != "smoke":
 # Optimised images below the strongest patches of a layer, for a network in your file `mine.py`:
 #
 # ```sh
-# internals project mine:network --weights mine.pth --layer conv5 \
+# internals project mine:network --weights mine.pth --layer conv2 \
 #     --channels 0-5 --images photos --optimised --out panel.png
 # internals atlas mine:network --weights mine.pth --images photos --out site
 # ```
@@ -1122,7 +1122,7 @@ if chapter.profile != "smoke":
 # from internals import Network
 #
 # net = Network.open("mine:network", weights="mine.pth")
-# (image,) = net.optimise("conv5:7", seed=1)
+# (image,) = net.optimise("conv2:7", seed=1)
 # print(image.value)
 # ```
 #

@@ -1,8 +1,9 @@
 """Which of a chapter's code its page folds: what only lays out a figure or a table.
 
 Folded is a statement `show(...)`, and in the same cell what only serves it: an import, or a value
-that no code in sight reads. All else is the cell's idea and stays in sight, so visible code never
-reads a name that only folded code defines. A cell's tags overrule the rule.
+that no code in sight reads. Left out is `chapter.finding(...)`, whose sentence the page has below
+the figure. All else is the cell's idea and stays in sight, so visible code never reads a name that
+only folded code defines. A cell's tags overrule the rule.
 """
 
 import ast
