@@ -614,13 +614,13 @@ show(
 #
 # The paper reports that without response normalisation its top-1 error was 1.4 percentage points
 # higher, and that without dropout it overfitted badly. We can try both: the same network trained
-# again, for a third of the epochs, whole, without the one and without the other. At the quick
+# again, for a quarter of the epochs, whole, without the one and without the other. At the quick
 # profile it is two passes over 192 pictures, no more than a first impression:
 
 # %%
 from dataclasses import replace
 
-short = replace(recipe, epochs=max(1, recipe.epochs // 3))
+short = replace(recipe, epochs=max(1, recipe.epochs // 4))
 if chapter.profile == "quick":
     short = replace(
         recipe, epochs=2, most_images=192, most_tested=128, least_steps=0

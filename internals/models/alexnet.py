@@ -5,8 +5,8 @@ Departures of the default form from the paper, each absent from `AlexNet(paper=T
 * one group in every convolution, where the paper splits conv2, conv4 and conv5 over two GPUs;
 * 224 pixels with two of padding, where 55 positions of conv1 need 227 pixels without padding (the
   paper says 224, from which its own sizes do not follow);
-* He et al.'s (2015) weights and biases of zero, where the paper draws from N(0, 0.01) and starts
-  five layers' biases at one;
+* He et al.'s (2015) weights, but N(0, 0.005) in conv1, and biases of zero, where the paper draws
+  from N(0, 0.01) and starts five layers' biases at one (see `initialise_for_unit_pixels`);
 * ten classes.
 
 Both forms divide by the dropout rate's complement while training, where the paper multiplies by it
@@ -65,7 +65,7 @@ class AlexNet(nn.Module):
         self.relu7 = nn.ReLU()
         self.drop2 = nn.Dropout(dropout)
         self.lin3 = nn.Linear(4096, classes)
-        initialise_as_published(self) if paper else self.apply(he_normal)
+        initialise_as_published(self) if paper else initialise_for_unit_pixels(self)
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n classes"]:
         x = self.pool1(self.lrn1(self.relu1(self.conv1(x))))
@@ -81,6 +81,17 @@ class AlexNet(nn.Module):
 def _response_normalisation() -> LocalResponseNorm:
     """B = a / (2 + 1e-4 x the sum of a^2 over five neighbouring channels)^0.75 (section 3.3)."""
     return LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2)
+
+
+def initialise_for_unit_pixels(model: nn.Module) -> None:
+    """He et al.'s weights and biases of zero, but `conv1`'s weights from N(0, 0.005).
+
+    The paper's pixels run to 255 and change `conv1` fast. With pixels from 0 to 1 it moves by
+    hundredths in a whole training, so He's deviation of 0.074 would be seen in its filters for
+    good: noise of waves that a stride of four cannot tell from longer ones.
+    """
+    model.apply(he_normal)
+    nn.init.normal_(model.get_submodule("conv1").weight, std=0.005)
 
 
 def initialise_as_published(model: AlexNet) -> None:

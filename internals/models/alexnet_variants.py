@@ -13,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from internals.errors import ModelError
-from internals.models.blocks import LocalResponseNorm, he_normal
+from internals.models.alexnet import initialise_for_unit_pixels
+from internals.models.blocks import LocalResponseNorm
 
 FIRST_LAYERS = ("11x11/4", "7x7/2")
 
@@ -70,7 +71,7 @@ class AlexNetVariant(nn.Module):
         self.conv5, self.relu5, channels = _convolution(channels, widths[2], left_out=False)
         self.pool3 = nn.MaxPool2d(kernel_size=3, stride=2)
         self.head = nn.Sequential(nn.Flatten(), *_head(channels * 6 * 6, hidden, num_classes))
-        self.apply(he_normal)
+        initialise_for_unit_pixels(self)
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n classes"]:
         x = self.pool1(self.lrn1(self.relu1(self.conv1(x))))

@@ -165,8 +165,8 @@ def test_paper_weights_start_at_n_0_001_and_five_biases_at_one(paper):
         torch.testing.assert_close(layer.bias, expected, rtol=0, atol=0, msg=name)
 
 
-def test_default_weights_start_with_variance_two_over_inputs(default):
-    inputs = {"conv1": 363, "conv2": 2400, "conv3": 2304, "conv4": 3456, "conv5": 3456,
+def test_default_weights_start_with_variance_two_over_inputs_above_a_small_first_layer(default):
+    inputs = {"conv1": 2 / 0.005**2, "conv2": 2400, "conv3": 2304, "conv4": 3456, "conv5": 3456,
               "lin1": 9216, "lin2": 4096, "lin3": 4096}  # fmt: skip
     for name, layer in _weighted(default):
         _check_normal(layer.weight, math.sqrt(2 / inputs.pop(name)), name)
