@@ -1,6 +1,6 @@
 """The outputs of named layers, as they were before anything changed them in place."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
@@ -46,6 +46,22 @@ def check_channel(layer: str, channel: int, channels: int) -> None:
         raise LayerError(
             f"layer {layer!r} has no channel {channel}; its channels are 0 to {channels - 1}"
         )
+
+
+def check_unit(unit: Unit, shape: Sequence[int]) -> None:
+    """Raise `LayerError` unless `unit` is one of its layer's, whose maps are of `shape`.
+
+    Args:
+        unit: A layer, a channel and a place.
+        shape: (images, channels, rows, columns) or (images, channels) of what the layer puts out.
+    """
+    channels, rows, columns = (*shape[1:], 1, 1)[:3]
+    check_channel(unit.layer, unit.channel, channels)
+    for name, position, limit in (("row", unit.row, rows), ("column", unit.column, columns)):
+        if not 0 <= position < limit:
+            raise LayerError(
+                f"layer {unit.layer!r} has no {name} {position}; its {name}s are 0 to {limit - 1}"
+            )
 
 
 # Modules that squash: far from zero they give one and the same number for many inputs.

@@ -15,7 +15,7 @@ from internals.activations.record import (
     Recording,
     Unit,
     capture,
-    check_channel,
+    check_unit,
     is_mined_by_output,
     recording,
 )
@@ -33,7 +33,7 @@ from internals.anatomy.hooks import (
 )
 from internals.anatomy.trace import Model, Pictures, TracedModule, as_traced, only_calls
 from internals.data.image_set import Images
-from internals.errors import InternalsError, LayerError, ProjectionError
+from internals.errors import InternalsError, ProjectionError
 from internals.progress import Progress
 from internals.projection.rules import (
     BackwardRules,
@@ -42,7 +42,7 @@ from internals.projection.rules import (
     refuse_own_functions,
     signal_at,
 )
-from internals.projection.windows import Cut, NarrowedBackward, stack_size, unit_windows
+from internals.projection.windows import Cut, NarrowedBackward, smallest_windows, stack_size
 
 # What is asked for: units, channels written "conv5:7", or what `strongest` returns.
 Units = Unit | str | Strongest | Sequence[Unit | str]
@@ -322,7 +322,7 @@ def project(
     shape, size = (channels, height, width), (height, width)
     calls = only_calls(traced, {unit.layer for unit in chosen}, shape)
     for unit in chosen:
-        _check_unit(unit, calls[unit.layer])
+        check_unit(unit, calls[unit.layer].shape)
     for layer, call in calls.items():
         choice.check_call(f"layer {layer!r}", call)
     models = replicas(traced.model, devices)
@@ -337,7 +337,7 @@ def project(
         for layer, call in calls.items():
             field = call.field if isinstance(call.field, Field) else None
             jobs = [
-                _job(traced, number, numbers[number], unit, field, shape)
+                Job(number, numbers[number], unit, *smallest_windows(traced, unit, field, shape))
                 for number, unit in enumerate(chosen)
                 if unit.layer == layer
             ]
@@ -408,23 +408,6 @@ def _located(
             if is_mined_by_output(modules.get(chosen[place].layer))
         },
     )
-
-
-def _job(
-    traced: TracedModule,
-    number: int,
-    image: int,
-    unit: Unit,
-    field: Field | None,
-    shape: tuple[int, ...],
-) -> Job:
-    """The job on the smallest windows where the forward pass does what it does on the whole."""
-    size = (shape[1], shape[2])
-    job = Job(number, image, unit, *unit_windows(field, size, unit.row, unit.column))
-    window = (shape[0], job.rows.length, job.columns.length)
-    if window == shape or traced.has_same_geometry(unit.layer, shape, window):
-        return job
-    return job.on_whole(size)
 
 
 _CHECKED = 4  # images that are run whole where there is a doubt
@@ -500,13 +483,3 @@ def _image_numbers(units: int, images: int, image_index: Sequence[int] | None) -
             f"{images - 1}"
         )
     return numbers
-
-
-def _check_unit(unit: Unit, call: Call) -> None:
-    channels, rows, columns = (*call.shape[1:], 1, 1)[:3]
-    check_channel(unit.layer, unit.channel, channels)
-    for name, position, limit in (("row", unit.row, rows), ("column", unit.column, columns)):
-        if not 0 <= position < limit:
-            raise LayerError(
-                f"layer {unit.layer!r} has no {name} {position}; its {name}s are 0 to {limit - 1}"
-            )

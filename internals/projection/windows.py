@@ -14,8 +14,10 @@ from torch import Tensor
 from torch.nn.functional import fold
 from torch.overrides import TorchFunctionMode
 
+from internals.activations.record import Unit
 from internals.anatomy.fields import Axis, Field
 from internals.anatomy.hooks import batch_size
+from internals.anatomy.trace import TracedModule
 
 
 class Cut(NamedTuple):
@@ -54,6 +56,25 @@ def unit_windows(
     if field is None or not field.local:
         return Cut(0, size[0], row), Cut(0, size[1], column)
     return cut_window(field.rows, size[0], row), cut_window(field.columns, size[1], column)
+
+
+def smallest_windows(
+    traced: TracedModule, unit: Unit, field: Field | None, shape: tuple[int, ...]
+) -> tuple[Cut, Cut]:
+    """The windows of `unit` if the network's geometry is the same on them, else the whole image.
+
+    Args:
+        traced: The network.
+        unit: The unit that is to have the same value on the window.
+        field: Its layer's receptive field; None if unknown.
+        shape: (channels, height, width) of an image.
+    """
+    height, width = shape[1:]
+    rows, columns = unit_windows(field, (height, width), unit.row, unit.column)
+    window = (shape[0], rows.length, columns.length)
+    if window == shape or traced.has_same_geometry(unit.layer, shape, window):
+        return rows, columns
+    return Cut(0, height, unit.row), Cut(0, width, unit.column)
 
 
 def stack_size(rows: Cut, columns: Cut) -> int:
