@@ -99,6 +99,7 @@ class Network(TracedModule):
         resolved: ResolvedModel | None = None,
         random_weights: bool = False,
     ) -> None:
+        _check_tells_apart(normalization)
         super().__init__(
             model,
             normalization=normalization,
@@ -107,7 +108,6 @@ class Network(TracedModule):
             loss=loss,
             input_shape=input_shape,
         )
-        _check_tells_apart(normalization)
         self.resolved = resolved
         self.random_weights = random_weights
 
@@ -325,6 +325,11 @@ def _check_channels(normalization: InputMap, network: Network) -> None:
 
 def _check_tells_apart(normalization: Any) -> None:
     """Raise `DataError` for one that does not make two finite numbers of black and white."""
+    if isinstance(normalization, str | tuple | list):
+        raise DataError(
+            f"normalization={normalization!r} is none; give Normalization(mean, std), or IMAGENET, "
+            "which torchvision's weights are for"
+        )
     if not isinstance(normalization, Normalization):
         return
     if len(normalization.mean) != len(normalization.std):

@@ -18,21 +18,28 @@ from jaxtyping import Complex, Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from internals.activations.record import Unit, check_channel, parse_channel, squashes
+from internals.activations.record import (
+    Unit,
+    check_channel,
+    check_unit,
+    parse_channel,
+    squashes,
+)
 from internals.anatomy.copies import evaluation_copy
 from internals.anatomy.fields import Box, Field, clip
 from internals.anatomy.hooks import Stop, batch_size, eagerly, find_layer
 from internals.anatomy.trace import Model, TracedModule, as_traced, only_calls
 from internals.data.image_set import ImageSet
 from internals.data.normalization import ColourSums, InputMap
-from internals.errors import DataError, LayerError, ProjectionError
+from internals.errors import DataError, ProjectionError
 from internals.progress import Progress, silenced
 from internals.projection.attribution import class_scores, differentiating, one_class_each
-from internals.projection.windows import Cut, unit_windows
+from internals.projection.windows import Cut, smallest_windows
 
 CLASS = "class:"  # before the number or name of a class, in a target
 _STILL = 16  # pixels: smaller pictures are neither shifted nor turned
 _SHIFT, _TURN, _SCALE = 1 / 16, math.radians(5), 0.05  # of the side; at the most, either way
+_LOOKED_AT = 8  # every so many steps: what the picture reaches where it lies
 _NOISE = 0.01  # deviation of each part of the first spectrum
 _GAIN = 0.25  # as in Lucid: from spectrum to logit
 # What has no slope, or hardly one, where it puts out little or much.
@@ -302,15 +309,10 @@ def _goal(traced: TracedModule, target: Target, shape: tuple[int, ...]) -> _Goal
         return _Goal(target, "", int(classes[0]), None, whole)
     layer, channel = parse_channel(target) if isinstance(target, str) else target[:2]
     call = only_calls(traced, [layer], shape)[layer]
-    channels, rows, columns = (*call.shape[1:], 1, 1)[:3]
-    check_channel(layer, channel, channels)
     if isinstance(target, str):
+        check_channel(layer, channel, call.shape[1])
         return _Goal(target, layer, channel, None, whole)
-    for name, position, limit in (("row", target.row, rows), ("column", target.column, columns)):
-        if not 0 <= position < limit:
-            raise LayerError(
-                f"layer {layer!r} has no {name} {position}; its {name}s are 0 to {limit - 1}"
-            )
+    check_unit(target, call.shape)
     box = whole
     if isinstance(call.field, Field):
         box = clip(call.field.public().box(target.row, target.column), *shape[1:])
@@ -341,25 +343,15 @@ class _Maker:
     def make(
         self, *, negative: bool, steps: int, rate: float, seed: int, bar: Progress
     ) -> list[Optimised]:
-        count, margin, device = len(self.goals), self.margin, self.traced.device
-        spectra = Spectra(self.height + 2 * margin, self.width + 2 * margin, self.colours)
-        parts = torch.view_as_real(spectra.noise(count, seed)).to(device).requires_grad_()
-        adam = torch.optim.Adam([parts], lr=rate)
-        moves = torch.Generator().manual_seed(seed)
-        for _ in range(steps):
-            adam.zero_grad()
-            pixels = spectra.decode(torch.view_as_complex(parts))
-            values = self._values(self._moved(pixels, moves) * 255)
-            self._check(values)
-            (values if negative else -values).sum().backward()
-            self._wake(parts)
-            adam.step()
-            bar.advance(count)
+        pictures = self._climb(-1 if negative else 1, steps, rate, seed, bar)
         with torch.no_grad():
-            found = spectra.decode(torch.view_as_complex(parts))
-            inner = found[:, :, margin : margin + self.height, margin : margin + self.width]
-            pictures = (inner * 255).round()
+            seen = self._values(pictures)
+            self.rows, self.columns = self._whole()
             values = self._values(pictures)
+            # A network that computes with its input's size tells a window from the whole.
+            if not torch.allclose(seen, values, rtol=1e-2, atol=1e-2 * float(values.abs().max())):
+                pictures = self._climb(-1 if negative else 1, steps, rate, seed, None)
+                values = self._values(pictures)
         return [
             Optimised(
                 goal.name,
@@ -375,19 +367,53 @@ class _Maker:
             for goal, picture, value in zip(self.goals, pictures, values, strict=True)
         ]
 
+    def _climb(
+        self, sign: int, steps: int, rate: float, seed: int, bar: Progress | None
+    ) -> Float[Tensor, "n channels height width"]:
+        """The pictures on which each goal reached most, in whole numbers 0..255."""
+        count, margin, device = len(self.goals), self.margin, self.traced.device
+        spectra = Spectra(self.height + 2 * margin, self.width + 2 * margin, self.colours)
+        parts = torch.view_as_real(spectra.noise(count, seed)).to(device).requires_grad_()
+        adam = torch.optim.Adam([parts], lr=rate)
+        moves = torch.Generator().manual_seed(seed)
+        units = torch.zeros(count, 1, 1, 1, 1, device=device)
+        best = torch.zeros(count, *self.shape[:1], self.height, self.width, device=device)
+        most = torch.full((count,), -math.inf, device=device)
+        for step in range(steps + 1):
+            pixels = spectra.decode(torch.view_as_complex(parts))
+            if step % _LOOKED_AT == 0 or step == steps:
+                with torch.no_grad():
+                    inner = pixels[:, :, margin:, margin:][:, :, : self.height, : self.width]
+                    pictures = (inner * 255).round()
+                    reached = sign * self._values(pictures)
+                best = torch.where((reached > most)[:, None, None, None], pictures, best)
+                most = torch.maximum(most, reached)
+            if step == steps:
+                break
+            adam.zero_grad()
+            values = self._values(self._moved(pixels, moves) * 255)
+            self._check(values)
+            (-sign * values).sum().backward()
+            self._wake(parts)
+            units = self._rescale(parts, units)
+            adam.step()
+            if bar:
+                bar.advance(count)
+        return best
+
     def _window(self) -> tuple[Cut, Cut]:
         """The part of the input that is run: no more than a unit needs, where that is the same."""
-        goal, (height, width) = self.goals[0], self.shape[1:]
-        whole = Cut(0, height, 0), Cut(0, width, 0)
+        goal = self.goals[0]
         if goal.position is None:
-            return whole
+            return self._whole()
         call = only_calls(self.traced, [goal.layer], self.shape)[goal.layer]
         field = call.field if isinstance(call.field, Field) else None
-        rows, columns = unit_windows(field, (height, width), *goal.position)
-        window = (self.shape[0], rows.length, columns.length)
-        if window == self.shape or self.traced.has_same_geometry(goal.layer, self.shape, window):
-            return rows, columns
-        return Cut(0, height, goal.position[0]), Cut(0, width, goal.position[1])
+        unit = Unit(goal.layer, goal.channel, *goal.position)
+        return smallest_windows(self.traced, unit, field, self.shape)
+
+    def _whole(self) -> tuple[Cut, Cut]:
+        row, column = self.goals[0].position or (0, 0)
+        return Cut(0, self.shape[1], row), Cut(0, self.shape[2], column)
 
     def _moved(self, pixels: Tensor, moves: torch.Generator) -> Tensor:
         """All images shifted, turned and scaled alike, the margin cut off."""
@@ -484,3 +510,15 @@ class _Maker:
         if asleep.any():
             with torch.no_grad():
                 parts[asleep] *= 2
+
+    @staticmethod
+    def _rescale(parts: Tensor, units: Tensor) -> Tensor:
+        """Divide each image's gradient by the largest part of its first one, and return those.
+
+        Adam's epsilon is then as small beside the gradients of one network as of another.
+        """
+        gradient = parts.grad
+        assert gradient is not None
+        units = torch.where(units > 0, units, gradient.abs().amax(dim=(1, 2, 3, 4), keepdim=True))
+        gradient /= units.clamp(min=torch.finfo(units.dtype).tiny)
+        return units

@@ -188,6 +188,77 @@ def test_what_a_target_becomes_does_not_depend_on_the_others():
     assert (other.seed, other.steps) == (6, 12)
 
 
+@pytest.mark.parametrize("scale", [2.0**-40, 2.0**20])
+@pytest.mark.parametrize("target", [Unit("4", 2, 4, 4), "class:0"])
+def test_the_scale_of_a_network_does_not_matter(target, scale):
+    """What is a thousand times as large is driven by the same picture."""
+    model, scaled = small_network(), small_network()
+    with torch.no_grad():
+        layer = scaled[9 if target == "class:0" else 4]
+        layer.weight *= scale
+        layer.bias *= scale
+    pictures = [
+        optimise(Network(net, normalization=PLAIN, input_shape=(3, 40, 40)), target, steps=25)[0]
+        for net in (model, scaled)
+    ]
+    difference = pictures[0].picture.int() - pictures[1].picture.int()
+    assert difference.abs().float().mean() < 1
+    assert pictures[0].picture.float().std() > 20
+
+
+@pytest.mark.parametrize("negative", [False, True])
+def test_where_every_contrast_costs_the_picture_stays_plain(negative):
+    """The maximum of a mean of minus squares is an image of one colour."""
+
+    class Contrast(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 3, bias=False)
+            self.squared = nn.Identity()
+
+        def forward(self, x):
+            return self.squared((1 if negative else -1) * self.conv(x - 0.5) ** 2)
+
+    torch.manual_seed(0)
+    net = Network(Contrast(), normalization=PLAIN, input_shape=(3, 20, 20))
+    (made,) = optimise(net, "squared:1", steps=100, negative=negative)
+    (first,) = optimise(net, "squared:1", steps=1, negative=negative)
+    assert abs(made.value) <= abs(first.value) < 0.01
+    assert made.picture.float().std() < 20
+
+
+def test_of_a_network_that_computes_with_the_size_of_its_input_the_whole_is_seen():
+    class Sized(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 3, bias=False)
+
+        def forward(self, x):
+            return self.conv(x) * x.new_ones(x.shape[-2:]).sum()
+
+    torch.manual_seed(0)
+    model = Sized()
+    net = Network(model, normalization=PLAIN, input_shape=(3, 20, 20))
+    (made,) = optimise(net, Unit("conv", 1, 9, 9), steps=5)
+    assert made.box == (9, 9, 12, 12)
+    with torch.no_grad():
+        assert made.value == pytest.approx(float(model.conv(made.full()[None] / 255)[0, 1, 9, 9]))
+
+    class Scaled(Sized):
+        def forward(self, x):
+            return self.conv(x * x.shape[-1] - 10)
+
+    model = Scaled()
+    (made,) = optimise(
+        Network(model, normalization=PLAIN, input_shape=(3, 20, 20)),
+        Unit("conv", 1, 9, 9),
+        steps=5,
+    )
+    with torch.no_grad():
+        whole = model(made.full()[None] / 255)[0, 1, 9, 9]
+    assert made.value == pytest.approx(float(whole), rel=1e-4)
+
+
 @pytest.mark.parametrize(("rectified", "given"), [("2", "1"), ("5", "4")])
 def test_of_a_rectifier_what_it_is_given_is_driven(rectified, given):
     """Also where it works in place, and where it is silent on all noise."""
@@ -250,6 +321,8 @@ def test_what_is_not_there_is_one_line(target, error, message):
 
 
 def test_what_is_missing_is_said():
+    with pytest.raises(DataError, match="normalization='imagenet' is none; give Normalization"):
+        Network(small_network(), normalization="imagenet", input_shape=(3, 40, 40))
     bare = Network(small_network(), input_shape=(3, 40, 40))
     with pytest.raises(DataError, match="how pictures are normalised for this network"):
         optimise(bare, "4:0")
