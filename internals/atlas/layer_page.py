@@ -195,7 +195,8 @@ class _LayerView:
             f'style="--at:{channel}" aria-label="Channel {channel}">'
             f'<header><h2><a href="#{channel}">Channel {channel}</a></h2>{self._gist(channel)}'
             "</header>"
-            f'<div class="row">{pairs}</div>{self._excited(channel)}{self._more(channel)}</section>'
+            f'<div class="row">{pairs}</div>{self._excited(channel)}{self._optimised(channel)}'
+            f"{self._more(channel)}</section>"
         )
 
     def _gist(self, channel: int) -> str:
@@ -257,7 +258,6 @@ class _LayerView:
             self._where(channel),
             self._files(channel),
             self._control(channel),
-            self._optimised(channel),
             self._nearest(channel),
             self._reproduce(channel),
         ]
@@ -317,8 +317,9 @@ class _LayerView:
         if "optimised" not in self.layer.sheets:
             return ""
         return (
-            '<p class="optimised"><i class="o"></i> An image optimised from noise to drive the '
-            "channel: not a picture that the network has seen, and one of many.</p>"
+            '<p class="optimised"><i class="o"></i><span>Made from noise to drive the unit in the '
+            f"middle of the map: it reaches {number(self.layer.optimised[channel])}. The network "
+            "has never seen such a picture, and another seed gives another.</span></p>"
         )
 
     def _nearest(self, channel: int) -> str:

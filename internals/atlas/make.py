@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ from internals.files import new_folder, sweep_folder, write_atomically
 from internals.models.weights_file import hash_tensors
 from internals.network import Network
 from internals.progress import Progress, silenced
+from internals.projection.optimise import Optimised, middle_units, optimise
+from internals.projection.optimise import expected_seconds as optimising_seconds
 from internals.projection.project import project
 from internals.projection.sanity import drawn_again
 
@@ -82,6 +84,9 @@ class Subject:
         controlled: How many of these are shown under random weights as well.
         k: Pictures a channel.
         rules: The keywords of `project`: rule, tanh, leaky.
+        optimised: Layers, of those drawn, whose shown channels also have an image made for their
+            middle unit.
+        steps: Of making one.
         show_images: Whether whole pictures may be shown.
         untrained: Gives a network of other random weights; by default each layer draws its own
             again.
@@ -98,6 +103,8 @@ class Subject:
     controlled: int = 4
     k: int = 9
     rules: Mapping[str, Any] = field(default_factory=lambda: {"rule": "guided"})
+    optimised: Sequence[str] = ()
+    steps: int = 256
     show_images: bool = False
     untrained: Callable[[], nn.Module] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -167,11 +174,12 @@ class _Keys:
         )
         rules = {name: value for name, value in subject.rules.items() if value}
         code = code_key()
-        sheets = fingerprint.digest(
-            [mined, code, rules, subject.shown, subject.controlled, subject.show_images]
-        )
+        ways = [rules, subject.shown, subject.controlled, subject.show_images, subject.steps]
+        sheets = fingerprint.digest([mined, code, *ways])
         facts = {name: fact for name, fact in subject.facts.items() if name != "command"}
-        whole = fingerprint.digest([sheets, list(drawn), subject.title, facts])
+        whole = fingerprint.digest(
+            [sheets, list(drawn), list(subject.optimised), subject.title, facts]
+        )
         return cls(code, weights, mined, sheets, whole)
 
 
@@ -193,7 +201,13 @@ def expected_seconds(subject: Subject) -> float:
         seconds = time.monotonic() - began
     channels = [call.shape[1] for call in only_calls(subject.network, drawn).values()]
     units = sum(min(count, subject.shown or count) for count in channels) * subject.k
-    return seconds * (units / 2 + len(subject.pictures) / 3)
+    making = 0.0
+    for layer in subject.optimised:
+        shown = range(subject.shown or only_calls(subject.network, [layer])[layer].shape[1])
+        making += len(shown) * optimising_seconds(
+            subject.network, middle_units(subject.network, layer, [0]), steps=subject.steps
+        )
+    return seconds * (units / 2 + len(subject.pictures) / 3) + making
 
 
 def make_atlas(subject: Subject, atlases: Path, work: Path) -> Path:
@@ -225,6 +239,7 @@ def make_atlas(subject: Subject, atlases: Path, work: Path) -> Path:
     sheets = work / f"drawn-{keys.drawn}"
     mined = _mined(subject, calls, drawn, work / f"mined-{keys.mined}")
     layers = _drawn(subject, calls, drawn, mined, sheets)
+    layers = [_with_optimised(subject, layer, sheets) for layer in layers]
     names = subject.picture_list()
     write_pictures(atlases, names)
     record = {
@@ -507,6 +522,37 @@ def _draw(
         "control_scales": control_scales,
     }
     write_atomically(folder / f"{layer}.json", json.dumps(facts))
+
+
+def _with_optimised(subject: Subject, layer: AtlasLayer, folder: Path) -> AtlasLayer:
+    """The layer, with a sheet of an image for each shown channel where the subject has one."""
+    if layer.name not in subject.optimised:
+        return layer
+    facts, name = folder / f"{layer.name}.optimised.json", f"{layer.name}.optimised.webp"
+    if not facts.exists():
+        units = middle_units(subject.network, layer.name, range(layer.shown))
+        made = optimise(subject.network, units, pictures=subject.pictures, steps=subject.steps)
+        tiles = [_made_tile(layer, one) for one in made]
+        content = to_webp(sheet(tiles, layer.tile, 1), layer.tile, PATCH_QUALITY, photographs=True)
+        write_atomically(folder / name, content)
+        write_atomically(facts, json.dumps([one.value for one in made]))
+    values = json.loads(facts.read_text(encoding="utf-8"))
+    return replace(layer, sheets={**layer.sheets, "optimised": name}, optimised=tuple(values))
+
+
+def _made_tile(layer: AtlasLayer, made: Optimised) -> np.ndarray:
+    """The made image on its field, as a patch is on its own; whole where patches are."""
+    whole = layer.whole or layer.field is None
+    picture = made.full() if whole else made.picture
+    size = layer.image_size if layer.field is None or whole else layer.field["size"]
+    # What is missing of its field lies beyond the side of the image that it touches.
+    above, before = (
+        0 if start else full - length
+        for start, full, length in zip(made.box[:2], size, picture.shape[1:], strict=True)
+    )
+    height, width = picture.shape[1:]
+    frame = Frame(size, layer.tile, (above, before), (height, width))
+    return patch_tile(frame, picture.float().div(255).numpy())
 
 
 def _frames(row: ChannelPatches, tile: tuple[int, int]) -> list[Frame]:

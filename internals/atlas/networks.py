@@ -24,25 +24,28 @@ class _Entry:
         left_out: Layers that are numbers only, as a regular expression: shortcuts and reductions
             say little, and a depthwise convolution has the channels of the one before it.
         whole: Whether every channel is drawn.
+        deepest: The convolution whose channels have images made for them as well.
     """
 
     title: str
+    deepest: str
     left_out: str = ""
     whole: bool = False
 
 
 NETWORKS = {
-    "lenet5": _Entry("LeNet-5", whole=True),
-    "alexnet": _Entry("AlexNet"),
-    "vgg16": _Entry("VGG-16"),
-    "inceptionnet": _Entry("InceptionNet", left_out=r"conv2|.*_reduce"),
-    "resnet18": _Entry("ResNet-18", left_out=r"conv_proj\d"),
-    "mobilenet": _Entry("MobileNet", left_out=r"conv\d*[02468]"),
+    "lenet5": _Entry("LeNet-5", "conv3", whole=True),
+    "alexnet": _Entry("AlexNet", "conv5"),
+    "vgg16": _Entry("VGG-16", "conv13"),
+    "inceptionnet": _Entry("InceptionNet", "inception5b.conv3x3", left_out=r"conv2|.*_reduce"),
+    "resnet18": _Entry("ResNet-18", "conv17", left_out=r"conv_proj\d"),
+    "mobilenet": _Entry("MobileNet", "conv27", left_out=r"conv\d*[02468]"),
 }
 # Pictures that are mined, and channels shown under random weights: fewer for the time's sake, but
 # not in the published edition.
 MOST_PICTURES = {"smoke": 24, "quick": 256, "full": None}
 _CONTROLLED = {"smoke": 1, "quick": 1, "full": 4}
+_STEPS = {"smoke": 2, "quick": 48, "full": 256}  # of making an image
 _CONTROL_SEED = 1000  # on from that of the training
 
 
@@ -132,6 +135,8 @@ def book_subject(
         shown=None if entry.whole else first,
         controlled=_CONTROLLED[effort],
         rules=rules,
+        optimised=[entry.deepest],
+        steps=_STEPS[profile],
         show_images=recipe.data == "mnist",
         untrained=untrained,
         facts={

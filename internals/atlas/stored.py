@@ -30,7 +30,7 @@ from internals.fingerprint import digest, reach
 RECORD, CHANNELS, OVERVIEW = "atlas.json", "channels.safetensors", "overview.webp"
 PICTURES, NEIGHBOURS = "pictures", "neighbours.json"
 MAXIMA = "maxima.safetensors"  # in a work folder: what neighbours are found by
-FORM = 2  # of the record; one that is written otherwise has another
+FORM = 3  # of the record; one that is written otherwise has another
 
 # The code that decides what is mined, and what is drawn of it: nothing that only shows an atlas.
 MINING = (
@@ -109,6 +109,8 @@ class AtlasLayer:
             classes); None where that has no meaning.
         excited: Of how many pictures of each class a shown channel reaches half of its largest
             value, after its normalisation, (shown, classes); None likewise.
+        optimised: What each shown channel's middle unit reaches on the picture made for it; empty
+            where none were made.
     """
 
     name: str
@@ -132,6 +134,7 @@ class AtlasLayer:
     value: np.ndarray = dataclasses.field(repr=False, compare=False)
     fires: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
     excited: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
+    optimised: tuple[float, ...] = ()
 
     @property
     def shown(self) -> int:

@@ -60,6 +60,14 @@ Layers = Annotated[
     str,
     typer.Option(metavar="A,B", help="With --images: what to draw; by default all convolutions."),
 ]
+Made = Annotated[
+    str,
+    typer.Option(
+        "--optimised",
+        metavar="A,B",
+        help="With --images: layers for whose channels an image is made from noise as well.",
+    ),
+]
 First = Annotated[
     int,
     typer.Option(
@@ -88,6 +96,7 @@ def atlas(
     out: Out = None,
     weights: WeightsOption = None,
     layers: Layers = "",
+    optimised: Made = "",
     channels: First = 16,
     k: CountOption = 9,
     rule: RuleOption = "guided",
@@ -105,9 +114,10 @@ def atlas(
     """Draw every layer's channels: what drives each hardest, and which pixels did it."""
     if images is None:
         own = {
-            "--out": out, "--weights": weights, "--layers": layers, "--size": size, "--mean": mean,
-            "--std": std, "--limit": limit, "--tanh": tanh, "--leaky": leaky,
-            "--k": k != 9, "--rule": rule != "guided", "--device": device != "auto",
+            "--out": out, "--weights": weights, "--layers": layers, "--optimised": optimised,
+            "--size": size, "--mean": mean, "--std": std, "--limit": limit, "--tanh": tanh,
+            "--leaky": leaky, "--k": k != 9, "--rule": rule != "guided",
+            "--device": device != "auto",
         }  # fmt: skip
         for option in (name for name, value in own.items() if value):
             raise typer.BadParameter(
@@ -134,9 +144,19 @@ def atlas(
     network = open_network(
         name, weights, size=size, normalization=read_normalization(mean, std), device=device
     )
-    wanted = [part.strip() for part in layers.split(",") if part.strip()]
+    wanted, made = (
+        [part.strip() for part in listed.split(",") if part.strip()]
+        for listed in (layers, optimised)
+    )
     drawn = _checked_layers(network, wanted, rules)
+    for layer in made:
+        if layer not in drawn:
+            raise typer.BadParameter(
+                f"{layer!r} is not among the layers drawn, which are {', '.join(drawn)}",
+                param_hint="--optimised",
+            )
     subject = _own_subject(network, images, limit, drawn, rules)
+    subject = replace(subject, optimised=made)
     options = {
         "images": images, "weights": weights, "size": size, "mean": mean, "std": std,
         "limit": limit,

@@ -91,7 +91,7 @@ def initialise_for_unit_pixels(model: nn.Module) -> None:
     good: noise of waves that a stride of four cannot tell from longer ones.
     """
     model.apply(he_normal)
-    nn.init.normal_(model.get_submodule("conv1").weight, std=0.005)
+    nn.init.normal_(model.get_submodule("conv1").weight, std=0.005)  # type: ignore[arg-type]
 
 
 def initialise_as_published(model: AlexNet) -> None:

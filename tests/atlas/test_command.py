@@ -73,6 +73,16 @@ def test_a_network_of_ones_own_becomes_a_site(here):
     assert third.record["model"] == "atlas_nets:grey" and third.layers["0"].grey
 
 
+def test_of_layers_that_are_named_images_are_made_from_noise(here):
+    done = run("atlas_nets:plain", *SMALL, "--channels", "2", "--k", "2", "--optimised", "2")
+    assert done.exit_code == 0, (done.output, done.exception)
+    pages = {layer: here / f"site/atlas_nets-plain/{layer}/index.html" for layer in "02"}
+    said = {layer: page.read_text().count("Made from noise") for layer, page in pages.items()}
+    assert said == {"0": 0, "2": 2}
+    refused = run("atlas_nets:plain", *SMALL, "--optimised", "1")
+    assert refused.exit_code == 2 and "'1' is not among the layers drawn" in refused.output
+
+
 @pytest.mark.slow
 def test_weights_come_from_a_file_and_random_ones_are_said_to_be_random(here):
     torch.manual_seed(9)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from internals import Network, project
+from internals import Network, Unit, project
 from internals.activations import strongest
 from internals.atlas import Atlas, atlas_state, make_atlas, read_atlas
 from internals.data import Normalized
@@ -50,17 +50,21 @@ def units(atlas: Atlas, layer: str):
             yield *at, int(one.image[at]), int(one.row[at]), int(one.column[at])
 
 
-def signal_on_whole_image(layer: str, image: int, channel: int, row: int, column: int):
-    """Plain autograd, on the plain network."""
+def maps_of(layer: str, x: torch.Tensor) -> torch.Tensor:
+    """What a layer of the plain network puts out."""
     model = small_network().model
     maps = []
-    handle = dict(model.named_modules())[layer].register_forward_hook(
+    dict(model.named_modules())[layer].register_forward_hook(
         lambda module, inputs, output: maps.append(output)
     )
-    x = PLAIN.apply(some_pictures().images[image : image + 1]).requires_grad_()
     model(x)
-    handle.remove()
-    value = maps[0][0, channel, row, column]
+    return maps[0]
+
+
+def signal_on_whole_image(layer: str, image: int, channel: int, row: int, column: int):
+    """Plain autograd, on the plain network."""
+    x = PLAIN.apply(some_pictures().images[image : image + 1]).requires_grad_()
+    value = maps_of(layer, x)[0, channel, row, column]
     return value.item(), torch.autograd.grad(value, x)[0][0].numpy()
 
 
@@ -98,6 +102,30 @@ def test_projections_are_the_gradient_on_the_whole_image(atlas, layer):
         crop = padded_crop(signal, one.box(channel, place), 0)
         wanted = np.clip(0.5 + np.moveaxis(crop, 0, -1) / (2 * full), 0, 1) * 255
         assert np.abs(sheet[channel, place] - wanted).max() <= 1.5
+
+
+def test_images_are_made_for_the_middle_units_of_the_layers_that_are_named(tmp_path):
+    """By the plain network on what is read back from the sheet; a field of 3 and one of 23."""
+    named = ["conv2", "conv4"]
+    subject = small_subject(optimised=named, steps=200)
+    atlas = read_atlas(make_atlas(subject, tmp_path / "atlases", tmp_path / "work"))
+    assert [name for name, layer in atlas.layers.items() if layer.optimised] == named
+    for layer, (top, size) in {"conv2": (9, 7), "conv4": (1, 23)}.items():
+        one, sheet = atlas.layers[layer], tiles(atlas, layer, "optimised", columns=1)
+        assert sheet.shape[:4] == (one.shown, 1, *one.tile) and one.tile == (size, size)
+        (wanted,) = subject.network.optimise(
+            Unit(layer, 2, 6, 6), pictures=subject.pictures, steps=200
+        )
+        assert wanted.box == (top, top, top + size, top + size)
+        lossless = one.tile[0] <= 16
+        difference = np.abs(sheet[2, 0] - np.moveaxis(wanted.picture.numpy(), 0, -1))
+        assert difference.max() == 0 if lossless else difference.mean() < 12
+        pixels = torch.full((1, 3, SIDE, SIDE), 128.0)
+        pixels[0, :, top : top + size, top : top + size] = wanted.picture
+        maps = maps_of(layer, PLAIN.apply(pixels))
+        assert one.optimised[2] == pytest.approx(maps[0, 2, 6, 6].item(), rel=1e-3)
+        others = maps_of(layer, PLAIN.apply(subject.pictures.images))[:, 2, 6, 6]
+        assert one.optimised[2] > others.max()
 
 
 def test_a_field_larger_than_the_image_gives_whole_images(atlas):

@@ -160,7 +160,7 @@ def test_states_are_told_apart(tmp_path):
 def test_one_of_another_form_is_old_and_not_damaged(tmp_path):
     stored(tmp_path, a_layer())
     path = tmp_path / "net/atlas.json"
-    path.write_text(path.read_text().replace('"form": 2', '"form": 1'))
+    path.write_text(path.read_text().replace('"form": 3', '"form": 1'))
     assert atlas_state(tmp_path / "net") == "stale"
     with pytest.raises(DamagedAtlasError, match="is not the record of an atlas of today"):
         read_atlas(tmp_path / "net")
