@@ -52,7 +52,7 @@ chapter = open_chapter()
 # | first layer | 7 × 7, stride 2 | 11 × 11, stride 4, as in AlexNet |
 # | second layer | stride 2 | stride 1 |
 # | order | convolution, rectifier, maximum, normalisation | normalisation before the maximum |
-# | first weights | all 0.01, biases 0 | He et al. [@he2015] |
+# | first weights | all 0.01, biases 0 | He et al. [@he2015], smaller in the first layer |
 # | filters | brought back to an RMS of 0.1 when above it | left as they are |
 # | images | ImageNet, 1,000 classes, 70 epochs | Imagenette, 10 classes |
 #

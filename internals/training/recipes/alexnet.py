@@ -66,6 +66,7 @@ def _profiles(full: Recipe) -> dict[str, Recipe]:
             schedule=Cosine(),
             snapshots=(1,),
         ),
+        # Some hundred steps must do: first weights fitted to the images.
         "quick": replace(
             small,
             epochs=2,
@@ -74,6 +75,7 @@ def _profiles(full: Recipe) -> dict[str, Recipe]:
             optimizer=AdamW(lr=3e-4, weight_decay=1e-2),
             schedule=Cosine(warm_up=0.1),
             clip_norm=1.0,
+            data_dependent_init=True,
             most_images=1_500,
         ),
         "full": full,
