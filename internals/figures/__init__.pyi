@@ -2,10 +2,12 @@ from .canvas import Canvas as Canvas
 from .canvas import text_width as text_width
 from .canvas import wrap as wrap
 from .diagrams import BAR as BAR
+from .diagrams import Block as Block
 from .diagrams import Stage as Stage
 from .diagrams import branches as branches
 from .diagrams import field as field
 from .diagrams import stack as stack
+from .diagrams import wiring as wiring
 from .dots import dots as dots
 from .dots import replicates as replicates
 from .dots import shares as shares

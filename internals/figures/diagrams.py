@@ -1,4 +1,4 @@
-"""Diagrams: a network as a stack of sheets, branches as flows, receptive fields on an image."""
+"""Diagrams: stacks of sheets, branches, blocks with a way round them, receptive fields."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +36,11 @@ Box = tuple[int, int, int, int]  # top, left, bottom, right
 # a vector's bar is as wide, and so high at least and at most.
 _SHEETS, _SHEET_SHIFT = 6, 4
 _VECTOR, _VECTOR_LEAST, _VECTOR_MOST = 9, 16, 120
+
+# Blocks (unit: logical pixels): a layer's box, between two of them, the circle of the sum, and how
+# far from the boxes' middle the way round them runs.
+_BOX_WIDTH, _BOX_HEIGHT, _BOX_GAP, _SUM, _ROUND = 124, 24, 18, 9, 82
+_CIRCLE = np.linspace(0, 2 * np.pi, 49)[:-1]
 
 # Branches (unit: logical pixels): width of a bar, above each path, and between two paths.
 BAR, _PATH_HEADING, _PATH_GAP = 16, 30, 14
@@ -307,6 +312,93 @@ def _name_bar(canvas: Canvas, bar: _Bar, step: Step, x: float, side: str) -> Non
     y = bar.top - 7
     canvas.text(left, y, operation, TEXT, LABEL_PX, weight="bold")
     canvas.text(left + width, y, maps, MUTED, SMALL_PX, ha="right")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Layers one after another, and what goes round them.
+
+    Args:
+        title: What the block is called.
+        layers: From the first to the last.
+        last: What follows the sum or, without a way round, the last layer.
+        shortcut: What stands on the way round the layers, to be added to what they put out; "" for
+            an identity, None where there is no such way.
+    """
+
+    title: str
+    layers: Sequence[str]
+    last: str
+    shortcut: str | None = None
+
+
+def wiring(blocks: Sequence[Block], *, caption: str, alt: str) -> Illustration:
+    """Blocks side by side, each from its input at the top to its output below.
+
+    Args:
+        blocks: One or more, with one layer or more each.
+        caption: How to read the figure and what to notice, in twelve words or more.
+        alt: The same for a reader who cannot see it.
+
+    Raises:
+        ValueError: There is no block, or one without layers.
+    """
+    if not blocks or not all(block.layers for block in blocks):
+        raise ValueError("a wiring has one block or more, each of one layer or more")
+    longest = max(len(block.layers) for block in blocks)
+    canvas = Canvas(82 + (longest + 1) * (_BOX_HEIGHT + _BOX_GAP) + 2 * _SUM + _BOX_GAP)
+    pitch = WIDTH / len(blocks)
+    for index, block in enumerate(blocks):
+        _draw_block(canvas, block, index * pitch + _BOX_WIDTH / 2 + 1, pitch, longest)
+    return Illustration(canvas.figure, caption, alt)
+
+
+def _draw_block(canvas: Canvas, block: Block, x: float, pitch: float, longest: int) -> None:
+    canvas.text(x, 14, block.title, TEXT, LABEL_PX, ha="center", weight="bold")
+    canvas.text(x, 38, "x", BLUE, LABEL_PX, ha="center", style="italic")
+    start = y = 44.0
+    for layer in block.layers:
+        y = _draw_layer(canvas, x, y, layer)
+    below = start + longest * (_BOX_HEIGHT + _BOX_GAP) + _BOX_GAP
+    centre = below + _SUM
+    if block.shortcut is None:
+        canvas.line([(x, y), (x, below + 2 * _SUM)], FRAME)
+    else:
+        _arrow(canvas, x, y, below)
+        circle = [(x + _SUM * np.cos(a), centre + _SUM * np.sin(a)) for a in _CIRCLE]
+        canvas.polygon(circle, PAPER, VERMILION)
+        canvas.text(x, centre, "+", VERMILION, LABEL_PX, ha="center", va="center_baseline")
+        _draw_shortcut(canvas, x, (start + 5, centre), block.shortcut, pitch - _BOX_WIDTH / 2)
+    end = _draw_layer(canvas, x, below + 2 * _SUM, block.last)
+    canvas.line([(x, end), (x, end + 10)], FRAME)
+    canvas.text(x, end + 26, "next x", BLUE, LABEL_PX, ha="center", style="italic")
+
+
+def _draw_layer(canvas: Canvas, x: float, y: float, words: str) -> float:
+    """An arrow down from y to a box with `words`; returns where the box ends."""
+    _arrow(canvas, x, y, y + _BOX_GAP)
+    canvas.box(x - _BOX_WIDTH / 2, y + _BOX_GAP, _BOX_WIDTH, _BOX_HEIGHT, PADDING, FRAME)
+    middle = y + _BOX_GAP + _BOX_HEIGHT / 2
+    canvas.text(x, middle, words, TEXT, SMALL_PX, ha="center", va="center_baseline")
+    return y + _BOX_GAP + _BOX_HEIGHT
+
+
+def _draw_shortcut(
+    canvas: Canvas, x: float, levels: tuple[float, float], words: str, room: float
+) -> None:
+    """The way round, from the upper level to the sum at the lower one."""
+    (start, end), side = levels, x + _ROUND
+    canvas.line([(x, start), (side, start), (side, end), (x + _SUM + 4, end)], VERMILION)
+    tip = x + _SUM
+    canvas.polygon([(tip, end), (tip + 6, end - 3.5), (tip + 6, end + 3.5)], VERMILION)
+    for number, line in enumerate(wrap(words or "x, as it is", room - _ROUND - 12, SMALL_PX)):
+        y = (start + end) / 2 + 13 * number
+        canvas.text(side + 7, y, line, VERMILION, SMALL_PX)
+
+
+def _arrow(canvas: Canvas, x: float, start: float, end: float) -> None:
+    canvas.line([(x, start), (x, end - 5)], FRAME)
+    canvas.polygon([(x, end), (x - 3.5, end - 6), (x + 3.5, end - 6)], FRAME)
 
 
 def field(image: np.ndarray, boxes: Mapping[str, Box], *, caption: str, alt: str) -> Illustration:

@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 from matplotlib.patches import Polygon, Rectangle
 
-from internals.figures import BAR, BLUE, PADDING, WIDTH, Stage, branches, field, stack
+from internals.figures import (
+    BAR,
+    BLUE,
+    PADDING,
+    VERMILION,
+    WIDTH,
+    Block,
+    Stage,
+    branches,
+    field,
+    stack,
+    wiring,
+)
 from tests.figures.reading import printed
 
 
@@ -48,6 +60,35 @@ def test_a_field_is_drawn_around_its_pixels(words, pixels) -> None:
 def test_an_empty_box_is_refused(words) -> None:
     with pytest.raises(ValueError, match="'unit' is empty"):
         field(np.zeros((1, 8, 8)), {"unit": (3, 3, 3, 5)}, **words)
+
+
+def test_a_shortcut_leads_from_the_input_of_a_block_to_the_sum_below_its_layers(words) -> None:
+    blocks = [Block("plain", ["a", "b"], "r"), Block("with", ["a", "b"], "r", ""),
+              Block("project", ["a"], "r", "1 x 1")]  # fmt: skip
+    figure = wiring(blocks, **words)
+    assert printed(figure) == [
+        "plain", "x", "a", "b", "r", "next x",
+        "with", "x", "a", "b", "+", "x, as it is", "r", "next x",
+        "project", "x", "a", "+", "1 x 1", "r", "next x",
+    ]  # fmt: skip
+    axes = figure.figure.axes[0]
+    boxes = [p for p in axes.patches if isinstance(p, Rectangle)]
+    assert len(boxes) == 3 + 3 + 2
+    middles = sorted({round(box.get_x() + box.get_width() / 2) for box in boxes})
+    around = [line for line in axes.lines if line.get_color() == VERMILION.light]
+    assert [round(line.get_xdata()[0]) for line in around] == middles[1:]
+    for line in around:
+        own = [b for b in boxes if abs(b.get_x() + b.get_width() / 2 - line.get_xdata()[0]) < 1]
+        *layers, last = sorted(box.get_y() for box in own)
+        y = line.get_ydata()
+        assert y[0] == y[1] < layers[0] and layers[-1] < y[2] == y[3] < last
+        assert max(line.get_xdata()) > own[0].get_x() + own[0].get_width()
+
+
+def test_a_wiring_without_layers_is_refused(words) -> None:
+    for blocks in ([], [Block("none", [], "r")]):
+        with pytest.raises(ValueError, match="one block or more, each of one layer or more"):
+            wiring(blocks, **words)
 
 
 MODULE = ("reads", 12), [[("1", 4)], [("1", 6), ("3", 8)], [("5", 2)]], "all"
