@@ -53,3 +53,6 @@ from .summaries import stands_in as stands_in
 from .thumbnails import Thumbnail as Thumbnail
 from .thumbnails import square_thumbnail as square_thumbnail
 from .thumbnails import thumbnails as thumbnails
+from .weights import Asset as Asset
+from .weights import assets_in as assets_in
+from .weights import published_assets as published_assets
