@@ -1,6 +1,9 @@
 from .chapter import Chapter as Chapter
 from .chapter import open_chapter as open_chapter
 from .chapter import show as show
+from .comparison import Comparison as Comparison
+from .comparison import Move as Move
+from .comparison import compare as compare
 from .contents import api_reference as api_reference
 from .contents import bibliography as bibliography
 from .contents import chapter_cards as chapter_cards
