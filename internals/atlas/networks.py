@@ -88,8 +88,8 @@ def book_run(name: str, profile: str, data: str = "auto", *, seed: int = 0) -> "
             print(f"{name}: as fetched, trained {other}", file=sys.stderr)
             return run, splits
         raise CheckpointError(
-            f"{name} is not trained at {profile} on {splits.train.name}; run "
-            f"`internals train {name} --profile {profile}`, or `internals execute`"
+            f"{name} is not trained at {profile} on {splits.train.name}; run `internals train "
+            f"{name} --profile {profile}`, or `internals weights fetch {name}` for the book's own"
         )
     return trained(recipe, splits, seed=seed), splits
 

@@ -41,11 +41,12 @@ JobsOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the book's sub-commands to `app`."""
     for command in (execute, compare, build, pdf, status):
-        app.command()(_needs_book_extra(command))
+        app.command()(needs_book_extra(command))
 
 
-def _needs_book_extra(command: Callable[..., None]) -> Callable[..., None]:
+def needs_book_extra(command: Callable[..., None], name: str = "") -> Callable[..., None]:
     """`command`, with one line for whoever installed the package without the book's tools."""
+    name = name or command.__name__
 
     @wraps(command)
     def run(*args: object, **options: object) -> None:
@@ -53,7 +54,7 @@ def _needs_book_extra(command: Callable[..., None]) -> Callable[..., None]:
             command(*args, **options)
         except ModuleNotFoundError as error:
             raise InternalsError(
-                f"`internals {command.__name__}` needs {error.name}, which is not installed; "
+                f"`internals {name}` needs {error.name}, which is not installed; "
                 "pip install 'cnn-internals[book]'"
             ) from error
 

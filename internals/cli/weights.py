@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from internals.cli.book import needs_book_extra
 from internals.errors import DataError
 from internals.files import writing
 
@@ -21,17 +22,19 @@ weights = typer.Typer(
 
 def register(app: typer.Typer) -> None:
     """Add the sub-commands to `app`."""
+    for command in (pack, fetch):
+        name = command.__name__
+        weights.command(name)(needs_book_extra(command, f"weights {name}"))
     app.add_typer(weights, name="weights")
 
 
-@weights.command()
 def pack(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the release's files go.")],
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Such as alexnet; all.")
     ] = None,
 ) -> None:
-    """Copy the networks that the published chapters used into a folder, ready for a release."""
+    """Copy the published chapters' networks into a folder, ready for a release."""
     from internals.book.layout import Layout
     from internals.book.weights import SUMS, pack, published_assets
 
@@ -41,7 +44,6 @@ def pack(
     print(f"  gh release upload weights {out}/* --clobber")
 
 
-@weights.command()
 def fetch(
     name: Annotated[str, typer.Argument(help="The network, such as alexnet.")],
     source: Annotated[
