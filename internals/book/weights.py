@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ from internals.book.stored import read_run
 from internals.environment import fetched_folder, repository, weights_folder
 from internals.errors import CheckpointError
 from internals.files import temporary_beside, write_atomically, writing
+from internals.progress import Progress
 
 SUMS = "SHA256SUMS"  # in the form that `sha256sum --check` reads
 WEIGHTS = "weights.safetensors"
 
+_LONG = 5  # seconds after which progress is shown where there is no terminal
 _RELEASE = "releases/download/weights"  # below the repository's page: the release of that tag
 # What a run needs besides the weights is what they scored, and themselves after earlier epochs.
 _FILE = re.compile(r"(?:weights|test|snapshots/epoch-\d+)\.safetensors")
@@ -47,7 +49,7 @@ class Asset:
     file: str
     sha256: str
     bytes: int
-    address: str
+    address: str = field(compare=False)
 
     @property
     def name(self) -> str:
@@ -109,7 +111,8 @@ def published_assets(layout: Layout, names: Sequence[str] = ()) -> dict[Asset, s
         names: Of networks; empty for all.
 
     Raises:
-        CheckpointError: The edition names no weights, none of this name, or a record is odd.
+        CheckpointError: The edition names no weights, none of this name, or two files in one place,
+            or a record is odd.
     """
     named: dict[Asset, str] = {}
     for folder in sorted(layout.edition.glob("[0-9][0-9]_*")):
@@ -126,7 +129,21 @@ def published_assets(layout: Layout, names: Sequence[str] = ()) -> dict[Asset, s
     for name in names:
         if name not in known:
             raise CheckpointError(f"no published network {name!r}; {_nearest(name, known)}")
-    return {asset: command for asset, command in named.items() if asset.network in (names or known)}
+    wanted = {asset: how for asset, how in named.items() if asset.network in (names or known)}
+    _check_agreement(wanted)
+    return wanted
+
+
+def _check_agreement(assets: Mapping[Asset, str]) -> None:
+    """Raise `CheckpointError` where chapters used different files of one name."""
+    first: dict[tuple[str, str], Asset] = {}
+    for asset, command in assets.items():
+        before = first.setdefault((asset.folder, asset.file), asset)
+        if before.sha256 != asset.sha256:
+            raise CheckpointError(
+                f"the edition names two files {asset.folder}/{asset.file}; `{assets[before]}`, or "
+                f"`{command}`, makes the chapters agree"
+            )
 
 
 def _command(record: Mapping[str, Any]) -> str:
@@ -145,7 +162,7 @@ def _nearest(name: str, known: list[str]) -> str:
 
 def _asset(entry: Any, chapter: str) -> Asset:
     """The asset that a record names; nothing in it can lead out of the folder of weights."""
-    kinds = {field.name: field.type for field in fields(Asset)}
+    kinds = {part.name: part.type for part in fields(Asset)}
     if (
         not isinstance(entry, Mapping)
         or any(not isinstance(entry.get(name), kind) for name, kind in kinds.items())  # type: ignore[arg-type]
@@ -177,8 +194,12 @@ def pack(assets: Mapping[Asset, str], out: Path) -> int:
         CheckpointError: One is not on this machine as the chapter used it.
         OutputError: The folder cannot be written.
     """
-    sources = {asset: _source(asset, command) for asset, command in assets.items()}
-    with writing(out):
+    sources = {}
+    with Progress("checking", len(assets), "file", quiet=_LONG) as progress:
+        for asset, command in assets.items():
+            sources[asset] = _source(asset, command)
+            progress.advance()
+    with writing(out), Progress("packing", len(assets), "file", quiet=_LONG) as progress:
         out.mkdir(parents=True, exist_ok=True)
         for asset, source in sources.items():
             path = out / asset.name
@@ -186,6 +207,7 @@ def pack(assets: Mapping[Asset, str], out: Path) -> int:
                 with temporary_beside(path) as draft:
                     shutil.copyfile(source, draft)
                     os.replace(draft, path)
+            progress.advance()
         sums = _sums(out / SUMS) | {asset.name: asset.sha256 for asset in assets}
     lines = [f"{sha256}  {name}\n" for name, sha256 in sorted(sums.items())]
     write_atomically(out / SUMS, "".join(lines))

@@ -329,9 +329,21 @@ def test_a_record_cannot_lead_out_of_the_folder_of_weights(edition, made, change
 def test_the_record_of_a_chapter_that_two_use_is_one_asset(edition, made):
     second = edition.with_name("10_side_by_side")
     second.mkdir()
-    seal(second, {**RECORD, "chapter": "10_side_by_side", "weights": [*map(asdict, made[1])]})
+    elsewhere = [replace(asset, address="https://elsewhere.example/a") for asset in made[1]]
+    seal(second, {**RECORD, "chapter": "10_side_by_side", "weights": [*map(asdict, elsewhere)]})
     assert list(published_assets(Layout.here())) == made[1]
     assert json.loads((second / "run.json").read_text())["weights"][0]["network"] == "lenet5"
+
+
+def test_two_chapters_that_used_different_files_of_one_name_are_told_to_agree(edition, made):
+    second = edition.with_name("10_side_by_side")
+    second.mkdir()
+    others = [replace(asset, sha256="0" * 64) for asset in made[1]]
+    record = {**RECORD, "chapter": "10_side_by_side", "weights": [*map(asdict, others)]}
+    seal(second, record)
+    message = refused(weights("fetch", "lenet5"))
+    assert f"names two files {made[0].name}/test.safetensors; `internals execute 01_le" in message
+    assert "or `internals execute 10_side_by_side " in message
 
 
 CHAPTER = """\
