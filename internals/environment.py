@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -10,10 +11,13 @@ from importlib import metadata
 from pathlib import Path
 
 from internals.errors import OutputError
+from internals.files import writing
 
 ROOT = Path(__file__).resolve().parent.parent
 
 _FOLDERS = ("INTERNALS_BOOK", "INTERNALS_BUILD", "INTERNALS_DATA")  # variables that name one
+
+WEIGHTS_NOTE = "INTERNALS_WEIGHTS_NOTE"  # names the file in which `note_weights` notes
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # from glibc's malloc.h
 _NEVER = 2**31 - 1
@@ -74,6 +78,15 @@ def commit() -> str:
     return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
 
 
+def repository() -> str:
+    """The page of the repository on GitHub that this checkout was cloned from; "" for any other."""
+    known = re.fullmatch(
+        r"(?:https://(?:[^@/]*@)?|(?:ssh://)?git@)github\.com[:/]([\w.-]+/[\w.-]+?)(?:\.git)?/?",
+        _git("remote", "get-url", "origin"),
+    )
+    return f"https://github.com/{known[1]}" if known else ""
+
+
 def _git(*words: str) -> str:
     try:
         result = subprocess.run(
@@ -105,6 +118,23 @@ def build_folder() -> Path:
             f"INTERNALS_BUILD={named} can be no folder: {there} is a file; correct it, or unset it"
         )
     return folder
+
+
+def weights_folder() -> Path:
+    """Where the weights of trained networks are kept, a folder each."""
+    return build_folder() / "weights"
+
+
+def fetched_folder() -> Path:
+    """Where weights are kept that were fetched, under the names that their makers gave them."""
+    return weights_folder() / "fetched"
+
+
+def note_weights(folder: Path) -> None:
+    """Note that the weights in `folder` were used, where a chapter is executed that records it."""
+    if note := os.environ.get(WEIGHTS_NOTE):
+        with writing(Path(note)), Path(note).open("a", encoding="utf-8") as file:
+            file.write(f"{folder}\n")
 
 
 def named_folders() -> dict[str, str]:

@@ -126,3 +126,23 @@ def test_freed_memory_is_not_cleared_again_and_again():
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert int(done.stdout) < 2**24 // 4096  # the pages of one of the 20
+
+
+@pytest.mark.parametrize(
+    ("origin", "page"),
+    [
+        ("https://github.com/me/my.book.git", "https://github.com/me/my.book"),
+        ("https://me:secret@github.com/me/book/", "https://github.com/me/book"),
+        ("git@github.com:me/book.git", "https://github.com/me/book"),
+        ("ssh://git@github.com/me/book", "https://github.com/me/book"),
+        ("https://elsewhere.example/me/book.git", ""),
+        ("/home/me/github.com/me/book", ""),
+        (None, ""),
+    ],
+)
+def test_the_repository_is_the_one_on_github_that_was_cloned(tmp_path, monkeypatch, origin, page):
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    if origin:
+        subprocess.run(["git", "remote", "add", "origin", origin], cwd=tmp_path, check=True)
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    assert environment.repository() == page

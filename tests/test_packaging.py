@@ -134,11 +134,21 @@ for words in json.loads(sys.argv[1]):
     assert (tmp_path / "site" / "index.html").is_file()
 
 
-@pytest.mark.parametrize("command", ["execute", "build", "status"])
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("execute", []),
+        ("build", []),
+        ("status", []),
+        ("compare", ["before", "after"]),
+        ("weights fetch", ["lenet5"]),
+    ],
+)
 def test_the_books_commands_say_what_to_install(
-    refused: list[str], tmp_path: Path, command: str
+    refused: list[str], tmp_path: Path, command: str, words: list[str]
 ) -> None:
-    done = _core_only(refused, tmp_path, "from internals.cli import main; main()", command)
+    whole = [*command.split(), *words]
+    done = _core_only(refused, tmp_path, "from internals.cli import main; main()", *whole)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: `internals {command}` needs ")
     assert done.stderr.endswith("pip install 'cnn-internals[book]'\n")

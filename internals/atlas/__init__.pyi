@@ -11,6 +11,7 @@ from .make import make_atlas as make_atlas
 from .neighbours import Responses as Responses
 from .neighbours import find_neighbours as find_neighbours
 from .neighbours import nearest as nearest
+from .networks import book_run as book_run
 from .pages import atlas_pages as atlas_pages
 from .pages import search_data as search_data
 from .pages import strip as strip

@@ -1,6 +1,7 @@
 """The networks of the book, and which of their layers are drawn."""
 
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -58,6 +59,9 @@ def main_layers(name: str, layers: Iterable[str]) -> list[str]:
 def book_run(name: str, profile: str, data: str = "auto", *, seed: int = 0) -> "tuple[Run, Splits]":
     """A network of the book as it was trained, and the data it was trained on.
 
+    Where none was trained here, a fetched one is taken that was trained on another copy of the same
+    data set, or by other code, which is said on standard error.
+
     Args:
         name: Such as "alexnet".
         profile: "smoke", "quick" or "full".
@@ -71,15 +75,21 @@ def book_run(name: str, profile: str, data: str = "auto", *, seed: int = 0) -> "
     from internals.data.load import load
     from internals.training.provenance import weights_folders
     from internals.training.recipes import find_recipe
-    from internals.training.run import WEIGHTS, trained
+    from internals.training.run import WEIGHTS, fetched, trained
 
     recipe = find_recipe(name, profile)
     splits = load(recipe.data, data, size=recipe.stored, seed=seed)
     folders = weights_folders(recipe, splits, seed)
     if not any((folder / WEIGHTS).exists() for folder in folders):
+        if run := fetched(recipe, splits, seed):
+            other = "by another version of this package"
+            if run.provenance.data_fingerprint != splits.train.fingerprint:
+                other = f"on another copy of {splits.train.name}"
+            print(f"{name}: as fetched, trained {other}", file=sys.stderr)
+            return run, splits
         raise CheckpointError(
-            f"{name} is not trained at {profile} on {splits.train.name}; run "
-            f"`internals train {name} --profile {profile}`, or `internals execute`"
+            f"{name} is not trained at {profile} on {splits.train.name}; run `internals train "
+            f"{name} --profile {profile}`, or `internals weights fetch {name}` for the book's own"
         )
     return trained(recipe, splits, seed=seed), splits
 

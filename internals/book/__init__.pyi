@@ -1,6 +1,9 @@
 from .chapter import Chapter as Chapter
 from .chapter import open_chapter as open_chapter
 from .chapter import show as show
+from .comparison import Comparison as Comparison
+from .comparison import Move as Move
+from .comparison import compare as compare
 from .contents import api_reference as api_reference
 from .contents import bibliography as bibliography
 from .contents import chapter_cards as chapter_cards
@@ -53,3 +56,6 @@ from .summaries import stands_in as stands_in
 from .thumbnails import Thumbnail as Thumbnail
 from .thumbnails import square_thumbnail as square_thumbnail
 from .thumbnails import thumbnails as thumbnails
+from .weights import Asset as Asset
+from .weights import assets_in as assets_in
+from .weights import published_assets as published_assets

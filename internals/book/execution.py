@@ -23,9 +23,10 @@ from internals.book.layout import Layout
 from internals.book.outputs import extract_outputs
 from internals.book.script import Script, describe_failure, read_script
 from internals.book.stored import DamagedRunError, has_run, prune, seal
-from internals.environment import commit, cores, machine, memory, named_folders
+from internals.book.weights import Asset, assets_in
+from internals.environment import WEIGHTS_NOTE, commit, cores, machine, memory, named_folders
 from internals.errors import InternalsError, OutputError
-from internals.files import new_folder, write_atomically
+from internals.files import new_folder, scratch_folder, write_atomically
 
 Result = TypeVar("Result")
 
@@ -284,7 +285,10 @@ def _execute_and_store(path: Path, job: _Job) -> str:
     settings = job.settings
     script = read_script(path)
     key = key_of(script, settings)
-    failure, seconds = _run(script, job)
+    with scratch_folder() as scratch:
+        note = scratch / "weights"
+        failure, seconds = _run(script, job, note)
+        weights = [] if failure else assets_in(note)
     failed = job.layout.failed(settings.profile, script.name)
     if failure:
         try:
@@ -295,12 +299,15 @@ def _execute_and_store(path: Path, job: _Job) -> str:
     with suppress(OSError):
         failed.unlink(missing_ok=True)
     # Data that the run itself downloaded have another fingerprint than the stand-in before.
-    _store(script, key.with_data(data_part(script, settings)), job, seconds)
+    _store(script, key.with_data(data_part(script, settings)), job, seconds, weights)
     return ""
 
 
-def _run(script: Script, job: _Job) -> tuple[str, dict[int, float]]:
-    """Execute the script's notebook in place; the failure's line, or "", and seconds by cell."""
+def _run(script: Script, job: _Job, note: Path) -> tuple[str, dict[int, float]]:
+    """Execute the script's notebook in place; the failure's line, or "", and seconds by cell.
+
+    The folders of the weights that it uses are noted in the file `note`.
+    """
     from internals.book import kernel
 
     environment = {
@@ -310,6 +317,7 @@ def _run(script: Script, job: _Job) -> tuple[str, dict[int, float]]:
         "INTERNALS_PROFILE": job.settings.profile,
         "INTERNALS_DATA_MODE": job.settings.data,
         "INTERNALS_SEED": str(job.settings.seed),
+        WEIGHTS_NOTE: str(note),
         "MPLBACKEND": "agg",
         **_KEEP_FREED_MEMORY,
         **job.share.environment(),
@@ -336,7 +344,9 @@ def _run(script: Script, job: _Job) -> tuple[str, dict[int, float]]:
     return "", seconds
 
 
-def _store(script: Script, key: Key, job: _Job, seconds: dict[int, float]) -> None:
+def _store(
+    script: Script, key: Key, job: _Job, seconds: dict[int, float], weights: list[Asset]
+) -> None:
     """Store notebook, pictures and `run.json` as one new folder."""
     import nbformat
 
@@ -360,6 +370,7 @@ def _store(script: Script, key: Key, job: _Job, seconds: dict[int, float]) -> No
                 if script.notebook.cells[index].cell_type == "code"
             ],
             "metrics": extracted.metrics,
+            "weights": [asdict(asset) for asset in weights],
         }
         write_atomically(draft / f"{script.name}.ipynb", nbformat.writes(script.notebook))
         seal(draft, record)

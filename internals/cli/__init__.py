@@ -11,12 +11,12 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from internals.cli import atlas, book, data, live, mosaic, project, summary, train
+from internals.cli import atlas, book, data, live, mosaic, project, summary, train, weights
 from internals.errors import InternalsError, OutputError
 
 _STOPPED = {
     **dict.fromkeys(
-        ("train", "execute", "data", "atlas"),
+        ("train", "execute", "data", "atlas", "weights"),
         "stopped; the same command goes on where this one left off",
     ),
     "build": "stopped; the site that was there is whole",
@@ -63,6 +63,7 @@ def _options(
 
 data.register(app)
 train.register(app)
+weights.register(app)
 project.register(app)
 mosaic.register(app)
 summary.register(app)

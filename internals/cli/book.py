@@ -1,4 +1,4 @@
-"""The book's sub-commands: execute, build, pdf, status. They need the extra `book`."""
+"""The book's sub-commands: execute, compare, build, pdf, status. They need the extra `book`."""
 
 import json
 import os
@@ -40,12 +40,13 @@ JobsOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the book's sub-commands to `app`."""
-    for command in (execute, build, pdf, status):
-        app.command()(_needs_book_extra(command))
+    for command in (execute, compare, build, pdf, status):
+        app.command()(needs_book_extra(command))
 
 
-def _needs_book_extra(command: Callable[..., None]) -> Callable[..., None]:
+def needs_book_extra(command: Callable[..., None], name: str = "") -> Callable[..., None]:
     """`command`, with one line for whoever installed the package without the book's tools."""
+    name = name or command.__name__
 
     @wraps(command)
     def run(*args: object, **options: object) -> None:
@@ -53,7 +54,7 @@ def _needs_book_extra(command: Callable[..., None]) -> Callable[..., None]:
             command(*args, **options)
         except ModuleNotFoundError as error:
             raise InternalsError(
-                f"`internals {command.__name__}` needs {error.name}, which is not installed; "
+                f"`internals {name}` needs {error.name}, which is not installed; "
                 "pip install 'cnn-internals[book]'"
             ) from error
 
@@ -71,6 +72,9 @@ def execute(
         typer.Option(min=-LARGEST_SEED, max=LARGEST_SEED, help="Seed of every random choice."),
     ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Execute even what is fresh.")] = False,
+    stale: Annotated[
+        bool, typer.Option("--stale", help="Only chapters whose published run is not fresh.")
+    ] = False,
     publish: Annotated[
         bool,
         typer.Option("--publish", help="Store the run in the published edition at any profile."),
@@ -90,6 +94,11 @@ def execute(
 
     layout = Layout.here()
     scripts = layout.find(chapters or [])
+    if stale:
+        scripts = [path for path in scripts if not _is_published(layout, path)]
+        if not scripts:
+            print("Every published chapter is fresh.")
+            return
     settings = ExecutionSettings(profile, data, seed)
     if keys:
         print(json.dumps(key_matrix(scripts, settings)))
@@ -102,6 +111,38 @@ def execute(
     if all(outcome.status == "fresh" for outcome in outcomes):
         print(f"Every chapter is fresh at {profile}; --force executes it again.")
     if any(outcome.status == "failed" for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _is_published(layout: Layout, path: Path) -> bool:
+    """Whether the published run of a chapter is one of the chapter as it is now."""
+    from internals.book.script import read_script
+    from internals.book.stored import Status, latest
+
+    return latest(layout, PUBLISHED, read_script(path))[1] is Status.FRESH
+
+
+def compare(
+    before: Annotated[Path, typer.Argument(help="A folder with stored runs.")],
+    after: Annotated[
+        Path, typer.Argument(help="Another, such as build/quick/chapters after --force.")
+    ],
+    tolerance: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="How far a number may move, or what share of itself."),
+    ] = 0.005,
+) -> None:
+    """Print which numbers that the chapters recorded have moved.
+
+    The exit status is 1 if any has, or if a chapter cannot be compared.
+    """
+    from internals.book.comparison import compare as compare_runs
+
+    comparison = compare_runs(before, after, tolerance)
+    for line in [*comparison.apart, *map(str, comparison.moves)]:
+        print(line)
+    print(f"{len(comparison.moves)} of {comparison.compared} numbers moved")
+    if comparison.moves or comparison.apart:
         raise typer.Exit(1)
 
 

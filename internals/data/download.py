@@ -1,6 +1,7 @@
-"""Data sets fetched by torchvision, which checks their checksums."""
+"""Data sets fetched by torchvision, which checks their checksums, and single files by SHA-256."""
 
 import contextlib
+import hashlib
 import http
 import http.client
 import io
@@ -18,10 +19,12 @@ from pathlib import Path
 from internals.data import imagenette
 from internals.data.mnist import verify_mnist
 from internals.errors import DataError
-from internals.files import new_folder
+from internals.files import new_folder, writing
+from internals.progress import Progress
 
 PATIENCE = 10.0  # seconds after which a host that does not answer counts as unreachable
 
+_MEGABYTE = 1_000_000
 _NO_ANSWER = "no answer within {:.0f} s"
 _UNTRUSTED = "certificate verify failed"
 
@@ -102,6 +105,76 @@ def _proxy(address: str) -> str:
     if not proxy or urllib.request.proxy_bypass(parts.netloc):
         return ""
     return f" by the proxy {proxy.rpartition('@')[2].rpartition('//')[2]}"
+
+
+def fetch_file(address: str, path: Path, sha256: str, size: int) -> None:
+    """Download one file, whole or not at all; a transfer that broke off is gone on with.
+
+    Args:
+        address: An http or https address.
+        path: Where the file shall lie.
+        sha256: What its bytes must sum up to.
+        size: How many bytes there are.
+
+    Raises:
+        DataError: The host cannot be reached within 10 s, the transfer breaks off, or what comes
+            is something else.
+        OutputError: The disk is full or the folder cannot be written.
+    """
+    if urllib.parse.urlsplit(address).scheme not in ("http", "https"):
+        raise DataError(f"{address} is no http or https address; name one that is")
+    part = path.with_name(f".{path.name}.{sha256[:16]}.fetched")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not part.exists() or part.stat().st_size < size:
+            _fetch_rest(address, part, size)
+        with part.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != sha256:
+            page = _is_web_page(part)
+            part.unlink()
+            raise DataError(
+                f"{address} is another file than the one that is wanted "
+                + ("(a web page, a proxy's perhaps)" if page else f"(its SHA-256 is {found})")
+                + "; it was not kept"
+            )
+        os.replace(part, path)
+
+
+def _fetch_rest(address: str, part: Path, size: int) -> None:
+    """Add to `part` what it lacks of the `size` bytes at `address`."""
+    if cause := obstacle(address):
+        raise DataError(f"{address}{_proxy(address)} cannot be downloaded: {cause}")
+    done = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(address, headers={"Range": f"bytes={done}-"} if done else {})
+    try:
+        with _patience(), urllib.request.urlopen(request) as answer, part.open("ab") as file:
+            if answer.status != http.HTTPStatus.PARTIAL_CONTENT:  # the host sends it from the start
+                file.truncate(done := 0)
+            with Progress(address.rpartition("/")[2], _megabytes(size), "megabyte") as progress:
+                progress.start_at(_megabytes(done))
+                while done < size and (content := answer.read(min(_MEGABYTE, size - done))):
+                    file.write(content)
+                    progress.advance(_megabytes(done + len(content)) - _megabytes(done))
+                    done += len(content)
+    except urllib.error.HTTPError as error:
+        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            part.unlink()  # the file there is shorter than what came of it before
+        raise DataError(f"{address} cannot be downloaded: {error.code} {error.reason}") from error
+    except (ssl.SSLError, *_NETWORK) as error:
+        raise DataError(
+            f"{address} broke off after {done:,} of {size:,} bytes ({_cause(error)}); the same "
+            "command goes on from there"
+        ) from error
+    if done < size:
+        raise DataError(
+            f"{address} broke off after {done:,} of {size:,} bytes; the same command goes on from "
+            "there"
+        )
+
+
+def _megabytes(count: int) -> int:
+    return -(-count // _MEGABYTE)
 
 
 @contextlib.contextmanager

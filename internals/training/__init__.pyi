@@ -54,4 +54,5 @@ from .recipes import SEED_RECIPES as SEED_RECIPES
 from .recipes import find_recipe as find_recipe
 from .run import Run as Run
 from .run import adopt as adopt
+from .run import fetched as fetched
 from .run import trained as trained

@@ -150,18 +150,27 @@ class Compute:
 def weights_folder(recipe: Recipe, splits: Splits, seed: int, compute: Compute) -> Path:
     """Where the weights of a run are kept: two runs that could differ share no folder."""
     key = weights_key(recipe, splits, seed)
-    return _weights_root() / f"{recipe.network}-{key}-{compute}"
+    return environment.weights_folder() / f"{recipe.network}-{key}-{compute}"
 
 
 def weights_folders(recipe: Recipe, splits: Splits, seed: int) -> list[Path]:
-    """The folders of all runs of `recipe` by this code, whatever their compute."""
-    key = weights_key(recipe, splits, seed)
-    return sorted(p for p in _weights_root().glob(f"{recipe.network}-{key}-*") if p.is_dir())
+    """The folders of all runs of `recipe` by this code, whatever their compute; fetched ones last.
+
+    Weights that were fetched are taken like those of this machine: the key says that they are what
+    the same code makes of the same images.
+    """
+    name = f"{recipe.network}-{weights_key(recipe, splits, seed)}"
+    return [*_folders(environment.weights_folder(), name), *fetched_folders(name)]
+
+
+def fetched_folders(name: str) -> list[Path]:
+    """The folders of weights that were fetched whose names begin with `name` and a hyphen."""
+    return _folders(environment.fetched_folder(), name)
 
 
 def all_weights_folders(network: str) -> list[Path]:
     """The folders of all runs of `network`, by whatever recipe and code."""
-    return sorted(p for p in _weights_root().glob(f"{network}-*") if p.is_dir())
+    return _folders(environment.weights_folder(), network)
 
 
 def weights_key(recipe: Recipe, splits: Splits, seed: int) -> str:
@@ -206,5 +215,5 @@ def hash_images(images: ImageSet) -> str:
     return digest.hexdigest()
 
 
-def _weights_root() -> Path:
-    return environment.build_folder() / "weights"
+def _folders(place: Path, name: str) -> list[Path]:
+    return sorted(folder for folder in place.glob(f"{name}-*") if folder.is_dir())

@@ -16,7 +16,7 @@ from torch import nn
 from internals.data.image_set import ImageSet, Splits
 from internals.data.normalization import InputMap
 from internals.data.pipeline import Pipeline
-from internals.environment import keep_freed_memory
+from internals.environment import keep_freed_memory, note_weights
 from internals.errors import CheckpointError, TrainingError
 from internals.files import sweep_drafts, writing
 from internals.models.lookup import build
@@ -40,6 +40,7 @@ from internals.training.provenance import (
     Provenance,
     all_weights_folders,
     code_key,
+    fetched_folders,
     hash_images,
     weights_folder,
     weights_folders,
@@ -137,7 +138,36 @@ def trained(
     if place is None or not (place / WEIGHTS).exists():
         place = place or _unfinished_folder(recipe, splits, seed, fabric)
         _train(recipe, splits, seed, place, fabric)
-    return _read(recipe, splits, seed, place)
+    run = _read(recipe, splits, seed, place)
+    note_weights(place)
+    return run
+
+
+def fetched(recipe: Recipe, splits: Splits, seed: int = 0) -> Run | None:
+    """The network of `recipe` that was fetched, whatever copy of the data set it was trained on.
+
+    It is for looking into: what it scored on the test images is what its maker's copy gave.
+
+    Args:
+        recipe: How it was trained.
+        splits: The data set, with its classes.
+        seed: That of the run.
+
+    Returns:
+        The run; None where none was fetched of this recipe, seed and data set.
+
+    Raises:
+        CheckpointError: When files are damaged.
+    """
+    for place in fetched_folders(recipe.network):
+        path = place / WEIGHTS
+        if not path.exists():
+            continue
+        provenance = _provenance(path, load_tensors(path)[1])
+        made = (provenance.recipe, provenance.seed, provenance.data)
+        if made == (plain(recipe), seed, splits.train.name):
+            return _read(recipe, splits, seed, place, same_images=False)
+    return None
 
 
 def adopt(recipe: Recipe, splits: Splits, seed: int = 0) -> Path:
@@ -254,20 +284,26 @@ def _prepare(place: Path) -> None:
         place.mkdir(parents=True, exist_ok=True)
 
 
-def _read(recipe: Recipe, splits: Splits, seed: int, place: Path) -> Run:
-    """The run whose weights are in `place`, as if it had just been made."""
+def _read(
+    recipe: Recipe, splits: Splits, seed: int, place: Path, *, same_images: bool = True
+) -> Run:
+    """The run whose weights are in `place`, as if it had just been made.
+
+    Unless `same_images`, they may be those of another copy of the data set.
+    """
     path = place / WEIGHTS
     model = build(recipe.network, **dict(recipe.arguments))
     facts = load_weights(path, model)
     provenance = _provenance(path, facts)
-    _check_same_run(path, provenance, recipe, splits, seed)
+    if same_images:
+        _check_same_run(path, provenance, recipe, splits, seed)
     # What a run that was stopped at its very end left behind.
     for leftover in (RunFolder(place).checkpoint, path, place / TEST):
         sweep_drafts(leftover)
     with suppress(OSError):
         RunFolder(place).checkpoint.unlink(missing_ok=True)
     history, pipeline = _read_facts(path, facts, recipe, splits)
-    test = _read_test(place / TEST, splits.test)
+    test = _read_test(place / TEST, splits.test, same_images=same_images)
     if test is None:  # other test images than those of the run that made the weights, or no file
         fabric = make_fabric(precision=cast(Precision, provenance.precision))
         test = _test(model, recipe, splits.test, pipeline, fabric)
@@ -319,12 +355,12 @@ def _write_test(path: Path, test: Metrics, images: ImageSet) -> None:
     )
 
 
-def _read_test(path: Path, images: ImageSet) -> Metrics | None:
+def _read_test(path: Path, images: ImageSet, *, same_images: bool) -> Metrics | None:
     """The kept scores; None where they are of other images, or there are none."""
     if not path.exists():
         return None
     tensors, facts = load_tensors(path)
-    if facts.get("images") != hash_images(images):
+    if same_images and facts.get("images") != hash_images(images):
         return None
     classes = len(images.class_names)
     try:

@@ -71,3 +71,21 @@ def test_status_tells_fresh_from_missing(here: Layout) -> None:
 
 def test_a_wrong_profile_is_a_usage_error(here: Layout) -> None:
     assert CliRunner().invoke(app, ["build", "--profile", "fast"]).exit_code == 2
+
+
+@pytest.mark.slow
+def test_stale_executes_only_what_the_edition_has_not_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = copy_book(tmp_path)
+    (layout.chapters / "02_broken.py").unlink()
+    monkeypatch.setenv("INTERNALS_BOOK", str(tmp_path))
+    words = ["execute", "--stale", "--profile", "quick", "--publish"]
+    first = CliRunner().invoke(app, words)
+    assert first.exit_code == 0 and "01_fine: executed" in first.output
+    # Another profile has another key, and the chapter is published nevertheless.
+    again = CliRunner().invoke(app, ["execute", "--stale", "--profile", "smoke", "--publish"])
+    assert again.output == "Every published chapter is fresh.\n"
+    script = layout.chapters / "01_fine.py"
+    script.write_text(script.read_text() + "\n# %%\nprint(1)\n")
+    assert "01_fine: executed" in CliRunner().invoke(app, words).output
