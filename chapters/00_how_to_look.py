@@ -308,8 +308,8 @@ chapter.finding(
 )
 
 # %% [markdown]
-# There is one trap on the way: `max_unpool2d` equals the gradient of the maximum only while windows do not
-# overlap. With the 3 × 3 windows at stride 2 of later networks, one pixel can win twice, and
+# There is one trap on the way: `max_unpool2d` equals the gradient of the maximum only while windows
+# do not overlap. With the 3 × 3 windows at stride 2 of later networks, one pixel can win twice, and
 # unpooling overwrites where the gradient adds. This book always uses the gradient:
 
 # %%
