@@ -17,15 +17,16 @@
 # %% [markdown]
 # # How to look inside a network
 #
-# Every picture in this book answers one of four questions about a single unit of a network: what
-# does it see, what does it want, which pixels gave it that, and would the picture look the same if
+# Most pictures in this book answer one of four questions about a single unit of a network. What
+# does it see? What does it want? Which pixels gave it that? And would the picture look the same if
 # the network had learned nothing? This chapter builds the four instruments on a network with
-# twenty-six weights, where each of their answers can be worked out on paper.
+# twenty-six weights, small enough to work out each of their answers on paper.
 #
 # **What you will see**
 #
 # - a network of two layers, set by hand, that finds the top left corners of boxes;
-# - what its units see, what drives them, and the way back to the pixels under three rules;
+# - what its units see, what drives them, and the way back to the pixels under three rules, one of
+#   which draws a corner where there is none;
 # - why a picture that looks right needs a control, and how the panels of later chapters are read.
 
 # %%
@@ -38,8 +39,8 @@ chapter = open_chapter()
 #
 # The first layer has two kernels of 3 × 3. One answers where an image grows brighter to the right,
 # the other where it grows brighter downwards. After a rectifier and a 2 × 2 maximum, one more
-# kernel asks for both at once and takes points off for what a corner must not have below and
-# beside it:
+# kernel asks for a left edge on its left and a top edge at its top. A left edge further right, or a
+# top edge further down, counts against it:
 
 # %%
 from collections import OrderedDict
@@ -64,8 +65,8 @@ with torch.no_grad():
     )
 
 # %% [markdown]
-# The images are drawings of 12 × 12 pixels: a bright box somewhere on a dark, slightly noisy
-# ground. Two hundred of them are enough to mine:
+# The images are two hundred drawings of 12 × 12 pixels: a bright box somewhere on a dark, slightly
+# noisy ground.
 
 # %%
 random = torch.Generator().manual_seed(chapter.seed)
@@ -80,7 +81,8 @@ images = (images * 255).round() / 255  # as a file would keep them
 names = [f"{height} × {width}" for height, width in sizes.tolist()]
 
 # %% [markdown]
-# Here is the first of them on its way through. Each layer's maps are signed, and mid grey is 0:
+# Here is the first of them on its way through. In `conv1` and `conv2` mid grey is 0. The rectifier
+# and the maximum have no values below 0, so there 0 is black:
 
 # %%
 from internals.activations import capture
@@ -95,19 +97,24 @@ show(
             for layer, values in maps.items()
         ],
         caption="A box seen by the toy network. Map 0 of conv1 is amber on the box's left edge and "
-        "blue on its right one, map 1 likewise for top and bottom; the rectifier keeps the amber "
-        "parts, pooling makes them coarser, and conv2 is strongest where left and top edge meet.",
+        "blue on its right one, map 1 likewise for top and bottom. The rectifier keeps the amber "
+        "parts, and pooling makes them coarser.",
         alt="A bright box, then two maps with its vertical and horizontal edges, their rectified "
         "and pooled forms, and one map with a peak at the top left corner.",
     ),
     "toy",
 )
+chapter.finding(
+    "conv2 is strongest, at 9.75, in row 2 and column 2: where the box's left and top edges meet.",
+    holds=maps["conv2"].argmax() == 2 * 4 + 2
+    and round(maps["conv2"].max().item(), 2) == 9.75,
+)
 
 # %% [markdown]
 # ## A unit
 #
-# A *unit* is one number in those maps: a layer, a channel, a row and a column. Its value is no
-# mystery. Unit (conv1, 0, row, column) is a sum over nine pixels:
+# A *unit* is one number in those maps. Its address is a layer, a channel, a row and a column.
+# A unit of `conv1` is a sum over nine pixels:
 
 # %%
 from internals.activations import Unit
@@ -143,7 +150,7 @@ assert (sees.size, sees.stride, sees.start) == (6, 2, 0)
 
 # %% [markdown]
 # The book computes it from the graph of any network, with branches and all, so nobody has to count.
-# Two neighbouring units of `conv2` and their fields:
+# Here are the fields of three units:
 
 # %% tags=["hide-input"]
 from internals.figures import field
@@ -166,8 +173,9 @@ show(
 )  # fmt: skip
 
 # %% [markdown]
-# A test of that without any arithmetic: change one pixel after the other and see whether the unit
-# moves. Nothing outside the box may, and here the corners of the box do:
+# The same can be tested without any arithmetic: change one pixel after the other and see whether
+# unit (2, 1) moves. No pixel outside its field moves it, and 33 of the 36 inside do. The other three
+# would, on another image: here the maxima are won elsewhere.
 
 # %%
 moves = torch.zeros(12, 12, dtype=torch.bool)
@@ -180,14 +188,14 @@ for pixel in range(144):
 top, left, bottom, right = sees.box(2, 1)
 inside = torch.zeros_like(moves)
 inside[top:bottom, left:right] = True
-assert not moves[~inside].any() and moves.any()
+assert not moves[~inside].any() and moves[inside].sum() == 33
 
 # %% [markdown]
 # ## What does it want?
 #
-# The plainest way to learn what a channel answers to is to show it many images and keep those it
-# answers hardest [@zeiler2014]. For each image we take the best place only, so that one image
-# cannot fill the list; equal values keep the order of their images:
+# The plainest way to learn what a channel answers to is to show it many images and keep those that
+# drive it hardest [@zeiler2014]. The book calls that *mining*. Of each image only the best place
+# counts, so that one image cannot fill the list; equal values keep the order of their images:
 
 # %%
 from internals.activations import strongest
@@ -211,9 +219,9 @@ assert torch.allclose(values[order], best.value[0])
 # Now the way back. Put a signal of 1 on the unit, 0 everywhere else in its layer, and run the
 # layers backwards. Most of them leave no choice: a convolution sends the signal back through the
 # same weights, a maximum sends it to the pixel that won (Zeiler and Fergus call the winners
-# *switches*), an average spreads it evenly. All of that is the ordinary gradient. Only at the
-# rectifier do three methods part. With $g$ the signal that arrives and $a$ what the rectifier gave
-# out,
+# *switches*), an average spreads it evenly. All of that is the ordinary gradient. What arrives at
+# the pixels is the unit's *projection*. Only at the rectifier do three methods differ. With $g$ the
+# signal that comes back to it and $a$ what it had put out,
 #
 # | rule | passes on | after |
 # |---|---|---|
@@ -260,30 +268,48 @@ for rule, projection in projections.items():
     assert projection.box == sees.box(unit.row, unit.column)
 
 # %% [markdown]
-# The three answers side by side. Mid grey is no influence; more light on an amber pixel
-# would raise the unit, on a blue one it would lower it:
+# Here are the three answers for two units of this drawing: the strongest, and one whose field holds
+# the box's bottom row and nothing else of it. In the gradient mid grey is no influence: more light
+# on an amber pixel would raise the unit, on a blue one it would lower it. The other two leave part
+# of that out, each by its rule:
 
 # %% tags=["hide-input"]
 from internals.figures import comparison
 
+units = [unit, Unit("conv2", channel=0, row=2, column=1)]
+three = [
+    [project(toy, image, [one], rule)[0].full().numpy() for rule in by_hand]
+    for one in units
+]
 show(
     comparison(
-        [[projection.full().numpy() for projection in projections.values()]],
-        list(projections),
-        images=[image[0].numpy()],
-        caption="One unit of conv2, three ways back. The gradient shows every pixel whose change "
-        "would move the unit, also those that speak against the corner. Deconvnet drops what would "
-        "lower it, wherever that arises; guided keeps only what raised it through units that were "
-        "active. Outside the 6 × 6 field all three are exactly 0.",
-        alt="A bright box and three projections of the unit at its top left corner: amber and "
-        "blue edges, more of them and further apart for the gradient than for the other two.",
+        three,
+        list(by_hand),
+        images=[image[0].numpy()] * 2,
+        names=["at the corner", "below it"],
+        caption="Two units of conv2 in one drawing, and three ways back from each. The gradient has "
+        "every pixel whose change would move the unit. Deconvnet drops what comes back negative to a "
+        "rectifier; guided drops also what comes back to one that was silent.",
+        alt="Two rows. Above, deconvnet and guided show the same amber corner with blue outside. "
+        "Below, deconvnet shows a corner again, and guided only two short upright bars.",
     ),
     "three-rules",
 )
+with torch.no_grad():
+    low = toy(image)[0, 0, 2, 1].item()
+chapter.finding(
+    "At the corner deconvnet and guided agree exactly, because all that matters there was active. "
+    f"Below it the unit is nearly silent, {low:.2f} against {best.value[0, 0]:.1f}, and yet "
+    "deconvnet draws a corner, the one that the unit would like to see. Guided keeps a trace of "
+    "what was there.",
+    holds=(three[0][1] == three[0][2]).all()
+    and abs(three[1][1]).max() == 4 * abs(three[1][2]).max()
+    and low < 1,
+)
 
 # %% [markdown]
-# One trap on the way: `max_unpool2d` equals the gradient of the maximum only while windows do not
-# overlap. With the 3 × 3 windows at stride 2 of later networks, one pixel can win twice, and
+# There is one trap on the way: `max_unpool2d` equals the gradient of the maximum only while windows
+# do not overlap. With the 3 × 3 windows at stride 2 of later networks, one pixel can win twice, and
 # unpooling overwrites where the gradient adds. This book always uses the gradient:
 
 # %%
@@ -317,9 +343,9 @@ except ProjectionError as error:
     print(error)
 
 # %% [markdown]
-# A choice can be made by name. `agreeing` is the one this book uses for LeNet-5: pass on what
-# supports a feature as it was, whichever sign it had. On a rectifier, whose outputs have one sign,
-# it would be the guided rule:
+# A rule can be chosen by name. This book uses `agreeing` for LeNet-5: at a tanh, pass on a signal
+# that has the same sign as the tanh's output. Such a signal asks for more of what was there. On a
+# rectifier, whose outputs have one sign only, this would be the guided rule:
 
 # %%
 chosen = project(squashed, image, [unit0], rule="guided", tanh="agreeing")[0]
@@ -330,51 +356,96 @@ print(f"{chosen.unit} has the value {chosen.value:.3f} and sees {chosen.box}")
 #
 # A picture with edges where the image has edges convinces the eye, and that is the danger: an edge
 # detector draws such pictures too, and knows nothing of the network. Adebayo and others therefore
-# replace the weights by random ones and look again [@adebayo2018]. We do it twenty times to the
-# upper layer of the toy, and compare the order of the pixels' magnitudes, 1 for the same order:
+# replace the weights by random ones and look again [@adebayo2018]. Here that is done to the upper
+# layer of the toy, with twenty draws of its eight weights.
+#
+# How much of a picture is left is measured by *rank correlation* (Spearman's ρ). The pixels of each
+# picture are ranked by their magnitude, and the two lists of ranks are correlated: 1 means the same
+# order, 0 that one order says nothing about the other.
 
 # %%
 from internals.projection import sanity
 
-kept = {rule: [] for rule in projections}
-for seed in range(20):
-    control = sanity(toy, image, [unit], stages=["conv2"], seed=seed)
-    for rule, steps in zip(control.names, control.magnitudes, strict=True):
-        kept[rule].append(steps[1, 0])  # conv2's weights drawn again
+draws = [
+    sanity(toy, image, [unit], stages=["conv2"], seed=seed)
+    for seed in range(20)
+]
+kept = {
+    rule: [draw.magnitudes[row, 1, 0] for draw in draws]
+    for row, rule in enumerate(by_hand)
+}
 
 # %% [markdown]
-# What is left of the trained picture, on average, when the weights that made the unit what it is
-# are gone:
+# The first three draws, beside the picture that the weights made which were set by hand:
+
+# %% tags=["hide-input"]
+before = draws[0].pictures()
+show(
+    comparison(
+        [
+            [before[row][0], *(draw.pictures()[row][1] for draw in draws[:3])]
+            for row in range(3)
+        ],
+        ["set by hand", *(f"draw {number}" for number in (1, 2, 3))],
+        names=list(kept),
+        notes=[
+            [f"ρ = {value:.2f}" for value in (1, *values[:3])]
+            for values in kept.values()
+        ],
+        shared=False,
+        caption="The strongest unit's projection with the weights of conv2 set by hand, and with "
+        "random ones, three times. ρ is the rank correlation of magnitudes with the picture on the "
+        "left. Each picture has its own scale, which is printed below it.",
+        alt="Three rows of four small pictures: all show amber and blue bars along the edges of the "
+        "box's corner, also under random weights.",
+    ),
+    "random-weights",
+)
+chapter.finding(
+    "By chance, draw 3 has nearly the same picture as the weights set by hand, under every rule "
+    f"(ρ from {min(v[2] for v in kept.values()):.2f} up). Draws 1 and 2 share only some of its edges.",
+    holds=min(v[2] for v in kept.values()) > 0.9
+    and max(max(v[:2]) for v in kept.values()) < 0.8,
+)
+
+# %% [markdown]
+# Over all twenty draws:
 
 # %% tags=["hide-input"]
 from internals.figures import Table
 
+mean = {rule: sum(values) / 20 for rule, values in kept.items()}
 show(
     Table.of(
-        ("rule", "rank correlation", "lowest", "highest"),
+        ("rule", "mean ρ", "lowest", "highest"),
         tuple(
-            (
-                rule,
-                *(f"{x:.2f}" for x in (sum(left) / 20, min(left), max(left))),
-            )
+            (rule, *(f"{x:.2f}" for x in (mean[rule], min(left), max(left))))
             for rule, left in kept.items()
         ),
-        caption="Rank correlation of the projection's magnitudes before and after conv2's weights "
-        "were replaced by random ones, twenty times. A number near 1 is a warning: the picture "
-        "comes from the image and the first layer, not from what conv2 computes.",
+        caption="Rank correlation of the projection's magnitudes before and after the weights of "
+        "conv2 were replaced by random ones, over twenty draws.",
     ),
     "control",
 )
+chapter.finding(
+    f"The mean is between {min(mean.values()):.2f} and {max(mean.values()):.2f}: much of each picture "
+    "comes from the drawing and the first layer, and not from what conv2 computes. The gradient "
+    "changes least, because in this network its zeros are set by the first layer alone. The other "
+    "two rules also drop whatever the random weights send back negative.",
+    holds=min(mean.values()) > 0.5 and max(mean, key=mean.get) == "gradient",
+)
 
 # %% [markdown]
-# That is why each chapter ends its pictures with this control, and why claims about what a channel
-# *detects* rest on the images that drive it, not on the look of a projection.
+# In the next chapter's network it is the guided rule whose pictures change least. Nobody can know
+# beforehand. That is why the chapters about a network end their pictures with this control,
+# and why claims about what a channel *detects* rest on the images that drive it, not on the look of
+# a projection.
 #
 # ## How to read a panel
 #
-# From here on the three questions come together in one figure: for each channel of a layer, the
-# nine images that drive it hardest, cut to what the unit can see, under the projection of that
-# unit. Here is the only channel of the toy's second layer:
+# From here on the first three questions come together in one figure: for each channel of a layer,
+# the nine images that drive it hardest, cut to what the unit can see, under the projection of that
+# unit. A `Network` holds what is needed besides the module, such as how pixels become its input:
 
 # %%
 from internals import Network, Normalization, panels
@@ -385,23 +456,37 @@ drawings = ImageSet(
     torch.arange(len(images)), tuple(names), "boxes", "drawn",
 )  # fmt: skip
 net = Network(toy, normalization=Normalization((0.0,), (1.0,)))
+
+# %% [markdown]
+# Here is the only channel of the toy's second layer:
+
+# %%
 show(
     panels(
         net.patches(best, [0], images=drawings),
         caption="The nine drawings that drive channel 0 of conv2 hardest, strongest first: guided "
-        "projections above the patches they belong to. Patches are shown as they are; projections "
-        "share one scale a channel, amber for plus, blue for minus, mid grey for 0. Printed are the unit's value, the class "
-        "(here the size of the box) and the number of the image.",
+        "projections above the patches they belong to. Patches are shown as they are. The "
+        "projections of a channel share one scale: amber for plus, blue for minus, mid grey for 0. "
+        "Printed are the unit's value, the class (here the size of the box) and the number of the "
+        "image.",
         alt="Nine pairs of small tiles; every patch has the top left corner of a bright box in it, "
-        "every projection an L-shaped edge at that corner.",
+        "every projection an amber corner with blue outside.",
     ),
     "panel",
 )
+squares = sum(names[number] == "4 × 4" for number in best.image[0])
+chapter.finding(
+    "Every patch holds a top left corner, and every projection is amber along its two edges. The "
+    f"patches say more: {squares} of the nine are boxes of 4 × 4, seen whole, although only "
+    f"{names.count('4 × 4')} of the 200 drawings are. What we built as a corner finder prefers "
+    "small boxes.",
+    holds=squares == 5 and names.count("4 × 4") == 29,
+)
 
 # %% [markdown]
-# Every patch holds a top left corner, every projection its two edges. Read a panel in this order:
-# first the patches of a row (what do they share?), then the projections (is that what mattered?),
-# then the values (is the ninth nearly as strong as the first?), and keep the control in mind.
+# A panel is best read in this order: first the patches of a row (what do they share?), then the
+# projections (is that what mattered?), then the values (is the ninth nearly as strong as the
+# first?), all with the control in mind.
 #
 # ## Do this with your own network
 #
@@ -418,7 +503,6 @@ show(
 # ```
 #
 # [In Python](../docs/library.md#which-images-drive-it-hardest) it is a few lines.
-#
 #
 # ## Exercises
 #

@@ -130,10 +130,12 @@ class LayerMaps:
     Args:
         name: The layer's name.
         maps: (c, h, w), or (c,) for a layer without positions.
+        magnified: How many times larger than in proportion its maps are drawn.
     """
 
     name: str
     maps: np.ndarray
+    magnified: int = 1
 
     @property
     def grid(self) -> np.ndarray:
@@ -145,7 +147,9 @@ class LayerMaps:
         """The shape in words: 6 maps of 28 x 28, or 84 units."""
         count, height, width = self.grid.shape
         return (
-            f"{count} units" if height == width == 1 else f"{count} maps, {height} {TIMES} {width}"
+            f"{count} units"
+            if height == width == 1
+            else f"{count} {'map' if count == 1 else 'maps'}, {height} {TIMES} {width}"
         )
 
 
@@ -192,7 +196,7 @@ def _maps_zoom(layer: LayerMaps, slot: float, largest: int) -> float:
     count, height, width = layer.grid.shape
     if height == width == 1:
         return max(1.0, min(20.0, (WIDTH - _LEFT) * DEVICE // count / DEVICE))
-    return tile_zoom((largest,) if largest else (height, width), slot)
+    return tile_zoom((largest,) if largest else (height, width), slot) * layer.magnified
 
 
 def _maps_height(layer: LayerMaps, zoom: float) -> float:

@@ -59,6 +59,16 @@ def test_feature_maps_in_proportion_on_one_scale_a_layer(words, tiles) -> None:
     }
 
 
+def test_a_layer_of_small_maps_can_be_drawn_larger_than_in_proportion(words, tiles) -> None:
+    code = RNG.normal(size=(1, 12, 7))
+    layers = [LayerMaps("conv1", np.ones((1, 28, 28))), LayerMaps("tanh6", code, magnified=3)]
+    figure = feature_maps(np.ones((1, 32, 32)), layers, **words)
+    _, plain, large = tiles(figure)
+    assert (len(plain) / 28, len(large) / 12) == (4.0, 12.0)
+    assert (middles(large, 12, 7) == signed(code, np.abs(code).max())).all()
+    assert "1 map, 12 × 7" in printed(figure)
+
+
 def test_feature_maps_say_what_they_leave_out(words) -> None:
     layers = [LayerMaps("conv1", np.ones((64, 55, 55))), LayerMaps("conv5", np.ones((256, 6, 6)))]
     texts = printed(feature_maps(np.ones((3, 224, 224)), layers, **words))
