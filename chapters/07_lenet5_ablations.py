@@ -183,8 +183,9 @@ for name, risk in [
 # %% [markdown]
 # ## Runs that collapse
 #
-# Some runs do not read a little worse but fail. A class counts as *lost* when most of its test digits
-# are misread, and a run that loses a class has *collapsed*. A run at chance has lost nine. Where some
+# Some runs do not read a little worse but fail. A class counts as *lost* when no more of its test digits
+# are read than by guessing, one in ten. A run that loses a class has *collapsed*; near chance it has
+# lost nine. Where some
 # runs collapse and others train, a mean over both describes neither. Such an arm is not tested, and
 # is not counted in the correction. Its collapses are counted instead:
 
@@ -253,6 +254,8 @@ def chart(*names, **words):
 
 # %%
 def points(name):
+    if found[name].p != found[name].p:  # NaN: not tested
+        return "untested"
     return f"{100 * found[name].difference:+.2f}".replace("-", "−")
 
 

@@ -55,8 +55,8 @@ class Outcome:
     Args:
         accuracy: The share of test images read rightly. A run that diverged has that of an answer
             without looking.
-        lost: The number of classes most of whose test images are misread; for a run that diverged
-            all but one.
+        lost: The number of classes of which no larger a share is read rightly than by guessing; for
+            a run that diverged all but one.
         loss: The mean over the last tenth of the training, infinite for a run that diverged.
         diverged: Whether the loss stopped being a number.
         seconds: How long it took.
@@ -96,7 +96,8 @@ def run_arm(arm: Recipe, images: ImageSet, test: ImageSet, seed: int) -> Outcome
         classes = len(test.class_names)
         return Outcome(1 / classes, classes - 1, math.inf, True, seconds)
     scores = evaluate(model, arm.loss, test, result.pipeline)
-    lost = int((2 * scores.confusion.diagonal() < scores.confusion.sum(axis=1)).sum())
+    there = scores.confusion.sum(axis=1)
+    lost = int((len(there) * scores.confusion.diagonal() <= there)[there > 0].sum())
     loss = result.history.epochs[-1].final_loss
     return Outcome(scores.top1, lost, loss, False, round(time.perf_counter() - began, 3))
 
