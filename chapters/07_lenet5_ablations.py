@@ -185,13 +185,10 @@ for name, risk in [
 #
 # Some runs do not read a little worse but fail. A class counts as *lost* when no more of its test digits
 # are read than by guessing, one in ten. A run that loses a class has *collapsed*; near chance it has
-# lost nine. Where some
-# runs collapse and others train, a mean over both describes neither. Such an arm is not tested, and
-# is not counted in the correction. Its collapses are counted instead:
+# lost nine. Where some runs collapse and others train, a mean over both describes neither. Such an arm
+# is not tested, and not counted in the correction. Its collapses are counted instead:
 
 # %% tags=["hide-input"]
-from internals.figures import Table, percent
-
 fallen = [c.arm for c in comparisons if c.arm.collapsed]
 show(
     Table.of(
@@ -206,11 +203,6 @@ show(
     ),
     "collapses",
 )  # fmt: skip
-
-# %% [markdown]
-# Two groups stand out, the non-linearities that cannot be negative and the fast rates of SGD:
-
-# %%
 arms = {c.arm.name: c.arm for c in comparisons}
 sigmoid, relu = arms["activation: sigmoid"], arms["activation: ReLU"]
 fastest = [arm for name, arm in arms.items() if name.startswith("sgd")][-1]
@@ -299,12 +291,6 @@ show(
     ),
     "parts",
 )
-
-# %% [markdown]
-# The first expectation is met. The second is not, and the gain lies where none was expected:
-
-# %%
-verdicts("input", "connections", "pooling")
 small = ("input", "connections", "pooling: trainable")
 chapter.finding(
     "Neither the padding, nor the connections of C3, nor trained sub-sampling makes a difference that "
@@ -318,6 +304,12 @@ chapter.finding(
         if name.startswith(small)
     ),
 )
+
+# %% [markdown]
+# The first expectation is met. The second is not, and the gain lies where none was expected:
+
+# %%
+verdicts("input", "connections", "pooling")
 
 # %% [markdown]
 # ## The non-linearity, in every layer
@@ -355,12 +347,6 @@ show(
     ),
     "activations",
 )
-
-# %% [markdown]
-# In short runs an arm that starts slowly looks like one that ends badly. With that in mind:
-
-# %%
-verdicts("activation", "initialisation")
 furthest = 100 * max(
     abs(found[name].difference) for name in found if "initial" in name
 )
@@ -373,6 +359,12 @@ chapter.finding(
     f"No initialisation ends more than {furthest:.2f} points from the paper's, above or below.",
     holds=furthest < 1,
 )
+
+# %% [markdown]
+# In short runs an arm that starts slowly looks like one that ends badly. With that in mind:
+
+# %%
+verdicts("activation", "initialisation")
 
 # %% [markdown]
 # ## Output and loss
@@ -448,20 +440,20 @@ show(
     ),
     "outputs",
 )
+named = ("codes of U(−0.1, 0.1)", "learned codes", "softmax")
+lost = [points(f"output: {level}") for level in named]
+chapter.finding(
+    f"The close codes end {lost[0]} points from the bitmaps, learned codes {lost[1]} and softmax {lost[2]}: "
+    "after so short a training, at the bitmaps' rate, none of them reads as well.",
+    holds=exceeds(f"output: {named[0]}", -1)
+    and all(found[f"output: {level}"].difference < 0 for level in named),
+)
 
 # %% [markdown]
 # The codes that are close together also read worse:
 
 # %%
 verdicts("output")
-named = ("codes of U(−0.1, 0.1)", "learned codes", "softmax")
-lost = [points(f"output: {level}") for level in named]
-chapter.finding(
-    f"The close codes cost {lost[0]} points. Learned codes ({lost[1]}) and softmax ({lost[2]}) also end "
-    "below the fixed bitmaps after so short a training, at the bitmaps' rate.",
-    holds=exceeds(f"output: {named[0]}", -1)
-    and all(found[f"output: {level}"].difference < 0 for level in named),
-)
 
 # %% [markdown]
 # ## Optimiser and learning rate
@@ -500,22 +492,23 @@ show(
     ),
     "rates",
 )  # fmt: skip
-
-# %% [markdown]
-# Each optimiser at the best of its rates. Both are chosen by the test digits here, which flatters both
-# alike:
-
-# %%
 best = {
     name: max((fmean(scores), rate) for rate, scores in sweep.items())
     for name, sweep in swept_rates.items()
 }
-verdicts("adamw", "sgd")
 chapter.finding(
     f"At its best rate, {best['SGD'][1]:g}, SGD with momentum reads {percent(best['SGD'][0], 2)}; AdamW "
-    f"at {best['AdamW'][1]:g} reads {percent(best['AdamW'][0], 2)}: the default's optimiser is not the better one here.",
+    f"at {best['AdamW'][1]:g} reads {percent(best['AdamW'][0], 2)}: the default's optimiser is not the "
+    "better one here.",
     holds=best["SGD"][0] > best["AdamW"][0],
 )
+
+# %% [markdown]
+# The best rates are chosen by the test digits here, which flatters both optimisers alike. Every rate
+# against the default:
+
+# %%
+verdicts("adamw", "sgd")
 
 # %% [markdown]
 # The paper used neither. Its *stochastic diagonal Levenberg-Marquardt* gives each weight a
@@ -572,16 +565,16 @@ show(
     ),
     "diagonal",
 )
+chapter.finding(
+    f"Diagonal Levenberg-Marquardt ends {points('curvature: diagonal LM')} points from AdamW.",
+    holds=exceeds("curvature: diagonal LM", -1),
+)
 
 # %% [markdown]
 # Against AdamW at the default's rate, which was tuned, as η was not:
 
 # %%
 verdicts("curvature")
-chapter.finding(
-    f"Diagonal Levenberg-Marquardt ends {points('curvature: diagonal LM')} points from AdamW.",
-    holds=exceeds("curvature: diagonal LM", -1),
-)
 
 # %% [markdown]
 # ## Distorted digits
@@ -604,6 +597,15 @@ show(
     ),
     "distortions",
 )
+turned = [c for name, c in found.items() if name.startswith("rotation")]
+slight = next(name for name in found if name.startswith("shift"))
+chapter.finding(
+    f"A shift has its price only where it is large: 5 px end {points('shift: 5 px')} points from none, "
+    f"{slight.partition(': ')[2]} {points(slight)}. No rotation makes a difference that exceeds the noise.",
+    holds=exceeds("shift: 5 px", -1)
+    and not exceeds(slight, -1)
+    and not any(c.verdict == "exceeds the noise" for c in turned),
+)
 
 # %% [markdown]
 # Distortion pays when digits are shown so often that they could be learned by heart. In runs as
@@ -611,15 +613,6 @@ show(
 
 # %%
 verdicts("shift", "rotation")
-turned = [c for name, c in found.items() if name.startswith("rotation")]
-slight = next(name for name in found if name.startswith("shift"))
-chapter.finding(
-    f"The price of a shift is there, but only of a large one: 5 px cost {points('shift: 5 px')} points, "
-    f"{slight.partition(': ')[2]} {points(slight)}. No rotation makes a difference that exceeds the noise.",
-    holds=exceeds("shift: 5 px", -1)
-    and not exceeds(slight, -1)
-    and not any(c.verdict == "exceeds the noise" for c in turned),
-)
 
 # %% [markdown]
 # ## Batch size and dropout
@@ -640,12 +633,6 @@ show(
     ),
     "batches",
 )
-
-# %% [markdown]
-# In runs of this length they come to:
-
-# %%
-verdicts("batch", "dropout")
 sizes = {
     arm.batch_size: swept.result(level, arm).mean
     for level, arm in planned.factor("batch").levels
@@ -662,9 +649,16 @@ chapter.finding(
 )
 
 # %% [markdown]
+# In runs of this length they come to:
+
+# %%
+verdicts("batch", "dropout")
+
+# %% [markdown]
 # ## All verdicts
 #
-# The whole chapter in one table, the lowest means first:
+# The whole chapter in one table, the lowest means first. An arm that beats the default with one seed
+# and loses to it with another would be praised or blamed by luck where there is a single run:
 
 # %% tags=["hide-input"]
 ordered = sorted(comparisons, key=lambda c: c.arm.mean)
@@ -684,16 +678,6 @@ show(
     ),
     "verdicts",
 )  # fmt: skip
-
-# %% [markdown]
-# What would a reader of single runs have reported? An arm that beats the default with one seed and
-# loses to it with another would have been praised or blamed by luck alone:
-
-# %%
-from collections import Counter
-
-count = Counter(c.verdict for c in comparisons)
-print(", ".join(f"{number} {verdict}" for verdict, number in count.items()))
 gaps = [
     [a - b for a, b in zip(c.arm.scores, reference.scores, strict=True)]
     for c in tested
@@ -704,6 +688,15 @@ chapter.finding(
     "it with another.",
     holds=undecided > 0,
 )
+
+# %% [markdown]
+# The verdicts, counted:
+
+# %%
+from collections import Counter
+
+count = Counter(c.verdict for c in comparisons)
+print(", ".join(f"{number} {verdict}" for verdict, number in count.items()))
 chapter.record(
     arms=len(planned.arms()),
     default_top1=reference.mean,

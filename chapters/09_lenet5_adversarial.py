@@ -180,6 +180,10 @@ def draw(curves, name, **words):
     show(figure, name)
 
 
+# %% [markdown]
+# All four curves, the two networks with either change of the pixels:
+
+# %% tags=["hide-input"]
 draw(
     single,
     "one-step-curves",
@@ -189,11 +193,6 @@ draw(
     alt="Four falling curves from near the top left. Those for random noise fall late, that for FGSM "
     "on the softmax network first and lowest, that for FGSM on the RBF network more slowly.",
 )
-
-# %% [markdown]
-# In numbers, for a step of 0.1, and for a large one:
-
-# %%
 size = chapter.at(smoke=0.2, quick=0.25, full=0.25)
 at, far = epsilons.index(0.1), epsilons.index(size)
 told = {
@@ -208,12 +207,6 @@ chapter.finding(
         for name in networks
     ),
 )
-
-# %% [markdown]
-# Far out the direction matters less, for then noise alone is enough to undo either network. One
-# difference stays: at the largest steps the RBF network seems to stand.
-
-# %%
 wrong = {name: percent(1 - curve[far]) for name, curve in single.items()}
 chapter.finding(
     f"At ε = {size} the coin alone leaves the softmax network {told['softmax, coin'][2]} and the RBF "
@@ -227,6 +220,8 @@ chapter.finding(
 )
 
 # %% [markdown]
+# A large step costs something in any direction: not all that is lost far out is owed to the gradient.
+#
 # ## Many small steps
 #
 # One long step trusts that the loss is a plane. *Projected gradient descent* takes short ones and
@@ -317,7 +312,7 @@ standing = {
 }
 
 # %% [markdown]
-# The two networks side by side, attack by attack:
+# What the first row has more than the last is robustness that was never there:
 
 # %% tags=["hide-input"]
 show(
@@ -332,11 +327,6 @@ show(
     ),
     "attacks-compared",
 )
-
-# %% [markdown]
-# What the first row has more than the last is robustness that was never there:
-
-# %%
 told = {
     name: {kind: percent(share) for kind, share in shares.items()}
     for name, shares in standing.items()
@@ -556,13 +546,6 @@ show(
     ),
     "hardened",
 )
-
-# %% [markdown]
-# The network trained on FGSM has learned to mislead one step, not to stand. This is known as
-# *catastrophic overfitting* [@wong2020]: the training attack always arrives at the same distance along
-# a gradient that the network itself shapes, and the network bends its loss at just that place.
-
-# %%
 told = {name: list(map(percent, shares)) for name, shares in rows.items()}
 other = told["FGSM, another seed"]
 chapter.finding(
@@ -575,6 +558,10 @@ chapter.finding(
 )
 
 # %% [markdown]
+# The network trained on FGSM has learned to mislead one step, not to stand. This is known as
+# *catastrophic overfitting* [@wong2020]: the training attack always arrives at the same distance along
+# a gradient that the network itself shapes, and the network bends its loss at just that place.
+#
 # The same for every $\varepsilon$, under the strongest of three attacks:
 
 # %% tags=["hide-input"]
@@ -761,15 +748,6 @@ show(
     ),
     "refusal",
 )
-
-# %% [markdown]
-# So the old result says as much about the attack as about the network. Nothing forces a point that
-# one step has driven from its own bitmap to arrive at another, and far from all of them it is
-# refused. An adversary with more steps, and with the rule in its loss, finds its way to a wrong
-# bitmap more often. What a defence is worth is told by the best attack on it, and we know only the
-# best that we have tried:
-
-# %%
 clean, careless, aware = (
     outcomes["RBF", kind] for kind in ("none", "one step", "acceptance")
 )
@@ -780,6 +758,15 @@ chapter.finding(
     f"the network trained on PGD, which has no class for rubbish, {percent(hard[3])}.",
     holds=clean[2] < careless[2] and hard[3] < aware[3] > careless[3],
 )
+
+# %% [markdown]
+# So the old result says as much about the attack as about the network. Nothing forces a point that
+# one step has driven from its own bitmap to arrive at another, and far from all of them it is
+# refused. An adversary with more steps, and with the rule in its loss, finds its way to a wrong
+# bitmap more often. What a defence is worth is told by the best attack on it, and we know only the
+# best that we have tried:
+
+# %%
 chapter.record(
     fgsm_rbf=standing["RBF"]["one step, own loss"],
     all_rbf=standing["RBF"]["all"],
