@@ -335,14 +335,14 @@ first, own = "one step, own loss", f"{steps} steps, margin"
 chapter.finding(
     f"Under one step the RBF network keeps {told['RBF'][first]} and the softmax network "
     f"{told['softmax'][first]}. Under all attacks together it is {told['RBF']['all']} against "
-    f"{told['softmax']['all']}: the lead was none.",
+    f"{told['softmax']['all']}: the result of 2014 comes out again, and is no robustness.",
     holds=standing["RBF"][first] > standing["softmax"][first] + 0.1
     and standing["RBF"]["all"] < standing["softmax"]["all"] + 0.03,
 )
 chapter.finding(
     f"The borrowed attack leaves the RBF network {told['RBF']['borrowed from the other']}, its own "
-    f"margin {told['RBF'][own]}, and from five starts {told['RBF']['margin, best of 5 starts']}. Its "
-    "gradient is of use; the loss that it was taken of was not.",
+    f"margin {told['RBF'][own]}, and from five starts {told['RBF']['margin, best of 5 starts']}: its "
+    "own gradient is the better guide, once the margin takes the place of the loss.",
     holds=standing["RBF"]["borrowed from the other"] > standing["RBF"][own],
 )
 
