@@ -523,15 +523,13 @@ show(
 # three attacks, both of the size that was trained against:
 
 # %%
-curves = {
-    "clean digits": under_attack["softmax"],
-    **{name: robust_accuracy(hardened[name]) for name in ("FGSM", "PGD")},
-}
-rows = {}
+at = epsilons.index(0.2)
+curves, rows = {}, {}
 for name, net in (hardened | {"FGSM, another seed": again}).items():
-    once = correct_under_attack(net, tested, [0.0, 0.2], [one_step])
-    worst = correct_under_attack(net, tested, [0.2], strongest)
-    rows[name] = (*once.mean(axis=1), worst.mean())
+    known = under_attack["softmax"] if net is softmax else None
+    curves[name] = robust_accuracy(net) if known is None else known
+    once = correct_under_attack(net, tested, [0.2], [one_step]).mean()
+    rows[name] = curves[name][0], once, curves[name][at]
 
 # %% [markdown]
 # With the clean accuracy in the first column:
@@ -566,7 +564,7 @@ chapter.finding(
 
 # %% tags=["hide-input"]
 draw(
-    curves,
+    {name: curves[name] for name in hardened},
     "hardened-curves",
     marks={"trained against": 0.2},
     caption="Accuracy of the softmax network under the strongest of three attacks, trained on clean "
@@ -580,10 +578,12 @@ weak, never = (percent(curves[name][1]) for name in ("FGSM", "clean digits"))
 chapter.finding(
     f"The curve for FGSM falls first. At ε = {near}, far below what it was trained against, that network "
     f"reads {weak} where the one that was never attacked in training still reads {never}.",
-    holds=curves["FGSM"][1] < curves["clean digits"][1],
+    holds=curves["FGSM"][1] < curves["clean digits"][1]
+    and curves["FGSM"][0] - curves["FGSM"][1]
+    > curves["clean digits"][0] - curves["clean digits"][1],
 )
 chapter.finding(
-    "Training on PGD lifts the curve over its whole length, averaged over ε by "
+    "Averaged over the ε of the figure, training on PGD gains "
     f"{100 * (np.mean(curves['PGD']) - np.mean(curves['clean digits'])):.0f} points.",
     holds=np.mean(curves["PGD"]) > np.mean(curves["clean digits"]) + 0.05,
 )
