@@ -6,6 +6,7 @@ from .plan import Factor as Factor
 from .plan import Plan as Plan
 from .plan import default_arm as default_arm
 from .plan import plan as plan
+from .statistics import COLLAPSES as COLLAPSES
 from .statistics import EXCEEDS as EXCEEDS
 from .statistics import PERHAPS as PERHAPS
 from .statistics import WITHIN as WITHIN

@@ -44,7 +44,8 @@ class Sweep:
 
     def result(self, name: str, arm: Recipe) -> ArmResult:
         """The accuracies of an arm, one a seed, under the name it is shown with."""
-        return ArmResult(name, tuple(outcome.accuracy for outcome in self.runs(arm)))
+        runs = self.runs(arm)
+        return ArmResult(name, tuple(run.accuracy for run in runs), tuple(run.lost for run in runs))
 
     def errors(self, factor: Factor) -> dict[str, tuple[float, ...]]:
         """The share of test images misread, one a seed, by level; at least half an image's."""
@@ -115,7 +116,7 @@ def _read_outcome(path: Path) -> Outcome | None:
         outcome = Outcome(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
         return None
-    numbers = (outcome.accuracy, outcome.loss, outcome.seconds)
+    numbers = (outcome.accuracy, outcome.lost, outcome.loss, outcome.seconds)
     return outcome if all(isinstance(number, float | int) for number in numbers) else None
 
 

@@ -55,12 +55,15 @@ class Outcome:
     Args:
         accuracy: The share of test images read rightly. A run that diverged has that of an answer
             without looking.
+        lost: The number of classes of which no larger a share is read rightly than by guessing; for
+            a run that diverged all but one.
         loss: The mean over the last tenth of the training, infinite for a run that diverged.
         diverged: Whether the loss stopped being a number.
         seconds: How long it took.
     """
 
     accuracy: float
+    lost: int
     loss: float
     diverged: bool
     seconds: float
@@ -90,10 +93,13 @@ def run_arm(arm: Recipe, images: ImageSet, test: ImageSet, seed: int) -> Outcome
         result = train(model, arm, images, test, fabric, seed=seed, folder=None)
     except DivergenceError:
         seconds = round(time.perf_counter() - began, 3)
-        return Outcome(1 / len(test.class_names), math.inf, True, seconds)
-    accuracy = evaluate(model, arm.loss, test, result.pipeline).top1
+        classes = len(test.class_names)
+        return Outcome(1 / classes, classes - 1, math.inf, True, seconds)
+    scores = evaluate(model, arm.loss, test, result.pipeline)
+    there = scores.confusion.sum(axis=1)
+    lost = int((len(there) * scores.confusion.diagonal() <= there)[there > 0].sum())
     loss = result.history.epochs[-1].final_loss
-    return Outcome(accuracy, loss, False, round(time.perf_counter() - began, 3))
+    return Outcome(scores.top1, lost, loss, False, round(time.perf_counter() - began, 3))
 
 
 def _at_side(images: ImageSet, side: int) -> ImageSet:

@@ -118,6 +118,7 @@ def replicates(
     measured: str,
     caption: str,
     alt: str,
+    instead: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Illustration:
     """Repeated measurements: a dot a repetition, an upright stroke at their mean.
 
@@ -130,18 +131,24 @@ def replicates(
         measured: What the shares are.
         caption: How to read the figure and what to notice, in twelve words or more.
         alt: The same for a reader who cannot see it.
+        instead: By group and row, the words beside a row whose mean stands for none of its values;
+            it has no stroke.
 
     Raises:
         ValueError: A row has fewer than two values, or a value has no logarithm.
     """
     _check_replicates(groups, reference)
     rows = [(name, values) for group in groups.values() for name, values in group.items()]
+    words = {title: (instead or {}).get(title, {}) for title in groups}
+    beside = [
+        words[title].get(name) or _mean_and_deviation(values)
+        for title, group in groups.items()
+        for name, values in group.items()
+    ]
     height = _HEADING * len(groups) + _ROW * len(rows)
     canvas = Canvas(height + 36)
     left = max(text_width(name, LABEL_PX) for name, _ in rows) + 24
-    right = (
-        WIDTH - max(text_width(_mean_and_deviation(values), SMALL_PX) for _, values in rows) - 14
-    )
+    right = WIDTH - max(text_width(text, SMALL_PX) for text in beside) - 14
     everything = [reference, *(value for _, values in rows for value in values)]
     scale = _Scale(min(everything), max(everything), left, right)
     _draw_scale(canvas, scale, height, measured, (reference, referred))
@@ -150,7 +157,7 @@ def replicates(
         canvas.text(0, y + _HEADING - 9, title, TEXT, LABEL_PX, weight="bold")
         y += _HEADING
         for name, values in group.items():
-            _draw_replicates(canvas, scale, y + _ROW / 2, name, values)
+            _draw_replicates(canvas, scale, y + _ROW / 2, name, values, words[title].get(name))
             y += _ROW
     return Illustration(canvas.figure, caption, alt)
 
@@ -196,17 +203,22 @@ def _draw_scale(
 
 
 def _draw_replicates(
-    canvas: Canvas, scale: _Scale, y: float, name: str, values: Sequence[float]
+    canvas: Canvas,
+    scale: _Scale,
+    y: float,
+    name: str,
+    values: Sequence[float],
+    instead: str | None,
 ) -> None:
     canvas.text(10, y, name, TEXT, LABEL_PX, va="center_baseline")
     canvas.line([(scale.left, y), (scale.right, y)], GRID)
     for value in values:
         canvas.polygon(_disc(scale.at(value), y, radius=3, corners=24), BLUE)
-    mean = scale.at(fmean(values))
-    canvas.line([(mean, y - _STROKE), (mean, y + _STROKE)], VERMILION, 2)
-    canvas.text(
-        WIDTH, y, _mean_and_deviation(values), TEXT, SMALL_PX, ha="right", va="center_baseline"
-    )
+    if not instead:
+        mean = scale.at(fmean(values))
+        canvas.line([(mean, y - _STROKE), (mean, y + _STROKE)], VERMILION, 2)
+    beside = instead or _mean_and_deviation(values)
+    canvas.text(WIDTH, y, beside, TEXT, SMALL_PX, ha="right", va="center_baseline")
 
 
 def _mean_and_deviation(values: Sequence[float]) -> str:

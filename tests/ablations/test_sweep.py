@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -111,6 +112,28 @@ def test_inputs_are_the_digit_in_its_field(digits) -> None:
 def test_a_loss_that_is_no_number_is_scored_as_guessing(digits) -> None:
     outcome = run_arm(DIVERGING, digits.train.head(40), digits.test.head(60), seed=0)
     assert _numbers(outcome) == (0.1, math.inf, True)
+    assert outcome.lost == 9
+
+
+def test_a_class_is_lost_that_is_read_no_better_than_by_guessing(digits, monkeypatch) -> None:
+    """Answers laid down by hand: of ten digits of 2 one is read, of ten of 7 two are."""
+    labels = torch.tensor([2] * 10 + [7] * 10)
+    answers = torch.tensor([2] + [7] * 9 + [7] * 2 + [2] * 8)
+    test = replace(digits.test.head(20), labels=labels)
+
+    class Answering(LeNet5):
+        def forward(self, x):
+            return super().forward(x) * 0 + 1 - functional.one_hot(answers, 10)[: len(x)]
+
+    monkeypatch.setattr("internals.ablations.worker.build", lambda *_, **__: Answering())
+    monkeypatch.setattr(
+        "internals.ablations.worker.train",
+        lambda model, arm, images, *_, **__: SimpleNamespace(
+            pipeline=arm.fit_pipeline(images),
+            history=SimpleNamespace(epochs=[SimpleNamespace(final_loss=0.0)]),
+        ),
+    )
+    assert run_arm(BRIEF, digits.train.head(8), test, seed=0).lost == 1
 
 
 def test_impossible_networks_are_refused(digits) -> None:
@@ -153,7 +176,7 @@ def test_processes_give_the_numbers_of_this_one_and_a_sweep_goes_on(digits) -> N
     }  # fmt: skip
     paths[ARMS[0], 0].unlink()
     paths[ARMS[1], 0].write_text('{"accuracy": 0.')
-    mark = Outcome(accuracy=0.1 + 0.2, loss=1 / 3, diverged=False, seconds=0.0)
+    mark = Outcome(accuracy=0.1 + 0.2, lost=0, loss=1 / 3, diverged=False, seconds=0.0)
     paths[ARMS[0], 1].write_text(json.dumps(vars(mark)))
     again = sweep(ARMS, (0, 1), digits, images=40, tested=30, processes=1)
     assert again.outcomes[ARMS[0], 1] == mark  # not made again
@@ -235,7 +258,7 @@ def test_a_process_that_dies_is_an_error(digits, monkeypatch) -> None:
 def test_errors_are_shares_misread_and_never_nothing() -> None:
     factor = plan("smoke").factor("connections")
     runs = {
-        (arm, seed): Outcome(accuracy, 0.0, False, 0.0)
+        (arm, seed): Outcome(accuracy, int(4 * accuracy), 0.0, False, 0.0)
         for (_, arm), pair in zip(factor.levels, ((1.0, 0.9), (0.75, 0.5)), strict=True)
         for seed, accuracy in enumerate(pair)
     }
@@ -245,3 +268,4 @@ def test_errors_are_shares_misread_and_never_nothing() -> None:
     assert errors["Table I"] == pytest.approx((0.25, 0.5))
     result = outcomes.result("Table I", factor.levels[1][1])
     assert (result.name, result.scores) == ("Table I", (0.75, 0.5))
+    assert result.lost == (3, 2)

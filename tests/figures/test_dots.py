@@ -53,6 +53,16 @@ def test_replicates_write_mean_and_sample_deviation(words) -> None:
     assert {"10 %", "15 %", "20 %"} <= {text.get_text() for text in axes.texts}
 
 
+def test_a_row_without_a_mean_has_words_and_no_stroke(words) -> None:
+    instead = {"output": {"none": "1 of 3 collapses"}}
+    axes = replicates(GROUPS, instead=instead, **SAID, **words).figure.axes[0]
+    message = {text.get_text() for text in axes.texts}
+    assert "1 of 3 collapses" in message
+    assert [text for text in message if "±" in text and "7.33" in text] == []
+    strokes = [line for line in axes.lines if to_hex(line.get_color()) == VERMILION.light]
+    assert len(strokes) == 2
+
+
 @pytest.mark.parametrize(
     ("groups", "complaint"),
     [
