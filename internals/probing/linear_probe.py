@@ -1,6 +1,7 @@
 """Linear probes: what a linear classifier can read off a layer (Alain and Bengio 2017)."""
 
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ class Probe:
         std: The standard deviations of the training activations, (features,). Times these, the
             coefficients say what a usual change of an activation is worth.
         converged: Whether the iterations sufficed.
+        penalty: Of the weights: the one given, or chosen.
     """
 
     accuracy: float
@@ -38,6 +40,7 @@ class Probe:
     intercepts: np.ndarray
     std: np.ndarray
     converged: bool
+    penalty: float
 
     @property
     def features(self) -> int:
@@ -51,7 +54,7 @@ def linear_probe(
     test: Tensor,
     test_labels: Int64[Tensor, " m"],
     *,
-    penalty: float = 1e-2,
+    penalty: float | Sequence[float] = 1e-2,
     iterations: int = 300,
     tolerance: float = 1e-3,
 ) -> Probe:
@@ -60,14 +63,16 @@ def linear_probe(
     Each image is one row of all its activations. They are brought to mean 0 and standard deviation
     1, as they have them in `train`; those that never vary there are left out. What is minimised, by
     scikit-learn's L-BFGS, is the mean cross-entropy plus `penalty` / 2 times the sum of the squared
-    weights. Probe an untrained network too, because random features know something.
+    weights. Layers of very different widths need different penalties: of several, that is used with
+    which a probe of four fifths of the training images reads most of the last fifth right. Probe an
+    untrained network too, because random features know something.
 
     Args:
         train: Training activations (n, ...), such as `gather_activations` gives.
         train_labels: Their classes, (n,).
         test: Activations of the same layer for other images, (m, ...).
         test_labels: Their classes, (m,).
-        penalty: Of the weights, above 0.
+        penalty: Of the weights, above 0; or several to choose from.
         iterations: How many at most.
         tolerance: It stops when no derivative is larger.
 
@@ -78,9 +83,15 @@ def linear_probe(
     train_rows = _rows(train, train_labels, "training")
     test_rows = _rows(test, test_labels, "test")
     train_classes, test_classes = train_labels.cpu().numpy(), test_labels.cpu().numpy()
-    _check(train_rows, train_classes, test_rows, penalty, iterations)
+    penalties = [float(one) for one in (penalty if isinstance(penalty, Sequence) else (penalty,))]
+    _check(train_rows, train_classes, test_rows, penalties, iterations)
     classes = int(max(train_classes.max(), test_classes.max())) + 1
-    fit = _fit(train_rows, train_classes, classes, penalty, iterations, tolerance)
+
+    def fitted(rows: np.ndarray, labels: np.ndarray, penalty: float) -> _Fit:
+        return _fit(rows, labels, classes, penalty, iterations, tolerance)
+
+    chosen = _choose(fitted, train_rows, train_classes, penalties)
+    fit = fitted(train_rows, train_classes, chosen)
     predicted = fit.predict(test_rows)
     confusion = np.bincount(test_classes * classes + predicted, minlength=classes**2)
     return Probe(
@@ -92,6 +103,7 @@ def linear_probe(
         intercepts=fit.intercepts,
         std=fit.std,
         converged=fit.converged,
+        penalty=chosen,
     )
 
 
@@ -107,6 +119,33 @@ class _Fit(NamedTuple):
         logits = rows @ self.coefficients.T.astype(rows.dtype) + self.intercepts
         predicted: np.ndarray = logits.argmax(axis=1)
         return predicted
+
+
+def _choose(
+    fitted: Callable[[np.ndarray, np.ndarray, float], _Fit],
+    rows: np.ndarray,
+    labels: np.ndarray,
+    penalties: list[float],
+) -> float:
+    """The penalty that does best on training images held out; of equally good ones the largest."""
+    if len(penalties) == 1:
+        return penalties[0]
+    # Every fifth in the order of the classes, so that each class is on both sides.
+    is_held_out = np.zeros(len(labels), dtype=bool)
+    is_held_out[np.argsort(labels, kind="stable")[2::5]] = True
+    if len(labels) < 5 or len(np.unique(labels[~is_held_out])) < 2:
+        raise ProbingError(
+            f"{len(labels)} training images are too few to choose one of {len(penalties)} "
+            "penalties; give one penalty, or more images of each class"
+        )
+    rest, rest_labels = rows[~is_held_out], labels[~is_held_out]
+    held_out, truth = rows[is_held_out], labels[is_held_out]
+
+    def correct(penalty: float) -> int:
+        predicted = fitted(rest, rest_labels, penalty).predict(held_out)
+        return int((predicted == truth).sum())
+
+    return max(sorted(penalties, reverse=True), key=correct)
 
 
 def _fit(
@@ -155,7 +194,11 @@ def _rows(activations: Tensor, labels: Tensor, split: str) -> np.ndarray:
 
 
 def _check(
-    train: np.ndarray, labels: np.ndarray, test: np.ndarray, penalty: float, iterations: int
+    train: np.ndarray,
+    labels: np.ndarray,
+    test: np.ndarray,
+    penalties: list[float],
+    iterations: int,
 ) -> None:
     if train.shape[1] != test.shape[1]:
         raise ProbingError(
@@ -166,7 +209,10 @@ def _check(
         raise ProbingError(
             f"all training labels are {labels[0]}; give images of two classes or more"
         )
-    if not 0 < penalty < float("inf") or iterations < 1:
-        raise ProbingError(
-            f"penalty={penalty} and iterations={iterations}; give more than 0, and 1 or more"
-        )
+    if not penalties:
+        raise ProbingError("penalty=() holds none; give one above 0, or several")
+    for penalty in penalties:
+        if not 0 < penalty < float("inf") or iterations < 1:
+            raise ProbingError(
+                f"penalty={penalty} and iterations={iterations}; give more than 0, and 1 or more"
+            )

@@ -168,9 +168,14 @@ class CodeQuality:
     features: int
 
     @property
+    def alive(self) -> int:
+        """How many features are used by some vector."""
+        return self.features - self.dead
+
+    @property
     def density(self) -> float:
-        """L0 as a share of the features."""
-        return self.l0 / self.features
+        """L0 as a share of the features that are alive: dead ones make no code sparser."""
+        return self.l0 / self.alive if self.alive else 0.0
 
 
 @torch.no_grad()

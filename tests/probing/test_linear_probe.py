@@ -121,6 +121,40 @@ def test_too_few_iterations_do_not_converge() -> None:
     assert not linear_probe(x, y, x, y, penalty=1e-6, iterations=2).converged
 
 
+def few_and_wide(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sixty inputs that each say little of the class: a weak penalty learns the noise."""
+    generator, labels = torch.Generator().manual_seed(seed), torch.arange(count) % 2
+    return 0.3 * (labels[:, None] - 0.5) + torch.randn(count, 60, generator=generator), labels
+
+
+def in_a_difference(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two inputs whose small difference is the class: a strong penalty cannot weigh it."""
+    generator, labels = torch.Generator().manual_seed(seed), torch.arange(count) % 2
+    shared, own = torch.randn(count, 1, generator=generator), 0.1 * (labels[:, None] - 0.5)
+    return torch.cat([shared, shared + own], dim=1), labels
+
+
+@pytest.mark.parametrize(("draw", "best"), [(few_and_wide, 1.0), (in_a_difference, 1e-4)])
+def test_of_several_penalties_that_which_reads_held_out_training_images_best_is_used(
+    draw, best: float
+) -> None:
+    (x, y), (new, truth) = draw(100, 3), draw(1000, 4)
+    # Sorted by class, as a folder is read: the last fifth of the images is all of one class.
+    x, y = x[y.argsort(stable=True)], y.sort().values
+    chosen = linear_probe(x, y, new, truth, penalty=(1e-4, 1.0))
+    alone = {p: linear_probe(x, y, new, truth, penalty=p) for p in (1e-4, 1.0)}
+    assert max(alone, key=lambda penalty: alone[penalty].accuracy) == best == chosen.penalty
+    np.testing.assert_array_equal(chosen.coefficients, alone[best].coefficients)
+
+
+def test_images_too_few_to_hold_some_out_need_one_penalty() -> None:
+    x, y = blobs(4, 0, classes=2)
+    with pytest.raises(ProbingError, match="4 training images are too few to choose one of 2"):
+        linear_probe(x, y, x, y, penalty=(0.1, 1))
+    with pytest.raises(ProbingError, match=r"penalty=\(\) holds none"):
+        linear_probe(x, y, x, y, penalty=())
+
+
 def test_what_does_not_fit_is_refused(unchecked_shapes) -> None:
     x, y = blobs(9, 0)
     with pytest.raises(ProbingError, match="9 training activations and 8 labels"):

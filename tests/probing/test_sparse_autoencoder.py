@@ -173,6 +173,7 @@ def test_dead_features_are_pointed_at_what_is_reconstructed_badly() -> None:
 
 def test_quality_counts_as_loops_do() -> None:
     autoencoder, x = small(3), torch.randn(40, 5, generator=seeded(6), dtype=torch.float64)
+    autoencoder.encoder_bias.data[:2] = -100.0  # two features that no vector uses
     quality, codes = code_quality(autoencoder, x), autoencoder.encode(x).detach()
     active = [sum(1 for value in row if value != 0) for row in codes.tolist()]
     assert quality.l0 == pytest.approx(np.mean(active))
@@ -180,7 +181,8 @@ def test_quality_counts_as_loops_do() -> None:
     lost = sum(float(((a - b) ** 2).sum()) for a, b in zip(autoencoder(x).detach(), x, strict=True))
     total = sum(float(((a - x.mean(dim=0)) ** 2).sum()) for a in x)
     assert quality.explained_variance == pytest.approx(1 - lost / total)
-    assert quality.density == pytest.approx(quality.l0 / 11)
+    assert 0 < quality.dead < 11 and quality.alive == 11 - quality.dead
+    assert quality.density == pytest.approx(quality.l0 / quality.alive)
 
 
 def test_a_recipe_says_when_dead_features_are_resampled() -> None:
