@@ -150,7 +150,7 @@ def test_of_several_penalties_that_which_reads_held_out_training_images_best_is_
 def test_images_too_few_to_hold_some_out_need_one_penalty() -> None:
     x, y = blobs(4, 0, classes=2)
     with pytest.raises(ProbingError, match="4 training images are too few to choose one of 2"):
-        linear_probe(x, y, x, y, penalty=(0.1, 1))
+        linear_probe(x, y, x, y, penalty=(0.1, 1.0))
     with pytest.raises(ProbingError, match=r"penalty=\(\) holds none"):
         linear_probe(x, y, x, y, penalty=())
 
