@@ -646,9 +646,9 @@ from scipy.stats import spearmanr
 
 
 def agreement(loss: torch.Tensor) -> float:
-    pairs = zip(loss, projected, strict=True)
-    found = [spearmanr(a.flatten(), b.flatten()).statistic for a, b in pairs]
-    return float(np.nanmean(found)) if not np.isnan(found).all() else 0.0
+    varied = [(a, b) for a, b in zip(loss, projected, strict=True) if a.std()]
+    found = [spearmanr(a.flatten(), b.flatten()).statistic for a, b in varied]
+    return float(np.mean(found)) if found else 0.0
 
 
 agreements = {name: agreement(loss) for name, loss in lost.items()}
