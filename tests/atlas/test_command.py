@@ -148,7 +148,10 @@ def test_without_weights_the_books_atlas_names_what_trains_them(here, no_real_da
     done = run("lenet5", "--profile", "smoke", "--data", "embedded")
     assert done.exit_code == 1
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert "internals train lenet5 --profile smoke" in line and "internals execute" in line
+    assert (
+        "internals train lenet5 --profile smoke" in line
+        and "internals weights fetch lenet5" in line
+    )
     build = Path(os.environ["INTERNALS_BUILD"])
     assert not list(build.rglob("weights*.safetensors")) and not list(build.rglob("*.json"))
 

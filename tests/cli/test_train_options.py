@@ -151,15 +151,15 @@ def test_without_flags_every_recipe_stays_as_it_is():
         ("lenet5", "adam", Adam(SMOKE.optimizer.lr, 1e-4)),
         ("lenet5", "adamw", SMOKE.optimizer),
         ("lenet5", "sgd", SGD(0.01, 1e-4)),
-        ("alexnet", "sgd", find_recipe("alexnet", "smoke").optimizer),
-        ("alexnet", "adam", Adam(0.001, 5e-4)),
+        ("vgg16", "sgd", find_recipe("vgg16", "smoke").optimizer),
+        ("vgg16", "adam", Adam(0.001, 5e-4)),
         ("mobilenet", "adam", Adam(0.001, 4e-5, decay_depthwise=False)),
     ],
 )
 def test_a_rate_is_kept_where_it_fits_the_optimizer(network, optimizer, choice):
     """Weight decay, and what it spares, is kept whatever the optimiser."""
     before = find_recipe(network, "smoke")
-    wanted = {"lenet5": AdamW, "alexnet": SGD, "mobilenet": RMSprop}[network]
+    wanted = {"lenet5": AdamW, "vgg16": SGD, "mobilenet": RMSprop}[network]
     assert type(before.optimizer) is wanted
     assert RecipeOptions(optimizer=optimizer).apply(before).optimizer == choice
     faster = RecipeOptions(optimizer=optimizer, lr=0.7).apply(before)
