@@ -444,10 +444,8 @@ chapter.finding(
 )
 
 # %% [markdown]
-# One run each is little evidence for a small difference. This one is five times the standard error
-# that comes from the number of test images, but another seed may move it. Our networks see a
-# hundredth of ImageNet's images, and training them is another task. The scores beside the paper's,
-# whose thousand classes allow no comparison between the last two columns:
+# One run each is little evidence: another seed may move the difference. Here are the scores beside
+# the paper's, whose thousand classes allow no comparison between the last two columns:
 
 # %% tags=["hide-input"]
 from internals.figures import percent
