@@ -13,7 +13,7 @@
 # year: 2014
 # paper_score: 24.8 % errors (top-1) on ImageNet, one network
 # thumbnail: conv10-strongest
-# description: Nothing but windows of 3 × 3, stacked thirteen deep, and what it takes to start them.
+# description: Thirteen convolutions of 3 × 3 and no other, and what it takes to make them learn.
 # network: vgg16
 # data: imagenette
 # ---
@@ -21,20 +21,21 @@
 # %% [markdown]
 # # VGG-16: small windows, many layers
 #
-# In 2014 Karen Simonyan and Andrew Zisserman asked what depth alone is worth [@simonyan2015]. They
-# fixed everything else: each convolution looks at 3 × 3 places, each maximum at 2 × 2, and only the
-# number of layers grows, from 11 with weights to 19. Sixteen are enough for this chapter. Seven
-# such networks together missed the right name in their five guesses for 7.3 % of ImageNet's test
-# photographs, second in that year's contest behind the network of the
-# [next chapter](04_inceptionnet.py); first place for saying *where* the thing is went to VGG.
+# In 2014 Karen Simonyan and Andrew Zisserman asked how much depth alone improves a network
+# [@simonyan2015]. They fixed everything else: every convolution has a window of 3 × 3, every pooling
+# takes the maximum of 2 × 2, and only the number of layers with weights grows, from 11 to 19. This
+# chapter trains the network with sixteen. Seven of their networks together came second in the
+# classification task of ILSVRC-2014, with 7.3 % top-5 errors on the test images. The winner is in the
+# [next chapter](04_inceptionnet.py). In localisation, where the answer has to say
+# where the object is, VGG came first.
 #
 # **What you will see**
 #
 # - why two windows of 3 × 3 see as much as one of 5 × 5, and three as much as one of 7 × 7;
-# - five networks of growing depth that cost nearly the same parameters;
-# - why so plain a stack may never begin to learn, and what its first weights have to do with it;
-# - what drives the channels of all its convolutions, and a control that their handsome projections
-#   do not pass.
+# - five networks of growing depth that have nearly the same number of parameters;
+# - why so plain a stack may never begin to learn, and how its first weights decide that;
+# - what drives the channels of all thirteen convolutions, counted beside a network of random weights;
+# - how much of the clear pictures that guided backpropagation draws comes from the weights.
 
 # %%
 from internals.book import open_chapter, show
@@ -44,8 +45,9 @@ chapter = open_chapter()
 # %% [markdown]
 # ## The pictures
 #
-# The data are those of [AlexNet](02_alexnet.py): ten classes of ImageNet, or the stand-in of drawn
-# shapes where those are not at hand. The recipe says how large they have to be:
+# The data are those of AlexNet: photographs of ten classes of ImageNet, or the stand-in of drawn
+# shapes where those are not at hand. The photographs of the copy at hand are squeezed to squares, as
+# [chapter 2](02_alexnet.py) says. The recipe says how large the network needs them:
 
 # %%
 from internals import load
@@ -61,9 +63,9 @@ names = images.test.class_names
 # %% [markdown]
 # ## One window size
 #
-# AlexNet begins with 11 × 11 pixels at a stride of four, then takes 5 × 5, then 3 × 3. VGG takes
-# 3 × 3 everywhere: the smallest window that knows left from right, above from below, and a centre.
-# A unit on top of two such layers sees 5 × 5 places, one on top of three 7 × 7:
+# AlexNet begins with windows of 11 × 11 pixels at a stride of four and goes on with 5 × 5 and 3 × 3.
+# All windows of VGG are 3 × 3, the smallest size with a centre and a neighbour on every side. A unit
+# on top of two such layers sees 5 × 5 pixels, a unit on top of three sees 7 × 7:
 
 # %%
 import torch
@@ -89,8 +91,8 @@ print(fields)
 assert fields == [3, 5, 7, 9]
 
 # %% [markdown]
-# The same without any arithmetic: let every weight be 1 and ask by the gradient which pixels the
-# unit in the middle depends on, and how much:
+# The same can be measured. If every weight is 1, the gradient of a unit by a pixel is the number of
+# paths that lead from that pixel to the unit:
 
 # %%
 import numpy as np
@@ -108,7 +110,7 @@ for depth, field in enumerate(fields, start=1):
 assert reach[2].max() == 49 and reach[2][0, 1, 1] == 1
 
 # %% [markdown]
-# Drawn, and each on a scale of its own:
+# The counts for one to four layers, each on its own scale:
 
 # %% tags=["hide-input"]
 from internals.figures import comparison
@@ -118,18 +120,18 @@ show(
         [reach],
         ["one layer", "two", "three", "four"],
         shared=False,
-        caption="How often each pixel of a 9 × 9 piece enters one unit on top of one to four layers of "
-        "3 × 3 windows. The field grows by two pixels a layer, and its middle counts ever more: on "
-        "top of three layers 49 times as much as a corner.",
+        caption="The number of paths from each pixel of a 9 × 9 piece to one unit on top of one to four "
+        "layers of 3 × 3 windows. The field grows by two pixels per layer. The middle has the most "
+        "paths: 49 on top of three layers, where a corner has one.",
         alt="Four grids: a flat square of three pixels, then peaked squares of five, seven and nine.",
     ),
     "reach",
 )
 
 # %% [markdown]
-# So what is gained? With $C$ channels in and out, three layers need $3 \cdot 3^2 C^2 = 27\,C^2$
-# weights and a single one of 7 × 7 needs $49\,C^2$, 81 % more. And between the three there is room
-# for two rectifiers, which the single layer does not have:
+# What is gained? With $C$ channels in and out, three layers have $3 \cdot 3^2 C^2 = 27\,C^2$ weights,
+# and one layer of 7 × 7 has $49\,C^2$, which is 81 % more. The three layers also have two rectifiers
+# between them, which the single layer lacks:
 
 # %%
 from math import isclose
@@ -142,9 +144,9 @@ assert (stacked, single) == (27 * 64**2, 49 * 64**2)
 assert isclose(single / stacked - 1, 0.81, abs_tol=0.01)
 
 # %% [markdown]
-# Those rectifiers are the point. Leave them out, and the three layers can be multiplied together
-# into one of 7 × 7 that does the same. The reverse does not hold: most kernels of 7 × 7 are not
-# three of 3 × 3 in a row. The paper calls that a regularisation:
+# The rectifiers make the difference. Without them the three layers are one linear layer, whose 7 × 7
+# kernel can be computed from theirs. The reverse does not hold: three kernels of 3 × 3 have 27
+# weights, too few to describe every kernel of 49:
 
 # %%
 from torch.nn import functional
@@ -164,8 +166,9 @@ assert not torch.allclose(bent, together)
 # %% [markdown]
 # ## Sixteen layers in five blocks
 #
-# The rest follows from two rules. Within a block maps keep their size, by a border of one zero.
-# Between blocks a maximum halves it, and the channels double, up to 512:
+# Two rules give the rest. Within a block the maps keep their size, because each convolution pads them
+# with a border of zeros, one pixel wide. Between blocks a pooling halves their sides, and the number
+# of maps doubles, up to 512:
 
 # %% tags=["hide-input"]
 from internals.figures import Stage, stack
@@ -173,19 +176,20 @@ from internals.figures import Stage, stack
 show(
     stack(
         [
-            Stage("input", 3, 224, 224, "twice 3 × 3", 5),
-            Stage("conv1–2", 64, 224, 224, "maximum, then twice 3 × 3", 10),
-            Stage("conv3–4", 128, 112, 112, "maximum, thrice 3 × 3", 14),
-            Stage("conv5–7", 256, 56, 56, "maximum, thrice 3 × 3", 14),
-            Stage("conv8–10", 512, 28, 28, "maximum, thrice 3 × 3", 14),
-            Stage("conv11–13", 512, 14, 14, "maximum, all to all"),
-            Stage("fc1", 4096, operation="all"),
-            Stage("fc2", 4096, operation="all"),
+            Stage("input", 3, 224, 224, "two 3 × 3", 5),
+            Stage("conv1–2", 64, 224, 224, "max, two 3 × 3", 10),
+            Stage("conv3–4", 128, 112, 112, "max, three 3 × 3", 14),
+            Stage("conv5–7", 256, 56, 56, "max, three 3 × 3", 14),
+            Stage("conv8–10", 512, 28, 28, "max, three 3 × 3", 14),
+            Stage("conv11–13", 512, 14, 14, "max, full"),
+            Stage("fc1", 4096, operation="full"),
+            Stage("fc2", 4096, operation="full"),
             Stage("fc3", 10),
         ],
-        caption="VGG-16 drawn to scale, a stage for the last maps of each block. The box on a stage is "
-        "what one unit of the next looks at, through the maximum and all convolutions between them. "
-        "No step is abrupt: compare AlexNet, whose first layer goes from 224 to 55 at once.",
+        caption="VGG-16, a stage for the last maps of each block. Maps are drawn to scale, vectors are "
+        "not. The box on a stage is what one unit of the next stage sees, through the pooling and all "
+        "convolutions in between. The sides of the maps are halved at each stage, where AlexNet's "
+        "first layer goes from 224 pixels to 55 at once.",
         alt="Nine stages from a 224 by 224 colour input through 64 maps of 224, 128 of 112, 256 of "
         "56, 512 of 28 and 512 of 14 to two layers of 4096 units and one of ten.",
     ),
@@ -193,8 +197,8 @@ show(
 )
 
 # %% [markdown]
-# The paper's table 1 has five columns, A to E, and ours is D. Counting needs no numbers in the
-# weights, so we let PyTorch build all five without any:
+# Table 1 of the paper has five networks, A to E, and ours is D. Counting parameters needs no weights,
+# so PyTorch can build all five without allocating any:
 
 # %%
 from internals.anatomy import summarize
@@ -213,32 +217,40 @@ millions = {
 }
 
 # %% [markdown]
-# Eight layers more from A to E add 8 % to the parameters. Depth, in windows of 3 × 3, is cheap to
-# store; what it costs is work:
+# A has eight convolutions and E sixteen. The three fully connected layers are the same in all five:
 
 # %% tags=["hide-input"]
 printed = {"A": 133, "B": 133, "C": 134, "D": 138, "E": 144}
 show(
     Table.of(
         ("network", "layers with weights", "convolutions", "parameters",
-         "paper, millions", "multiply-adds"),
+         "in the paper, millions", "multiply-adds"),
         (
             (name, len(rows), len(rows) - 3, sum(r.parameters for r in rows),
              printed[name], sum(r.multiply_adds for r in rows))
             for name, rows in counted.items()
         ),
         caption="The paper's five networks for 224 × 224 pixels and 1,000 classes, counted from their "
-        "graphs, beside its table 2. C ends three of its blocks with windows of 1 × 1, which add a "
-        "rectifier and no sight; the paper found D, which sees more, the better.",
+        "graphs, beside the parameters of its table 2. Each of the last three blocks of C ends with a "
+        "1 × 1 convolution, where D has a third one of 3 × 3.",
     ),
     "configurations",
 )  # fmt: skip
 assert {name: round(m) for name, m in millions.items()} == printed
 assert isclose(millions["E"] / millions["A"] - 1, 0.08, abs_tol=0.005)
+work_a, work_e = (
+    sum(r.multiply_adds for r in counted[name]) for name in ("A", "E")
+)
+chapter.finding(
+    "Depth costs few parameters and much work. From A to E there are eight more layers: they add "
+    f"{millions['E'] / millions['A'] - 1:.0%} to the parameters, and the multiply-adds are "
+    f"{work_e / work_a:.1f} times as many.",
+    holds=len(counted["E"]) - len(counted["A"]) == 8 and work_e > 2 * work_a,
+)
 
 # %% [markdown]
-# Where do 138 million parameters come from, if convolutions are cheap? From one place. `fc1` joins
-# every unit of 512 maps of 7 × 7 with each of 4,096. Network D, exactly:
+# If convolutions have few parameters, where do the 138 million of D come from? Nearly three quarters
+# are in `fc1`, which connects each of the 512 × 7 × 7 units of the last pooling with each of 4,096:
 
 # %%
 d = {r.name: r for r in counted["D"]}
@@ -252,8 +264,8 @@ assert d["fc1"].parameters == 512 * 7 * 7 * 4096 + 4096
 assert round(work / 1e9, 2) == 15.35
 
 # %% [markdown]
-# Our default form, `VGG16()`, is D with ten classes. Follow the fields down the table: within a
-# block each layer adds two steps, and every maximum doubles the length of a step:
+# The form trained here, `VGG16()`, is D with ten classes. Within a block each layer adds two strides to
+# the field, and every pooling doubles the stride:
 
 # %%
 with torch.device("meta"):
@@ -263,19 +275,19 @@ show(
         ("layer", "output", "parameters", "multiply-adds", "field", "stride"),
         tuple(
             (r.name, " × ".join(map(str, r.shape)), r.parameters, r.multiply_adds,
-             r.field.size, r.field.stride)
+             r.field.size, r.field.stride or None)
             for r in rows
             if r.kind not in ("ReLU", "Dropout")
         ),
         caption="The network of this chapter, without its rectifiers and dropout. At 224 pixels "
-        "avgpool passes its input on; it lets smaller pictures through. From there on a unit sees "
-        "the whole picture, and the stride of 0 says that there is one place only.",
+        "avgpool changes nothing; it makes the network accept smaller pictures. From fc1 on a unit "
+        "sees the whole picture, and there is only one position, so no stride.",
     ),
     "layers",
 )  # fmt: skip
 
 # %% [markdown]
-# The fields of the six convolutions that the notebooks behind this book looked into, and the sum:
+# The fields of six convolutions and the sum, for 224 pixels:
 
 # %%
 sees = {r.name: r.field.size for r in rows if r.kind == "Conv2d"}
@@ -292,19 +304,19 @@ assert sum(r.parameters for r in rows) == 134_301_514
 # %% [markdown]
 # ## Why it may never start
 #
-# In a plain stack a layer hears only the layer below. Let a unit add up $n$ inputs $x$ with random
-# weights of mean 0 and variance $\sigma^2$. Then its variance is $n \sigma^2$ times the mean of
-# $x^2$, and after a rectifier that mean is half the variance of the layer below:
+# In a plain stack each layer receives only what the layer below passes on. Let a unit add up $n$ inputs
+# $x$ with random weights of mean 0 and variance $\sigma^2$. The variance of the sum is $n \sigma^2$
+# times the mean of $x^2$. After a rectifier that mean is half the variance of the sums below:
 #
 # $$
 # \operatorname{Var} a_l = \tfrac{1}{2}\, n_l \sigma_l^2 \operatorname{Var} a_{l-1} .
 # $$
 #
-# A factor that is not 1 acts thirteen times. $\sigma = 0.01$, good enough for AlexNet, halves the
-# signal at every layer of 512 maps. The paper writes "10⁻² variance"; most readers take it for a
-# deviation, and the next cell says why. Glorot and Bengio's variance of $2 / (n_{in} + n_{out})$
-# was derived for units without rectifiers [@glorot2010]; that of He and others, $2 / n$, makes the
-# factor 1 [@he2015]:
+# A factor that is not 1 acts thirteen times. $\sigma = 0.01$ was good enough for AlexNet; here it
+# halves the signal at every layer of 512 maps. The paper writes "10⁻² variance", which would be
+# $\sigma = 0.1$, and most readers take it for a standard deviation of 0.01. The variance of Glorot and
+# Bengio, $2 / (n_{in} + n_{out})$, makes no allowance for the rectifier [@glorot2010]. That of He and
+# others, $2 / n$, does, and the factor is 1 [@he2015]:
 
 # %%
 n = 9 * 512
@@ -316,14 +328,14 @@ variances = {
 }
 factors = {name: (n * v / 2) ** 0.5 for name, v in variances.items()}
 for name, factor in factors.items():
-    print(f"{name:15} deviation times {factor:.2f} a layer")
+    print(f"{name:15} deviation times {factor:.2f} per layer")
 assert isclose(factors["He et al."], 1)
 assert factors["variance 0.01"] > 4 and factors["deviation 0.01"] < 0.5
 
 # %% [markdown]
-# That is theory, for independent numbers. Now the real thing: eight pictures sent through the
-# thirteen convolutions of one network, whose weights are drawn anew in each of the four ways. The
-# full connections stay as our form draws them.
+# The formula assumes independent numbers. Here is a measurement. Eight pictures go through the thirteen
+# convolutions of one network, whose weights are drawn anew in each of the four ways. The fully
+# connected layers keep the weights that this book's `VGG16` begins with.
 
 # %%
 from functools import partial
@@ -350,8 +362,8 @@ def signal():
 
 
 # %% [markdown]
-# Beside the size of the signal we note the loss at the end and how large a gradient comes back to
-# `conv1`, because a backward pass multiplies by the same weights as the forward one:
+# Beside the size of the signal we record the loss and the norm of its gradient at `conv1`, because the
+# backward pass multiplies by the same weights as the forward pass:
 
 
 # %%
@@ -362,7 +374,7 @@ def first_step():
 
 
 # %% [markdown]
-# First as our form draws them, then in the four ways:
+# First with the weights that this book's `VGG16` begins with, then with the four others:
 
 # %%
 ours = (signal(), *first_step())
@@ -373,7 +385,7 @@ for name, draw in starts.items():
     sizes[name], steps[name] = signal(), first_step()
 
 # %% [markdown]
-# On a logarithmic scale a constant factor is a straight line:
+# On a logarithmic scale a constant factor per layer is a straight line:
 
 # %% tags=["hide-input"]
 from internals.figures import lines
@@ -385,10 +397,9 @@ show(
         xlabel="convolution",
         ylabel="root mean square of its sums",
         logarithmic=True,
-        caption="The size of the signal in thirteen untrained convolutions, before the rectifier. "
-        "With a deviation of 0.01 it fades, with a variance of 0.01 it explodes; Glorot's weights "
-        "lose a little at each layer, He's keep it. Lines bend where the number of maps changes and, in "
-        "small pictures, where much of a window lies beyond the border.",
+        caption="The size of the signal in thirteen untrained convolutions, before the rectifier, for "
+        "four ways to draw the weights. The lines bend where the number of maps changes and, in small "
+        "pictures, where much of a window lies on the border of zeros.",
         alt="Four lines over the thirteen convolutions on a logarithmic scale: one rises steeply, "
         "one stays level, one falls gently, one falls by many powers of ten.",
     ),
@@ -396,11 +407,19 @@ show(
 )
 assert sizes["deviation 0.01"][-1] < 1e-5 < 1e3 < sizes["variance 0.01"][-1]
 assert 0.05 < ours[0][-1] < 20
+kept = {name: size[-1] / size[0] for name, size in sizes.items()}
+chapter.finding(
+    "A deviation of 0.01 makes the signal vanish: at conv13 it is "
+    f"{kept['deviation 0.01']:.0e} of what it is at conv1. A variance of 0.01 makes it "
+    f"{kept['variance 0.01']:,.0f} times as large. With Glorot's weights {kept['Glorot']:.2f} of it "
+    f"is left, with He's {kept['He et al.']:.2f}.",
+    holds=kept["deviation 0.01"] < 1e-3 and kept["variance 0.01"] > 1e3,
+)
 
 # %% [markdown]
-# A network that hears nothing gives ten classes the same probability whatever it is shown. Its loss
-# is $\ln 10 = 2.303$, and since no gradient reaches the bottom, it stays there. That is what people
-# report who find a VGG "stuck at 2.30":
+# A network whose signal has vanished gives ten classes the same probability, whatever it is shown. Its
+# loss is $\ln 10 = 2.303$. No gradient to speak of reaches its first layers, so the loss stays there.
+# Several public reports describe a VGG that is stuck at this value:
 
 # %% tags=["hide-input"]
 show(
@@ -413,23 +432,26 @@ show(
                 ("as this book does", ours[0], ours[1:]),
             )
         ),
-        caption="The signal at both ends of the convolutions, the loss that it leads to and the norm of "
-        "the gradient that comes back, for eight pictures before the first step.",
+        caption="The size of the signal at both ends of the convolutions, the loss, and the norm of its "
+        "gradient by the weights of conv1, for eight pictures before the first step.",
     ),
     "starts",
 )  # fmt: skip
 loss, slope = steps["deviation 0.01"]
 assert abs(loss - np.log(10)) < 1e-4 and slope < ours[2] / 1e3
+chapter.finding(
+    f"With a deviation of 0.01 the loss is {loss:.4f}, which is ln 10, and the gradient at conv1 is "
+    f"{slope:.0e}. With the first weights of this book it is {ours[2]:.2g}.",
+    holds=f"{loss:.4f}" == f"{np.log(10):.4f}" and slope < ours[2] / 1e3,
+)
 
 # %% [markdown]
-# The authors knew it. They trained network A first, eight convolutions from random weights, and
-# gave its first four and its three full connections to the deeper networks. A note in the paper
-# says that after submission they found Glorot's weights to do without that. We need no network A
-# either: our first weights keep the signal alive, the rate rises slowly from 0, and the norm of the
-# gradient is cut off at a limit, so that no single batch can throw the weights far. The quick
-# profile, which has but a few hundred steps, does more: on the first training pictures each
-# layer is scaled to outputs of unit size, and the mean of each channel is taken out by its bias
-# [@mishkin2016; @salimans2016]. Dropout is left out there, too.
+# The authors knew the problem. They trained network A first, whose eight convolutions can start from
+# random weights, and gave its first four convolutions and its three fully connected layers to the
+# deeper networks. After submission they found that Glorot's weights make this unnecessary. Here three
+# things take the place of network A. The first weights keep the signal alive. The learning rate rises
+# slowly from 0. And the norm of the gradient is cut off at a limit, so that no single batch can move
+# the weights far.
 #
 # ### Where this implementation departs from the paper
 #
@@ -437,37 +459,36 @@ assert abs(loss - np.log(10)) < 1e-4 and slope < ours[2] / 1e3
 # |---|---|---|
 # | first weights | normal, seven layers from network A | as in the table above |
 # | first steps | at the full rate | a rate that rises, gradients of limited norm |
-# | light | shifted along principal colours | brightness, contrast, colour jittered |
+# | shorter side, for crops of 224 | 256, 384, or drawn from 256 to 512 | 256 |
+# | colours | shifted together (RGB shift) | brightness, contrast, saturation and hue jittered |
 # | pixels | less their mean colour | and divided by their deviation |
-# | between pool5 and fc1 | nothing | an average that is idle at 224 pixels |
+# | between pool5 and fc1 | nothing | an average that changes nothing at 224 pixels |
 # | test | densely, at several scales, mirrored | one crop from the centre |
 # | classes | 1,000 | 10 |
 #
 # ## Training
 
 # %% tags=["hide-input"]
-from internals.training import SEED_RECIPES, hyperparameters
+from internals.training import hyperparameters
 
-notebook = {row[0]: row[1] for row in hyperparameters(SEED_RECIPES["vgg16"])}
 show(
     Table.of(
-        ("hyperparameter", "here", "the notebooks", "the paper"),
-        [
-            (name, value, notebook.get(name, ""), published)
-            for name, value, published in hyperparameters(recipe, images.train)
-        ],
-        caption="The recipe of the run below, that of the notebooks this book grew from, and the "
-        "paper's. Learning rates cannot be compared across optimisers. The paper took two to three "
-        "weeks on four graphics cards.",
+        ("hyperparameter", "here", "the paper"),
+        hyperparameters(recipe, images.train),
+        caption="The recipe of the run below and the paper's. Sizes are earlier phases of the training "
+        "with smaller pictures, as a share of the epochs and the side in pixels. The learning rate "
+        "rises during the share of the steps called warm up, and the clip norm is the limit of the "
+        "gradient's norm. The paper took two to three weeks on four graphics cards.",
     ),
     "recipe",
 )
 
 # %% [markdown]
-# The test pictures are scored once, after the epoch has been chosen on training pictures held out.
-# Has the network started? Its training loss must have left $\ln 10$:
+# The test pictures are scored once, after the epoch has been chosen on training pictures held out. The
+# network has started if the training loss has left $\ln 10$:
 
 # %%
+from internals.figures import percent
 from internals.training import trained
 
 run = trained(recipe, images, seed=chapter.seed)
@@ -484,31 +505,39 @@ if chapter.profile != "smoke":
     assert test.top1 > 0.15
 
 # %% [markdown]
-# In the chart, look at the first epochs: how long does the loss linger near 2.3 before it goes?
+# Loss and accuracy of every epoch:
 
 # %% tags=["hide-input"]
 from internals.book import learning_curves
 
+sides = ", ".join(map(str, dict.fromkeys(history.column("size"))))
 show(
     learning_curves(
         run,
-        caption="Loss and accuracy by epoch. A network that knows nothing has a loss of 2.303 and an "
-        "accuracy near 10 %. The training curve is a mean over the epoch, while the network changes, "
-        "and may lie below the held-out one. The dashed line is the score on the test pictures.",
+        caption="Loss and accuracy by epoch. A network that gives all classes the same probability has "
+        "a loss of 2.303 and an accuracy near 10 %. The training curve is a mean over the epoch, while "
+        "the network changes, and may lie below the held-out one. Sides of the training pictures, one "
+        f"after the other: {sides} pixels. The dashed line is the score on the test pictures.",
         alt="Two charts by epoch: training and held-out loss, and training and held-out accuracy "
         "with the test accuracy as a dashed line.",
     ),
     "training",
 )
+started = next((e.number for e in history.epochs if e.train_loss < 2.2), None)
+chapter.finding(
+    f"The network has started: epoch {started} is the first with a mean training loss below 2.2. In "
+    f"the last epoch the loss is {history.epochs[-1].train_loss:.2f}, and {percent(test.top1)} of the "
+    "test pictures are named rightly.",
+    holds=started is not None,
+)
 
 # %% [markdown]
-# What the authors, He and others [@he2016] and that year's winners [@szegedy2015] report is for a
-# thousand classes and learned from a hundred times as many pictures. It stands in the table for the
-# record and cannot be compared with the first line:
+# The published scores are the authors', those of He and others [@he2016] and of that year's winners
+# [@szegedy2015]. They are for 1,000 classes and 1.28 million training pictures; this chapter has ten
+# classes and fewer than ten thousand pictures. So they stand in the table for the record, and the
+# first line cannot be compared with them:
 
 # %% tags=["hide-input"]
-from internals.figures import percent
-
 imagenet = "ILSVRC-2012, 1,000 classes"
 show(
     Table.of(
@@ -526,7 +555,7 @@ show(
             ("seven networks, the contest of 2014", f"{imagenet}, test", "", "7.3 %"),
             ("GoogLeNet, the winner", f"{imagenet}, test", "", "6.67 %"),
         ),
-        caption="The test error of this run (n = 1) above those that others report for another, harder "
+        caption="The test error of this run, one seed, above those that others report for another, harder "
         "task.",
     ),
     "scores",
@@ -534,6 +563,8 @@ show(
 
 # %% [markdown]
 # ### Its mistakes
+#
+# Which classes are taken for one another?
 
 # %% tags=["hide-input"]
 from internals.figures import confusion
@@ -542,16 +573,23 @@ show(
     confusion(
         test.confusion,
         names,
-        caption="Which test pictures (rows) were taken for which class (columns), right answers "
-        "muted. Compare with AlexNet's: pairs that both networks confuse are alike in the pictures, "
-        "not in one network.",
+        caption="Test pictures by their class (rows) and by the answer (columns), right answers muted.",
         alt="A ten by ten matrix of counts; the diagonal holds what is right.",
     ),
     "confusion",
 )
+swapped = np.triu(test.confusion + test.confusion.T, 1)
+first, second = np.unravel_index(swapped.argmax(), swapped.shape)
+recall = test.confusion.diagonal() / test.confusion.sum(axis=1).clip(1)
+chapter.finding(
+    f"The two classes taken for one another most are {names[first]} and {names[second]}: "
+    f"{swapped.max()} test pictures. {names[recall.argmin()].capitalize()} is recognised least, "
+    f"{percent(recall.min())} of the time.",
+    holds=swapped.max() > 0,
+)
 
 # %% [markdown]
-# The mistakes of which it was surest:
+# And the mistakes with the highest probability of the wrong class:
 
 # %% tags=["hide-input"]
 from internals.book import worst_mistakes
@@ -560,22 +598,30 @@ show(
     worst_mistakes(
         run,
         images.test,
-        caption="Test pictures that were named wrongly: true class → answer, the posterior of the "
-        "answer, and the picture's number, the most confident first. Ask of each what in it speaks "
-        "for the wrong class, and keep the answer in mind for the maps further down.",
+        caption="The ten wrong answers on test pictures that the network gives the highest probability: "
+        "true class → answer, its probability, and the picture's number.",
         alt="Up to ten misnamed test pictures, each with its true class, the answer and its "
-        "posterior.",
+        "probability.",
     ),
     "mistakes",
+)
+truth = images.test.labels[: len(test.predicted)].numpy()
+wrong = np.flatnonzero(test.predicted != truth)
+surest = wrong[np.argsort(-test.confidence[wrong], kind="stable")][:10]
+answered = np.bincount(test.predicted[surest], minlength=10)
+chapter.finding(
+    f"The answer to {answered.max()} of these {len(surest)} pictures is {names[answered.argmax()]}. "
+    f"They are the surest of {len(wrong)} mistakes.",
+    holds=len(surest) > 0,
 )
 
 # %% [markdown]
 # ## A network that slides
 #
-# A full connection is a convolution whose window is as large as its input. Read so, `fc1` is a
-# window of 7 × 7 over `pool5`, `fc2` and `fc3` are windows of 1 × 1, and the network takes pictures
-# of any size from 224 pixels up. What it gives is a map of answers. At 224 pixels the map has one
-# place, and the answer there is the one that we know:
+# A fully connected layer is a convolution whose window is as large as its input. Read this way, `fc1`
+# has a window of 7 × 7 over `pool5`, and `fc2` and `fc3` have windows of 1 × 1. The network then takes
+# pictures of any size from 224 pixels up and puts out a map of scores. At 224 pixels this map has one
+# position, with the scores of the network as it was:
 
 # %%
 from internals import Network
@@ -593,8 +639,8 @@ assert scores.shape == slid.shape == (1, 10, 1, 1)
 assert torch.allclose(slid, scores, atol=1e-3, rtol=1e-3)
 
 # %% [markdown]
-# That is how the paper tests: pictures of 384 pixels, say, and the mean over the map. The crops that
-# others cut out one by one share nearly all of their work here. How much is saved?
+# The paper tests in this way, on pictures of 384 pixels for example, and takes the mean over the map.
+# Crops that are cut out and tested one by one repeat most of that work. How much is saved?
 
 # %%
 with torch.device("meta"):
@@ -604,19 +650,19 @@ places = wide[-1].shape[1] * wide[-1].shape[2]
 crops = places * sum(r.multiply_adds for r in d.values())
 at_once = sum(r.multiply_adds for r in wide)
 print(
-    f"{places} places, {crops / at_once:.1f} times as cheap as {places} crops"
+    f"{places} positions, {crops / at_once:.1f} times as cheap as {places} crops"
 )
 assert places == 36 and 10 < crops / at_once < 12
 
 # %% [markdown]
-# A map of answers also says where. For it to mean something, things must have the size that they
-# had in training, so we write the sliding network once more, with a window that covers one
-# training picture, whatever the profile. With seven places it is `fully_convolutional`:
+# A map of answers also says where an object is. The next function is the sliding network once more,
+# with a window over `pool5` as large as its maps were in training. For a window of 7 × 7 that is
+# `fully_convolutional`:
 
 
 # %%
 def class_map(pictures, window):
-    """The probability of each class at each place of a window over pool5."""
+    """The probability of each class at each position of a window over pool5."""
     maps = net.capture(pictures, ["pool5"])["pool5"]
     parts = maps.unfold(2, window, 1).unfold(3, window, 1)[0]
     side = parts.shape[1]
@@ -632,11 +678,11 @@ expected = slid[0].softmax(0)
 assert torch.allclose(class_map(at_224, window=7), expected, atol=1e-3)
 
 # %% [markdown]
-# Now four test pictures of different classes, those that the network is surest of, side by side in
-# one picture of twice the size:
+# Four test pictures of different classes are put side by side, in one picture of twice the side. They
+# are those of which the network is surest. A window of 7 × 7 units of `pool5` can see 404 pixels, so
+# that at every position it sees some of the neighbouring pictures as well:
 
 # %%
-truth = tested.labels[: len(test.predicted)].numpy()
 sure = test.confidence + (test.predicted == truth)
 best = [
     int(np.where(truth == label, sure, -1).argmax()) for label in range(10)
@@ -649,10 +695,12 @@ montage = torch.cat(
 classes = [int(truth[i]) for i in four]
 window = recipe.size // 32
 answers = class_map(montage[None], window)[classes]
+pool5 = {r.name: r.field for r in rows}["pool5"]
+assert pool5.size + 6 * pool5.stride == 404
 
 # %% [markdown]
-# Each answer belongs to the middle of its window, 32 pixels from the next. Every map should light up
-# in one quarter:
+# An answer belongs to the middle of its window, and the windows are 32 pixels apart. Here is the
+# probability of each of the four classes over the whole picture:
 
 # %% tags=["hide-input"]
 from internals.anatomy import ReceptiveField
@@ -666,13 +714,23 @@ show(
         [montage.numpy() / 255],
         [list(spread.numpy())],
         [names[label] for label in classes],
-        caption="Four test pictures in one, and how probable the class above each map is wherever the "
-        "window stands. Nobody taught the network to say where; it follows from what a convolution "
-        "is. Between the quarters the window holds a bit of two or four pictures.",
+        caption="Four test pictures in one, and the probability of the class named above each map, "
+        "wherever the window stands. The network was never told where anything is. Between the "
+        "quarters the window holds parts of two or four pictures.",
         alt="A picture of two by two pictures, then the same four times under a heat map, one for "
         "each of the four classes.",
     ),
     "sliding",
+)
+half = (torch.arange(len(answers[0])) >= len(answers[0]) / 2).long()
+own = 2 * half[:, None] + half == torch.arange(4)[:, None, None]
+peaks = answers.flatten(1).argmax(dim=1, keepdim=True)
+hits = int(own.flatten(1).gather(1, peaks).sum())
+chapter.finding(
+    f"In the windows of its own quarter a class has a mean probability of {answers[own].mean():.2f}, "
+    f"elsewhere {answers[~own].mean():.2f}. The largest probability lies in the right quarter in "
+    f"{hits} of the four maps.",
+    holds=bool(answers[own].mean() > answers[~own].mean()),
 )
 
 # %% [markdown]
@@ -680,42 +738,45 @@ show(
 #
 # ### The kernels of conv1
 #
-# There is not much room in 3 × 3 pixels. Where AlexNet had gratings of several periods, a kernel
-# here can be an edge, a line, a spot, or a colour:
+# A kernel of 3 × 3 pixels can be an edge, a line, a spot or a colour, and little else. How far has
+# training moved the kernels from their random start? `vgg16` above was drawn from the seed of this
+# run, so `first_kernels` are what it began with. A correlation of 1 would mean that a kernel has kept
+# its pattern:
+
+# %%
+kernels = run.model.conv1.weight.detach()
+both = torch.stack([first_kernels, kernels]).flatten(2)
+both = functional.normalize(both - both.mean(dim=2, keepdim=True), dim=2)
+same = (both[0] * both[1]).sum(dim=1)
+
+# %% [markdown]
+# The kernels after training:
 
 # %% tags=["hide-input"]
 from internals.figures import filters
 
 show(
     filters(
-        run.model.conv1.weight.detach().numpy(),
+        kernels.numpy(),
         caption="The 64 kernels of conv1, 3 × 3 pixels, on one scale: mid grey is 0, and a colour is "
-        "the light that a channel wants more of. Look for a light side against a dark one, and for "
-        "one colour throughout; noise is what the random start left behind.",
+        "the light that raises the channel's sum.",
         alt="Sixty-four small squares of three by three coloured pixels.",
     ),
     "conv1-filters",
 )
-
-# %% [markdown]
-# How far has training moved them? `vgg16` above was drawn from the seed that the run started from,
-# so a trained kernel can be compared with its own first weights; a correlation of 1 says that
-# nothing was learned, and that a look at this kernel is a look at the start:
-
-# %%
-kernels = run.model.conv1.weight.detach()
-both = torch.stack([first_kernels, kernels]).flatten(2)
-both = functional.normalize(both - both.mean(dim=2, keepdim=True), dim=2)
-kept = (both[0] * both[1]).sum(dim=1)
-print(f"correlation with the start: median {kept.median():.2f}")
-print(f"{int((kept > 0.9).sum())} of 64 kernels are above 0.9")
+chapter.finding(
+    "The correlation of a kernel with its own first weights has a median of "
+    f"{same.median():.2f}. {int((same > 0.9).sum())} of the 64 are above 0.9 and still show the "
+    "pattern that they began with.",
+    holds=True,
+)
 
 # %% [markdown]
 # ### What drives the channels above
 #
-# How the next pictures are made and read is the subject of [How to look](00_how_to_look.py). This
-# network does more work on a picture than the others, and at the quick profile we mine the first
-# 512 training pictures, else all of them. One pass serves all thirteen convolutions:
+# How the next pictures are made and read is the subject of
+# [How to look](00_how_to_look.py#how-to-read-a-panel). For every channel of all thirteen convolutions,
+# one pass over the training pictures finds the nine that drive it hardest, and where in them:
 
 # %%
 most = chapter.at(smoke=64, quick=512)
@@ -723,13 +784,14 @@ pictures = run.pipeline.view(images.train.head(most))
 top = net.strongest(pictures, convs, k=9)
 
 # %% [markdown]
-# Projections are guided. Where the field is larger than the pictures, the whole picture is shown.
-# The layers that most books leave out get three channels, the others six.
+# The panels show the first channels of each layer, so none was picked. Projections are guided. Values
+# are those before the rectifier: a unit whose value is not above 0 is silent, and has that word in
+# place of its pictures.
 #
 # #### conv2 and conv3
 #
-# A unit of `conv2` sees 5 × 5 pixels, one of `conv3` ten. Patches that small have no content; look
-# for a direction, a contrast, a colour:
+# A unit of `conv2` sees 5 × 5 pixels and one of `conv3` ten. Patches so small have room for a
+# direction, a contrast or a colour:
 
 # %%
 from internals.figures import panels
@@ -737,26 +799,23 @@ from internals.figures import panels
 show(
     panels(
         net.patches(top["conv2"]),
-        caption="Six channels of conv2 and the 5 × 5 pixels that drive them hardest. Nearly all patches of "
-        "a row should look alike: so near to the pixels there is little to be invariant to.",
-        alt="Nine projections with their patches, a channel of conv2 a row: patches of five by five "
-        "pixels, alike in direction, contrast or colour.",
+        caption="Six channels of conv2: the 5 × 5 pixels that drive each hardest in nine different "
+        "pictures, and the projection of each unit.",
+        alt="Nine projections and patches of five by five pixels for each of six channels of conv2.",
     ),
     "conv2-strongest",
 )
 
 # %% [markdown]
-# The first maximum lies between the two layers. From here on a unit no longer knows to the pixel
-# where its feature was:
+# The first pooling lies between the two layers. It keeps the larger of neighbouring values and not
+# their positions, so a unit of `conv3` can answer alike to features that lie a pixel apart:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv3"], range(3)),
-        caption="Three channels of conv3, ten pixels wide. Compare a row's patches: edges and bars that "
-        "are now allowed to lie a pixel further to one side.",
-        alt="Nine projections with their patches, a channel of conv3 a row: patches of ten by ten "
-        "pixels.",
+        caption="Three channels of conv3: the 10 × 10 pixels that drive each hardest, with their projections.",
+        alt="Nine projections and patches of ten by ten pixels for each of three channels of conv3.",
     ),
     "conv3-strongest",
 )
@@ -764,17 +823,17 @@ show(
 # %% [markdown]
 # #### conv4
 #
-# Fourteen pixels: what AlexNet's first layer saw with one kernel takes four layers here, and three
-# rectifiers have had their say. The kernel cannot be drawn any more, only what drives it:
+# A unit of `conv4` sees 14 × 14 pixels, a little more than a kernel of AlexNet's first layer. Four
+# layers with rectifiers between them are not one kernel that could be drawn. What remains to be shown
+# is what drives the unit:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv4"]),
-        caption="Six channels of conv4. Look for what a single linear kernel could not ask for: a bend, an "
-        "end, two directions at once, or a texture in any phase.",
-        alt="Nine projections with their patches, a channel of conv4 a row: patches of fourteen "
-        "pixels with edges, corners and small textures.",
+        caption="Six channels of conv4, the last convolution before the second pooling: patches of 14 × 14 "
+        "pixels with their projections.",
+        alt="Nine projections and patches of fourteen by fourteen pixels for each of six channels of conv4.",
     ),
     "conv4-strongest",
 )
@@ -782,47 +841,43 @@ show(
 # %% [markdown]
 # #### conv5, conv6 and conv7
 #
-# The third block sees 24, 32 and 40 pixels. A row may now hold patches that are alike as textures
-# and different as pixels:
+# The third block sees 24, 32 and 40 pixels:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv5"], range(3)),
-        caption="Three channels of conv5, the first layer after the second maximum. Ask of each row "
-        "whether it is a shape or a texture that its patches share.",
-        alt="Nine projections with their patches, a channel of conv5 a row: patches of twenty-four "
-        "pixels.",
+        caption="Three channels of conv5, the first convolution after the second pooling: patches of 24 × 24 "
+        "pixels with their projections.",
+        alt="Nine projections and patches of twenty-four pixels for each of three channels of conv5.",
     ),
     "conv5-strongest",
 )
 
 # %% [markdown]
-# Two pixels a step have become four, so each layer of this block adds eight pixels to the field:
+# After two poolings the stride is four pixels, so each layer of this block adds eight pixels to the
+# field:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv6"]),
-        caption="Six channels of conv6. Read the classes under the patches: features of this size are "
-        "still common property, and a row of one class only is an exception worth a second look.",
-        alt="Nine projections with their patches, a channel of conv6 a row: patches of thirty-two "
-        "pixels with textures and parts.",
+        caption="Six channels of conv6, with fields of 32 pixels. Below a patch stand its class and the "
+        "picture's number.",
+        alt="Nine projections and patches of thirty-two pixels for each of six channels of conv6.",
     ),
     "conv6-strongest",
 )
 
 # %% [markdown]
-# And the last of the block:
+# The last layer of the block:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv7"], range(3)),
-        caption="Three channels of conv7. The projections begin to be smaller than the patches: what "
-        "stays grey was seen and did not matter.",
-        alt="Nine projections with their patches, a channel of conv7 a row: patches of forty "
-        "pixels.",
+        caption="Three channels of conv7, with fields of 40 pixels. Mid grey in a projection is 0.",
+        alt="Nine projections and patches of forty pixels for each of three channels of conv7.",
     ),
     "conv7-strongest",
 )
@@ -830,48 +885,43 @@ show(
 # %% [markdown]
 # #### conv8, conv9 and conv10
 #
-# The fourth block sees 60, 76 and 92 pixels. In the small pictures of the quick profile that is soon
-# all there is; at 224 pixels it is a part of a thing:
+# The fourth block sees 60, 76 and 92 pixels, where a picture has 224:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv8"]),
-        caption="Six channels of conv8. A patch may reach over the picture's border, which is drawn as "
-        "paper: border units take part like all others, and zeros beyond the border are part of what "
-        "they see.",
-        alt="Nine projections with their patches, a channel of conv8 a row: patches of sixty pixels "
-        "with larger parts of things.",
+        caption="Six channels of conv8, with fields of 60 pixels. Where a field reaches over the border of "
+        "the picture, its patch has no pixels; the network has zeros there.",
+        alt="Nine projections and patches of sixty pixels for each of six channels of conv8.",
     ),
     "conv8-strongest",
 )
 
 # %% [markdown]
-# One layer further, three channels:
+# Its second layer:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv9"], range(3)),
-        caption="Three channels of conv9. Compare the first value of a row with its ninth: where they are "
-        "close, there are many such pictures, where not, a few stand out.",
-        alt="Nine projections with their patches, a channel of conv9 a row: patches with parts of "
-        "things.",
+        caption="Three channels of conv9, with fields of 76 pixels. Above a pair stands the value that the "
+        "unit reaches, the largest first.",
+        alt="Nine projections and patches of seventy-six pixels for each of three channels of conv9.",
     ),
     "conv9-strongest",
 )
 
 # %% [markdown]
-# And `conv10`, the last one before the fourth maximum:
+# `conv10` is the last convolution before the fourth pooling:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv10"]),
-        caption="Six channels of conv10. Where a row's classes agree, check whether the patches show the "
-        "thing itself or what usually surrounds it; where they do not, look for what else they share.",
-        alt="Nine projections with their patches, a channel of conv10 a row: patches with large "
-        "parts of things.",
+        caption="Six channels of conv10, with fields of 92 pixels. A class that fills a row may be there "
+        "for the thing itself or for what usually surrounds it; the patches show both.",
+        alt="Nine projections and patches of ninety-two pixels for each of six channels of conv10.",
     ),
     "conv10-strongest",
 )
@@ -879,55 +929,58 @@ show(
 # %% [markdown]
 # #### conv11, conv12 and conv13
 #
-# The last block adds 32 pixels a layer and ends at 196. First the two layers on the way:
+# The last block sees 132, 164 and 196 pixels, and so the greater part of a picture:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv11"], range(3)),
-        caption="Three channels of conv11. A field this wide is larger than what matters in it: the "
-        "evidence gathers near its middle, as it did in the towers of 3 × 3 windows.",
-        alt="Nine projections with their patches, a channel of conv11 a row: patches with most of a "
-        "thing or a whole picture.",
+        caption="Three channels of conv11, with fields of 132 pixels, the first convolution after the "
+        "fourth pooling.",
+        alt="Nine projections and large patches or whole pictures for each of three channels of conv11.",
     ),
     "conv11-strongest",
 )
 
 # %% [markdown]
-# And:
+# The layer above sees 32 pixels more:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv12"], range(3)),
-        caption="Three channels of conv12. Count the classes of a row, and ask what a row of many "
-        "classes has in common; it may be nothing that has a name.",
-        alt="Nine projections with their patches, a channel of conv12 a row: patches with most of a "
-        "thing or a whole picture.",
+        caption="Three channels of conv12, with fields of 164 pixels. A row may hold several classes, and "
+        "what they share need not have a name.",
+        alt="Nine projections and large patches or whole pictures for each of three channels of conv12.",
     ),
     "conv12-strongest",
 )
 
 # %% [markdown]
-# `conv13` is the last layer that knows where, at 14 × 14 places for 224 pixels:
+# `conv13` is the last convolution. For pictures of 224 pixels its maps have 14 × 14 positions:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv13"]),
-        caption="Six channels of conv13. Projections here can look like drawings of the thing itself. "
-        "Look at them once as they are, and again after the control further down, which asks whether "
-        "it was the trained weights that drew them.",
-        alt="Nine projections with their patches, a channel of conv13 a row: whole things, often of "
-        "one class a channel.",
+        caption="Six channels of conv13, with fields of 196 pixels. Whether the trained weights drew these "
+        "projections is tested further down.",
+        alt="Nine projections and large patches or whole pictures for each of six channels of conv13.",
     ),
     "conv13-strongest",
 )
+shown = pictures.labels[top["conv13"].image[:6]]
+commonest = functional.one_hot(shown).sum(dim=1).amax(dim=1).tolist()
+chapter.finding(
+    f"The commonest class of a row fills {', '.join(map(str, commonest))} of its "
+    f"{shown.shape[1]} places, in the order of the channels.",
+    holds=len(commonest) == 6,
+)
 
 # %% [markdown]
-# What would these channels draw themselves? An image is made from noise, without a photograph, and
-# changed step by step so that it drives the unit in the middle of the map as hard as it
-# can:[@olah2017]
+# A channel can also be asked for an image that no photograph has given it. The image starts as noise
+# and is changed step by step so that it drives the unit in the middle of the map as hard as it can
+# [@olah2017]:
 
 # %% tags=["hide-input"]
 from internals.figures import beside_strongest, portraits
@@ -941,122 +994,163 @@ show(
     portraits(
         beside_strongest(net.patches(top["conv13"].head(1), range(3)), made),
         caption="Three channels of conv13: the patch that drives each hardest, and an image made from "
-        "noise to drive its middle unit, with the value that each reaches. It is nothing that the "
-        "network has seen, and one of many that would do.",
-        alt="For three channels of conv13 the strongest patch beside an optimised image of "
-        "coloured patterns made from noise.",
+        "noise to drive its middle unit, with the value that each reaches. It is one of many images "
+        "that would do.",
+        alt="For three channels of conv13 the strongest patch beside an image made from noise.",
     ),
     "conv13-optimised",
+)
+reached = np.array([image.value for image in made])
+by_patch = top["conv13"].value[:3, 0].numpy()
+chapter.finding(
+    "The three images made from noise reach "
+    f"{', '.join(f'{value:.1f}' for value in reached)}; the strongest patches reach "
+    f"{', '.join(f'{value:.1f}' for value in by_patch)}.",
+    holds=len(reached) == len(by_patch) == 3,
 )
 
 # %% [markdown]
 # ### All channels, in numbers
 #
-# Six channels of 512 prove nothing. Two questions can be put to all 4,224 of them. Is the channel
-# alive: does any of the pictures mined make it positive anywhere? And of its nine strongest
-# pictures, how many are of the class that is most frequent among them? Drawn by lot, some would be,
-# too:
+# Six channels of 512 are no evidence about a layer. Two numbers can be had for all 4,224 channels. A
+# channel is *silent* if no picture makes it positive anywhere. And its *purity* is the number of its
+# nine strongest pictures that belong to the commonest class among them. The control is a network with
+# random weights: `vgg16` from above, whose convolutions are still drawn after He and others. It gets
+# the same pictures:
 
 # %%
 from internals.activations import class_purity
 
+untrained = Network(vgg16, normalization=run.normalization)
+searched = {
+    "trained": top,
+    "untrained": untrained.strongest(pictures, convs, k=9),
+}
+labels = pictures.labels
+purity = {
+    name: np.array(
+        [9 * class_purity(by[conv].image, labels) for conv in convs]
+    )
+    for name, by in searched.items()
+}
 lot = torch.Generator().manual_seed(chapter.seed)
 blindly = torch.randint(len(pictures), (5000, 9), generator=lot)
-by_lot = 9 * class_purity(blindly, pictures.labels)
-pure = [9 * class_purity(top[conv].image, pictures.labels) for conv in convs]
+by_lot = 9 * class_purity(blindly, labels)
 silent = [int((top[conv].value[:, 0] <= 0).sum()) for conv in convs]
-channels = [len(top[conv]) for conv in convs]
-assert sum(channels) == 4224
+assert sum(len(top[conv]) for conv in convs) == 4224
 if chapter.profile != "smoke":
-    assert pure[-1] > by_lot
+    assert purity["trained"][-1] > by_lot
 
 # %% [markdown]
-# Is there a layer at which a feature that anything may have becomes one that goes with a class?
+# Nine pictures drawn at random have some of one class, too, and so have the strongest pictures of
+# random weights. What was learned is the distance between the two curves:
 
 # %% tags=["hide-input"]
-from internals.figures import dots
-
-columns = {"field": [sees[conv] for conv in convs], "of one class": pure}
-columns["silent"] = [s / c for s, c in zip(silent, channels, strict=True)]
 show(
-    dots(
-        convs,
-        columns,
-        {
-            "field": [f"{pixels} px" for pixels in columns["field"]],
-            "of one class": [f"{p:.1f} of 9" for p in pure],
-            "silent": [percent(share) for share in columns["silent"]],
-        },
-        caption="Every convolution: what its units see, how many of a channel's nine strongest pictures "
-        f"are of one class in the mean (by lot {by_lot:.1f}), and the share of channels that no "
-        "picture makes positive. Silent channels are lost to the network for good or ill: no "
-        "gradient passes them.",
-        alt="Three columns of dots over thirteen layers: fields that grow from 3 to 196 pixels, the "
-        "agreement in class, and the share of silent channels.",
+    lines(
+        np.arange(1, 14),
+        purity,
+        xlabel="convolution",
+        ylabel="pictures of the commonest class, of nine",
+        levels={"drawn at random": by_lot},
+        caption="How many of a channel's nine strongest pictures belong to their commonest class, the mean "
+        "over all channels of a layer, with trained and with random weights. The dashed level is that "
+        "of nine pictures drawn at random.",
+        alt="Two lines over the thirteen convolutions, for the trained and the untrained network, and "
+        "a dashed level.",
     ),
     "channels",
-)  # fmt: skip
+)
+gain = purity["trained"] - purity["untrained"]
+chapter.finding(
+    f"In conv1 {purity['trained'][0]:.1f} of the nine are of one class with trained weights and "
+    f"{purity['untrained'][0]:.1f} with random ones, in conv13 {purity['trained'][-1]:.1f} and "
+    f"{purity['untrained'][-1]:.1f}. The difference is largest in conv{gain.argmax() + 1}. Of the 4,224 "
+    f"channels {sum(silent)} are silent for all {len(pictures):,} pictures; such a channel passes "
+    "nothing on, and these pictures give it no gradient.",
+    holds=True,
+)
 
 # %% [markdown]
 # ## What the answer rests on
 #
-# Three instruments ask about a class instead of a channel, here in pictures that drive a channel of
-# `conv13` hardest. *Grad-CAM* weighs the maps of `conv13` by how the class score depends on them
-# [@selvaraju2017]. *Saliency* is the gradient at each pixel [@simonyan2014]. *Occlusion* covers one
-# place after the other with a grey square, a sixth of the picture wide, and watches the probability
-# of the class [@zeiler2014]:
+# Three instruments say which part of a picture counts for a class score. *Grad-CAM* adds up the maps of
+# `conv13`, each weighted by the mean gradient of the score over it [@selvaraju2017]. *Saliency* is the
+# size of the score's gradient at each pixel [@simonyan2014]. *Occlusion* covers one place after the
+# other with a grey square, a sixth of the picture wide, and records the score [@zeiler2014]. We take
+# three pictures of different classes from the strongest of `conv13`:
 
 # %%
 best = top["conv13"].image[:, 0].flip(0)
-one_each = {int(pictures.labels[i]): int(i) for i in best}
+one_each = {int(labels[i]): int(i) for i in best}
 shown = pictures.subset(torch.tensor(list(one_each.values())[:3]))
-inputs, labels = net.inputs(shown)[:], shown.labels
+inputs, classes = net.inputs(shown)[:], shown.labels
 square = {"size": recipe.size // 6, "stride": recipe.size // 8}
-covered = net.occlusion(inputs, labels, score=run.loss.probabilities, **square)
+covered = net.occlusion(inputs, classes, **square)
 scores = net.capture(inputs, ["fc3"])["fc3"].flatten(1)
-probability = run.loss.probabilities(scores).gather(1, labels[:, None])
+whole = scores.gather(1, classes[:, None])[:, 0]
 
 # %% [markdown]
-# The drop of the probability at a pixel is the mean over the squares that lie on it. What is below
-# 0 became likelier when it was covered:
+# What a pixel is worth by occlusion is the drop of the score, averaged over the squares that cover it:
 
 # %%
 from internals.projection import occlusion_map
 
-maps = [
-    net.grad_cam(inputs, "conv13", labels, upsample=True),
-    net.saliency(inputs, labels),
-    occlusion_map(covered, probability[:, 0], inputs.shape[-2:], **square),
-]
+maps = {
+    "Grad-CAM, conv13": net.grad_cam(inputs, "conv13", classes, upsample=True),
+    "saliency": net.saliency(inputs, classes),
+    "occlusion": occlusion_map(covered, whole, inputs.shape[-2:], **square),
+}
 
 # %% [markdown]
-# Where all three speak of the same place, the answer rests on it:
+# Do the three maps agree? A rank correlation is 1 where two maps have the same order of pixels, and 0
+# where one says nothing about the other:
+
+# %%
+from scipy.stats import spearmanr
+
+
+def agreement(one, other):
+    """The mean rank correlation of two maps of each picture."""
+    pairs = zip(maps[one].numpy(), maps[other].numpy(), strict=True)
+    return np.nanmean([spearmanr(*pair, axis=None)[0] for pair in pairs])
+
+
+# %% [markdown]
+# The maps of the three pictures:
 
 # %% tags=["hide-input"]
 show(
     overlays(
         list(shown.images.numpy() / 255),
-        [[m[n].numpy() for m in maps] for n in range(len(shown))],
-        ["Grad-CAM, conv13", "saliency", "covered"],
-        names=[names[label] for label in labels],
-        caption="Training pictures of different classes, with three maps of evidence for their class. "
-        "Below each map stands its largest value; in the last column that is a probability, and "
-        "blue marks places whose covering makes the network surer. Grad-CAM and covering should "
-        "agree; where a bright place can be covered without a loss, it was used and not needed.",
-        alt="Rows of one picture and three heat maps over it: Grad-CAM blobs, a scatter of salient "
-        "pixels, and a coarse map of what covering a place does.",
+        [[m[n].numpy() for m in maps.values()] for n in range(len(shown))],
+        list(maps),
+        names=[names[label] for label in classes],
+        caption="Training pictures of different classes, with three maps of evidence for their class, "
+        "each on its own scale, the largest value below it. Occlusion has a sign: amber is what the "
+        "score loses when a place is covered, blue what it gains.",
+        alt="Rows of one picture and three heat maps over it: smooth patches of Grad-CAM, single "
+        "pixels of saliency, and coarse squares of occlusion.",
     ),
     "evidence",
+)
+cam, pixels, squares = maps
+chapter.finding(
+    f"Mean rank correlations over these pictures: {agreement(cam, squares):.2f} between Grad-CAM and "
+    f"occlusion, {agreement(cam, pixels):.2f} between Grad-CAM and saliency, "
+    f"{agreement(pixels, squares):.2f} between saliency and occlusion.",
+    holds=True,
 )
 
 # %% [markdown]
 # ## Which pictures to believe
 #
-# Guided backpropagation draws handsome pictures of networks like this one. Here is the control of
-# every chapter, to see what they are worth. The weights are replaced by untrained ones, `conv13` first, then one layer
-# more at a time [@adebayo2018], and the strongest unit of each of the first channels is projected
-# again, four channels at the quick profile and twelve at the full one. The untrained weights are
-# those of `vgg16` above, whose convolutions are still drawn after He and others:
+# Guided backpropagation draws clear pictures of networks like this one. How much of them comes from the
+# weights? In this control, which every chapter has, trained weights are replaced by random ones,
+# `conv13` first, then one layer more at a time [@adebayo2018]. The strongest unit of each of the first
+# channels is projected at every step. Below, ρ is the rank correlation of a projection's magnitudes
+# with those of the trained one: 1 for the same order of pixels, 0 for none of it. The random weights
+# are again those of `vgg16`:
 
 # %%
 count = chapter.at(smoke=2, quick=4, full=12)
@@ -1064,7 +1158,7 @@ units = top["conv13"][:count].head(1)
 control = net.sanity(pictures, units, untrained=vgg16, stages=convs[::-1])
 
 # %% [markdown]
-# One unit, each time another whole block has lost its weights:
+# One unit, with one more block of random weights at each step:
 
 # %% tags=["hide-input"]
 ends = [0, 1, 3, 6, 9, 11, 13]
@@ -1075,10 +1169,9 @@ show(
         names=control.names,
         notes=[[row[step] for step in ends] for row in control.notes()],
         shared=False,
-        caption="The strongest unit of channel 0 of conv13 as trained, then with untrained weights in "
-        "conv13, in the whole fifth block, and so on down to all thirteen layers. ρ is the rank "
-        "correlation with the trained picture, the mean over all units tried. Compare the rows: "
-        "which of them still shows you the picture on the right?",
+        caption="The strongest unit of channel 0 of conv13 as trained, then with random weights in "
+        "conv13, in the whole fifth block, and so on down to all thirteen layers. ρ is the mean over "
+        f"{len(units)} units. What the last column still shows was not learned.",
         alt="Three rows of seven projections of one unit, from the trained network on the left to "
         "the untrained one on the right, with a rank correlation under each.",
     ),
@@ -1086,8 +1179,8 @@ show(
 )
 
 # %% [markdown]
-# The whole cascade as numbers. A picture that came from what was learned has to fall at the first
-# step:
+# The same for all thirteen steps, in numbers. Where a curve stays high and level, the weights replaced
+# so far had no part in the picture:
 
 # %% tags=["hide-input"]
 gradient, deconvnet, guided = left = control.magnitudes.mean(axis=2)
@@ -1095,26 +1188,31 @@ show(
     lines(
         np.arange(14),
         dict(zip(control.names, left, strict=True)),
-        xlabel="convolutions with untrained weights, from the top",
+        xlabel="convolutions with random weights, from the top",
         ylabel="rank correlation with the trained picture",
-        caption="What is left of the trained picture as layers forget, from conv13 downwards, by rule. "
-        "High and level means that the weights replaced so far had no part in the picture. Follow "
-        "guided and gradient: the distance between them is what the rule at the rectifiers added.",
+        caption="What is left of the trained picture as layers get random weights, from conv13 downwards, "
+        "for three rules at the rectifiers. The distance between guided and gradient is what the rule "
+        "adds.",
         alt="Three lines from one at zero untrained layers to lower values at thirteen.",
     ),
     "cascade",
 )
 if chapter.profile != "smoke":  # which has nothing to lose
     assert guided[1:].mean() > gradient[1:].mean() - 0.1
+chapter.finding(
+    f"With random weights in conv13 alone, ρ is {gradient[1]:.2f} for the gradient, "
+    f"{deconvnet[1]:.2f} for the deconvnet and {guided[1]:.2f} for guided backpropagation. Without "
+    f"any trained convolution, {gradient[-1]:.2f}, {deconvnet[-1]:.2f} and {guided[-1]:.2f} are left.",
+    holds=True,
+)
 
 # %% [markdown]
-# If not the weights, what does it draw? The suspicion is: the picture, or rather its edges
-# [@nie2018]. An edge needs no network. Take the difference of each pixel from its neighbours, and
-# see how well its order of magnitudes agrees with that of the projections, inside the units' fields:
+# What can a projection show, if not the weights? Nie and others say that guided backpropagation and the
+# deconvnet partly recover the picture itself [@nie2018]. Edges are a simple test, because finding them
+# needs no network: take the difference of each pixel from the mean of its neighbourhood. How well does
+# the order of these differences agree with that of the projections, within the units' fields?
 
 # %%
-from scipy.stats import spearmanr
-
 seen = net.receptive_field("conv13")
 inputs = net.inputs(pictures)[units.image[:, 0]]
 around = functional.avg_pool2d(inputs, 3, 1, 1, count_include_pad=False)
@@ -1135,8 +1233,8 @@ def likeness(pictures):
 
 
 # %% [markdown]
-# The last column is the verdict. There no weight of any convolution is trained, so that whatever
-# likeness it holds was given away for free:
+# The last column is the control. No convolution is trained there, so what it finds of the edges was
+# not learned:
 
 # %%
 alike = {
@@ -1145,32 +1243,39 @@ alike = {
 }
 show(
     Table.of(
-        ("rule", "left without conv13", "left without any", "edges, trained", "edges, untrained"),
+        ("rule", "ρ, conv13 random", "ρ, all random", "edges, trained", "edges, all random"),
         (
             (rule, f"{row[1]:.2f}", f"{row[-1]:.2f}", *(f"{x:.2f}" for x in alike[rule]))
             for rule, row in zip(control.names, control.magnitudes.mean(axis=2), strict=True)
         ),
-        caption="Rank correlations of a projection's magnitudes: with the trained projection after "
-        "conv13, then all convolutions, have lost their weights, and with the edges of the picture, "
-        "for the trained and the untrained network.",
+        caption="Rank correlations of a projection's magnitudes, means over the same units: with the trained "
+        "projection when conv13, then all convolutions, have random weights, and with the edges of the "
+        "picture, for the trained network and for random weights.",
     ),
     "edges",
 )  # fmt: skip
 if chapter.profile != "smoke":
     assert alike["guided"][1] > alike["gradient"][1] - 0.1
+chapter.finding(
+    "The edges of the picture and the guided projection have a rank correlation of "
+    f"{alike['guided'][0]:.2f} with trained weights and {alike['guided'][1]:.2f} with random ones; "
+    f"for the gradient it is {alike['gradient'][0]:.2f} and {alike['gradient'][1]:.2f}.",
+    holds=True,
+)
 
 # %% [markdown]
-# So the panels above are read from their patches: what drives a channel is what its patches share.
-# A guided projection says which edges lie where the unit could be reached from, and a sharp one is
-# no proof of a sharp feature.
+# So the panels above are read from their patches: what drives a channel is what its patches share. A
+# guided projection is a hint where in the patch to look. The table says how much of it needs no
+# training, and a sharp projection is no proof of a sharp feature.
 #
 # ## Key features
 #
 # - **Windows of 3 × 3 only**: three see 7 × 7, with fewer weights and more rectifiers.
-# - **Depth is cheap to store**: eight more layers add 8 % to the parameters, nearly three quarters of
-#   which lie in one full connection.
-# - **A plain stack multiplies**: a factor a layer that is not near 1 leaves nothing to learn from.
-# - **Full connections are convolutions**: slid over a larger picture, a classifier becomes a map.
+# - **Depth needs few parameters**: eight more layers add 8 %. Nearly three quarters of all parameters
+#   are in one fully connected layer.
+# - **A plain stack multiplies**: if each layer scales the signal by a factor that is not near 1,
+#   nothing is left to learn from.
+# - **Fully connected layers are convolutions**: slid over a larger picture, a classifier gives a map.
 # - **No response normalisation**: the paper tried it in network A, and it did not help.
 #
 # ## Do this with your own network
@@ -1200,6 +1305,5 @@ if chapter.profile != "smoke":
 # 2. Give `tower` a stride of 2 in its first layer. How do its fields grow, and what is lost?
 # 3. Repeat the control with units of `conv7`. From which layer on does the guided row fall?
 #
-# Fifteen thousand million multiply-adds for one answer: the network that won the contest of 2014
-# made do with a tenth of them, by asking at several scales at once:
-# [InceptionNet](04_inceptionnet.py).
+# VGG-16 needs 15 billion multiply-adds for one answer. The network that won the contest of 2014 needs
+# a tenth of that, with windows of several sizes side by side: [InceptionNet](04_inceptionnet.py).
