@@ -21,20 +21,21 @@
 # %% [markdown]
 # # InceptionNet: four windows on the same maps
 #
-# VGG came second in the classification task of ILSVRC-2014, with 138 million parameters a network.
-# First came Christian Szegedy and eight colleagues, with seven million and more layers
-# [@szegedy2015]. Their network does not choose the size of its windows: at every level it looks
-# through 1 × 1, 3 × 3 and 5 × 5 pixels and a maximum at once, and stacks what the four find. The
-# architecture is called Inception; its form with 22 layers, which won, is GoogLeNet, a bow to LeNet.
-# This book says InceptionNet, as the notebooks that it grew from did.
+# VGG came second in the classification task of ILSVRC-2014, with 138 million parameters per network.
+# Christian Szegedy and eight colleagues came first, with seven million and more layers
+# [@szegedy2015]. Their network does not choose one size of window. At every level it looks through
+# 1 × 1, 3 × 3 and 5 × 5 windows and a maximum at once, and stacks what the four find. The
+# architecture is called Inception. The form that won, with 22 layers, is GoogLeNet, a homage to
+# LeNet. This book calls it InceptionNet.
 #
 # **What you will see**
 #
-# - how a layer of 1 × 1 windows makes the 5 × 5 ones ten times cheaper, branch by branch;
+# - how a layer of 1 × 1 windows makes the 5 × 5 ones ten times cheaper, and what that saves in time;
 # - the paper's table of operations recounted: all modules but one agree, and the first row belongs
 #   to another layer than the text describes;
-# - what drives the channels of all nine modules, with their true fields, 11 to 651 pixels wide;
-# - which branch the evidence for each class comes through, exactly.
+# - what drives the channels of all nine modules, with their true fields, 11 to 651 pixels wide, and
+#   counted beside a network of random weights;
+# - through which branch of the last module the evidence for each class comes.
 
 # %%
 from internals.book import open_chapter, show
@@ -42,11 +43,11 @@ from internals.book import open_chapter, show
 chapter = open_chapter()
 
 # %% [markdown]
-# ## The pictures
+# ## The images
 #
-# The data are those of the [AlexNet chapter](02_alexnet.py), ten classes of photographs or, where
-# they are not at hand, their embedded stand-in. How large the network sees them is part of its
-# recipe:
+# The data are those of AlexNet: photographs of ten classes of ImageNet, or the stand-in of drawn
+# shapes where those are not at hand. The photographs of the copy at hand are squeezed to squares, as
+# [chapter 2](02_alexnet.py) says. The recipe says how large the network needs them:
 
 # %%
 from internals import load
@@ -64,16 +65,16 @@ images = load(
 # %% [markdown]
 # ## The module
 #
-# What matters in a picture may be large or small, so a layer with one size of window is always
-# wrong somewhere. An Inception module leaves the question open. All of its branches read the same
-# maps, padding keeps their grids alike, and what comes out is stacked:
+# What matters in an image may be small or large, and a layer with one size of window suits one of
+# them. An Inception module has several sizes. All of its branches read the same maps, padding keeps
+# their grids alike, and their outputs are stacked:
 #
 # $$
 # y = \bigl[\, f_1(x),\; f_3(r_3(x)),\; f_5(r_5(x)),\; p(\max\nolimits_{3\times3} x) \,\bigr],
 # $$
 #
 # where $f_k$ are convolutions with windows of $k$ pixels, and $r_3$, $r_5$ and $p$ have 1 × 1
-# windows; a rectifier follows each of the six. This is the first of the nine, drawn by its numbers:
+# windows. A rectifier follows each of the six. This is the first of the nine modules:
 
 # %% tags=["hide-input"]
 from internals.figures import branches
@@ -88,9 +89,9 @@ show(
             [("3 × 3 maximum", 192), ("1 × 1", 32)],
         ],
         "stacked",
-        caption="Module 3a. The height of a bar is its number of maps. Each branch reads all 192; two "
-        "are thinned out by a 1 × 1 convolution before their wide windows, which is where the "
-        "saving lies, and the pooled maps after theirs, so that the stack does not grow too fast.",
+        caption="Module 3a. The height of a bar is its number of maps. Each branch reads all 192. In two "
+        "branches a 1 × 1 convolution reduces their number before the wide window, which is where the "
+        "saving lies. In the fourth it does so after the maximum, so that the stack stays small.",
         alt="A bar of 192 maps flows into four branches: 64 maps of 1 by 1; 96, then 128 of 3 by 3; "
         "16, then 32 of 5 by 5; a maximum of 192, then 32. Their ends form one bar of 256.",
     ),
@@ -98,7 +99,7 @@ show(
 )
 
 # %% [markdown]
-# In code it is that line and no more. `InceptionNet(paper=True)` is the paper's form:
+# The code is that formula. `InceptionNet(paper=True)` is the paper's form:
 
 # %%
 import torch
@@ -122,14 +123,14 @@ assert by_hand.shape == (1, 256, 28, 28)
 # ## What a window of one pixel is for
 #
 # A 1 × 1 convolution sees no neighbours. It is one matrix, applied to the column of maps at every
-# place,
+# position,
 #
 # $$
-# a_{mij} = b_m + \sum_n w_{mn}\, x_{nij},
+# a_{mij} = b_m + \sum_n w_{mn}\, x_{nij} .
 # $$
 #
-# so it can say the same with fewer maps, if the maps repeat one another, or mix them anew. The idea
-# comes from Lin, Chen and Yan's *Network in network* [@lin2014]:
+# With fewer rows than columns it reduces the number of maps, and little is lost where maps repeat one
+# another. The idea comes from Lin, Chen and Yan's *Network in network* [@lin2014]:
 
 # %%
 weight, bias = m.conv5x5_reduce.weight[:, :, 0, 0], m.conv5x5_reduce.bias
@@ -137,13 +138,13 @@ mixed = torch.einsum("mn,bnij->bmij", weight, x) + bias.view(-1, 1, 1)
 assert torch.allclose(mixed, m.conv5x5_reduce(x), atol=1e-4)
 
 # %% [markdown]
-# Going from 192 maps to 32 with windows of 5 × 5 takes 192 · 25 products for each number that comes
-# out. Through 16 maps in between it takes a tenth of that. Here are all four branches of 3a, with
-# and without the thinning. Without it, the maximum would pass on all its 192 maps, and each stack
-# would be wider than the last:
+# From 192 maps to 32 with windows of 5 × 5, each number that comes out takes 192 · 25 products.
+# With 16 maps in between it takes a tenth of that. Here are all four branches of 3a, with and without
+# the reduction. Without it the maximum would pass on all its 192 maps, and each stack would be wider
+# than the one below:
 
 # %%
-places = 28 * 28
+positions = 28 * 28
 direct = {"1 × 1": 64 * 192, "3 × 3": 128 * 9 * 192, "5 × 5": 32 * 25 * 192}
 thinned = {
     "1 × 1": 64 * 192,
@@ -152,35 +153,80 @@ thinned = {
     "maximum": 32 * 192,
 }
 cost = [
-    (branch, direct.get(branch, 0) * places / 1e6, products * places / 1e6)
+    (
+        branch,
+        direct.get(branch, 0) * positions / 1e6,
+        products * positions / 1e6,
+    )
     for branch, products in thinned.items()
 ]
 assert 9.6 < direct["5 × 5"] / thinned["5 × 5"] < 9.7
 
 # %% [markdown]
-# Most of the saving is in the two wide branches:
+# Does the time shrink with the multiply-adds? Each branch is timed alone, for one image on the machine
+# that made this page:
+
+# %%
+from internals.anatomy import latency
+
+wide = {
+    "1 × 1": m.conv1x1,
+    "3 × 3": torch.nn.Conv2d(192, 128, 3, padding=1),
+    "5 × 5": torch.nn.Conv2d(192, 32, 5, padding=2),
+}
+thin = {
+    "1 × 1": m.conv1x1,
+    "3 × 3": torch.nn.Sequential(m.conv3x3_reduce, m.conv3x3),
+    "5 × 5": torch.nn.Sequential(m.conv5x5_reduce, m.conv5x5),
+    "maximum": torch.nn.Sequential(m.pool, m.conv_proj),
+}
+repeats = chapter.at(smoke=3, quick=15, full=15)
+took = [
+    {
+        n: 1e3 * latency(part, (192, 28, 28), repeats)
+        for n, part in form.items()
+    }
+    for form in (wide, thin)
+]
+
+# %% [markdown]
+# Both, branch by branch:
 
 # %% tags=["hide-input"]
 from internals.figures import Table
 
-totals = [sum(row[column] for row in cost) for column in (1, 2)]
+timed = [
+    (name, direct_cost, took[0].get(name, 0), thin_cost, took[1][name])
+    for name, direct_cost, thin_cost in cost
+]
+totals = [sum(row[column] for row in timed) for column in range(1, 5)]
 show(
     Table.of(
-        ("branch of 3a", "direct, millions", "thinned, millions"),
-        [(name, f"{a:.1f}", f"{b:.1f}") for name, a, b in [*cost, ("all", *totals)]],
-        caption="Multiply-adds of module 3a for one image of 224 × 224, with every branch reading all "
-        "192 maps directly, and with the 1 × 1 convolutions of the paper.",
+        ("branch of 3a", "direct, millions", "direct, ms", "reduced, millions", "reduced, ms"),
+        [
+            (name, *(f"{x:.{digits}f}" for x, digits in zip(row, (1, 2, 1, 2), strict=True)))
+            for name, *row in [*timed, ("all", *totals)]
+        ],
+        caption="Multiply-adds and median time of module 3a for one image of 224 × 224, with every branch "
+        "reading all 192 maps directly, and with the 1 × 1 convolutions of the paper.",
     ),
     "thinning",
 )  # fmt: skip
-assert round(totals[1]) == 128  # as table 1 of the paper has it
+assert round(totals[2]) == 128  # as table 1 of the paper has it
+chapter.finding(
+    "The reduction divides the multiply-adds of the 5 × 5 branch by "
+    f"{direct['5 × 5'] / thinned['5 × 5']:.1f} and its time by "
+    f"{took[0]['5 × 5'] / took[1]['5 × 5']:.1f}. For the whole module the two numbers are "
+    f"{totals[0] / totals[2]:.1f} and {totals[1] / totals[3]:.1f}.",
+    holds=direct["5 × 5"] > 9 * thinned["5 × 5"],
+)
 
 # %% [markdown]
 # ## The whole network
 #
-# Nine modules stand on a short stem and are divided by maxima that halve the grid. At the top, no
-# fully connected layers but one: every map is averaged to a single number, and a matrix turns 1,024
-# of them into classes.
+# Nine modules stand on a short stem, and poolings between them halve the grid. There is only one fully
+# connected layer, at the top: every map is averaged to a single number, and a matrix turns the 1,024
+# numbers into classes.
 
 # %% tags=["hide-input"]
 from internals.figures import Stage, stack
@@ -197,9 +243,9 @@ show(
             Stage("avgpool", 1024, operation="linear"),
             Stage("fc", 1000),
         ],
-        caption="GoogLeNet drawn to scale for the paper's images. Five halvings take the grid from 224 "
-        "to 7 while the maps grow from 3 to 1,024; seven of the nine modules work on grids of "
-        "14 and 7, where wide windows are cheap and span much of the picture.",
+        caption="GoogLeNet for the paper's images. Maps are drawn to scale, vectors are not. Five halvings "
+        "take the grid from 224 to 7 while the maps grow from 3 to 1,024. Seven of the nine modules work "
+        "on grids of 14 and 7, where wide windows are cheap and span much of the image.",
         alt="Eight stages from a 224 by 224 input to 1,000 outputs: 64 maps of 56, 192 of 28, 480 of "
         "14, 832 of 7, 1,024 of 7, 1,024 averages and 1,000 classes.",
     ),
@@ -207,7 +253,7 @@ show(
 )
 
 # %% [markdown]
-# Table 1 of the paper gives the operations of each row. We count them, from the graph:
+# Table 1 of the paper prints the operations of each row. Here they are counted from the graph:
 
 # %%
 from itertools import groupby
@@ -234,7 +280,8 @@ off = {name for name in PRINTED if abs(counted[name] - PRINTED[name]) >= 1}
 assert off == {"conv1", "inception5a"}
 
 # %% [markdown]
-# Ten of the twelve numbers agree to within a million. Fields are those of a module's widest branch:
+# Ten of the twelve numbers agree to within a million. The table has them with the field of each
+# module's widest branch:
 
 # %%
 convolutions = [row for row in rows if row.kind == "Conv2d"]
@@ -258,7 +305,8 @@ def line(name: str) -> tuple:
 
 
 # %% [markdown]
-# Fields wider than the image are meant: a unit of 5b could use a picture of 715 pixels.
+# A field can be wider than the image. A unit of 5b sees all of it, and could see 715 pixels of a larger
+# one:
 
 # %% tags=["hide-input"]
 HIDDEN = ("relu", "lrn", "dropout")
@@ -268,7 +316,7 @@ show(
         [line(name) for name in parts if not name.startswith(HIDDEN)],
         caption="GoogLeNet as in the paper, row by row, for an image of 224 × 224 and 1,000 classes, "
         "with the operations that its table 1 prints, in millions. The paper has conv2 and conv3 in "
-        "one row of 360, and so have we.",
+        "one row of 360, as here.",
     ),
     "layers",
 )  # fmt: skip
@@ -276,14 +324,14 @@ assert sum(row.parameters for row in rows) == 6_998_552
 assert len(convolutions) == 57 and 3 + 9 * 2 + 1 == 22
 
 # %% [markdown]
-# That is 6,998,552 parameters in 57 convolutions and one matrix; the longest way through them has 22
-# layers: three of the stem, two a module, one at the top. AlexNet has 60,965,224 parameters, 8.7
+# That is 6,998,552 parameters in 57 convolutions and one matrix. The longest way through them has 22
+# layers: three of the stem, two per module, one at the top. AlexNet has 60,965,224 parameters, 8.7
 # times as many. The paper says twelve times.
 #
-# Two rows do not fit. For 5a its own widths give 51 million, not 54. And the first row's 34 million,
-# with "2.7K" parameters, is not the 7 × 7 convolution of the text but a *separable* one: eight
-# 7 × 7 filters for each colour, then a 1 × 1 mixing of those 24 maps into 64. That fits both numbers,
-# and MobileNet's authors mention such layers at the bottom of Inception models [@howard2017]:
+# Two rows do not fit. For 5a the paper's own widths give 51 million, not 54. And the first row's 34
+# million, with "2.7K" parameters, is not the 7 × 7 convolution of the text but a *separable* one: eight
+# 7 × 7 filters for each colour, then a 1 × 1 convolution from those 24 maps to 64. That fits both
+# numbers, and MobileNet's authors mention such layers at the bottom of Inception models [@howard2017]:
 
 # %%
 separable = 3 * 8 * 7 * 7 + 24 * 64
@@ -292,8 +340,8 @@ assert separable == 2_712 and round(separable * 112**2 / 1e6) == 34
 assert round(60_965_224 / 6_998_552, 1) == 8.7
 
 # %% [markdown]
-# The text, and every rebuilding of the network that we know of, has the full 7 × 7 convolution, and
-# so have we[^port].
+# The text, and every copy of the network that we know of, has the full 7 × 7 convolution, and so has
+# ours[^port].
 #
 # [^port]: Not every copy is GoogLeNet. torchvision's `googlenet` has 3 × 3 windows in the branch that
 #     should have 5 × 5, a slip of the code it was ported from which pretrained weights have made
@@ -301,31 +349,32 @@ assert round(60_965_224 / 6_998_552, 1) == 8.7
 #
 # ### Where the parameters are not
 #
-# AlexNet has 58 of its 61 million parameters in fully connected layers, where the grid is read out,
-# and in VGG it is much the same. Averaging each map first leaves one number a map, wherever on the grid it was:
+# AlexNet has 59 of its 61 million parameters in fully connected layers, and VGG-16 has 124 of 138. Most
+# of them read out the grid, position by position. Averaging each map first leaves one number per map:
 
 # %%
 maps, side, classes = 1024, 7, 1000
 averaged = (maps + 1) * classes
 flattened = (maps * side**2 + 1) * classes
 alexnet = 9217 * 4096 + 4097 * 4096 + 4097 * classes
+vgg = (512 * 7 * 7 + 1) * 4096 + 4097 * 4096 + 4097 * classes
 print(f"{averaged:,} parameters; without averaging {flattened:,}")
-assert 58e6 < alexnet < 59e6
+assert (round(alexnet / 1e6), round(vgg / 1e6)) == (59, 124)
 assert averaged == sum(p.numel() for p in paper.fc.parameters())
 assert flattened > 7 * sum(p.numel() for p in paper.parameters())
 
 # %% [markdown]
-# ### Help half-way
+# ### Gradients for the lower layers
 #
-# Would a gradient still reach the lowest of twenty-two layers? The authors were concerned, and put
-# two small classifiers on the outputs of 4a and 4d. They are there during training only, and their
-# losses are added to the network's own with a weight of 0.3:
+# Does a gradient still reach the lowest of twenty-two layers? To make sure of it, the authors put two
+# small classifiers on the outputs of 4a and 4d. These *auxiliary heads* are there during training only,
+# and their losses are added to the network's own with a weight of 0.3:
 #
 # $$
 # L = L_{\text{fc}} + 0.3\,(L_{4a} + L_{4d}).
 # $$
 #
-# They bring gradients into the middle, and have nearly as many parameters as all the rest:
+# They bring gradients into the middle. Together they have nearly as many parameters as all the rest:
 
 # %%
 heads = InceptionNet(1000, paper=True, auxiliary=True)
@@ -337,49 +386,66 @@ print(f"{extra[0]:,} and {extra[1]:,} parameters, dropped after training")
 assert extra == [3_188_840, 3_190_888]
 
 # %% [markdown]
-# Five months later came batch normalisation, tried first on a relative of this very network
-# [@ioffe2015], and the network below uses that instead. It is not indispensable: the Caffe group
-# trained GoogLeNet without it, to 68.7 % on ImageNet with one crop [@guadarrama2014].
+# In February 2015 came *batch normalisation* [@ioffe2015], and the network below uses it instead, after
+# every convolution. In training it takes the mean $\mu$ and the variance $\sigma^2$ of each channel over
+# the batch and all positions, and gives the channel a learned factor $\gamma$ and shift $\beta$:
+#
+# $$
+# \hat a = \gamma\, \frac{a - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta .
+# $$
+#
+# So the signal can neither vanish nor explode on its way up, as it can in [VGG-16](03_vgg16.py). After
+# training, means and variances that were averaged over many batches take the place of the batch's. By
+# hand:
+
+# %%
+norm = torch.nn.BatchNorm2d(64).train()  # begins with factor 1 and shift 0
+batch = 3 + 5 * torch.randn(8, 64, 14, 14)
+mean = batch.mean(dim=(0, 2, 3), keepdim=True)
+variance = batch.var(dim=(0, 2, 3), keepdim=True, correction=0)
+by_hand = (batch - mean) / (variance + norm.eps).sqrt()
+assert torch.allclose(by_hand, norm(batch), atol=1e-4)
+
+# %% [markdown]
+# Batch normalisation is not indispensable: the Caffe group trained GoogLeNet without it, to 68.7 % on
+# ImageNet with one crop [@guadarrama2014].
 #
 # ### Where this implementation departs from the paper
 #
 # | what | the paper | here |
 # |---|---|---|
 # | normalisation | local responses, twice in the stem | batch normalisation after every convolution |
-# | auxiliary heads | at 4a and 4d | none; `InceptionNet(auxiliary=True)` has them |
+# | auxiliary heads | at 4a and 4d | none |
 # | dropout | 40 % | 50 % |
+# | first weights | not given | He et al. [@he2015], smaller in conv1 |
 # | classes | 1,000 | 10 |
-# | optimiser | asynchronous SGD, weights averaged over time | SGD with momentum |
+# | optimiser | asynchronous SGD, weights averaged over time | as in the table below |
 # | tested on | 144 crops, 7 networks | one crop, one network |
 #
-# `InceptionNet(paper=True)` undoes the first three. What the paper leaves open (how weights start,
-# the constants of its normalisation) follows Caffe's replication there.
+# `InceptionNet(paper=True, auxiliary=True)` has the paper's form in the first three rows. What the
+# paper leaves open there (how weights start, the constants of its normalisation) follows Caffe's
+# replication.
 #
 # ## Training
 
 # %% tags=["hide-input"]
-from internals.training import SEED_RECIPES, hyperparameters
+from internals.training import hyperparameters
 
-notebook = {
-    row[0]: row[1] for row in hyperparameters(SEED_RECIPES["inceptionnet"])
-}
 show(
     Table.of(
-        ("hyperparameter", "here", "the notebooks", "the paper"),
-        [
-            (name, value, notebook.get(name, ""), published)
-            for name, value, published in hyperparameters(recipe, images.train)
-        ],
-        caption="The recipe of the run below, that of the notebooks this book grew from, and what the "
-        "paper says. It gives neither a first learning rate nor a batch size nor a number of epochs.",
+        ("hyperparameter", "here", "the paper"),
+        hyperparameters(recipe, images.train),
+        caption="The recipe of the run below and what the paper says. It gives neither a first learning "
+        "rate nor a batch size nor a number of epochs. Sizes are earlier phases with smaller images, as "
+        "a share of the epochs and the side in pixels. An average of weights is the decay per step of "
+        "a moving average; where there is one, it is what is scored and kept.",
     ),
     "recipe",
-)  # fmt: skip
+)
 
 # %% [markdown]
-# The paper's schedule, 4 % less every eight epochs, is made for long training. In the thirty epochs
-# of the notebooks it takes the rate to 0.885 of its start, which is hardly a schedule at all. Ours
-# comes down to 0:
+# The paper's schedule, 4 % less every eight epochs, is made for long training. In thirty epochs it would
+# take the learning rate to 0.885 of its start. Ours comes down to 0:
 
 # %%
 from internals.training import trained
@@ -395,33 +461,40 @@ print(
 chapter.record(test_top1=test.top1, test_loss=test.loss, seconds=seconds)
 
 # %% [markdown]
-# The two curves are not of the same pictures. In training the network sees windows cut at random, from
-# 8 to 100 % of the picture, with their colours shifted; held-out images are shown whole:
+# The training images are harder than the held-out ones. In training the network sees windows cut at
+# random, from 8 to 100 % of the image, with their colours changed. Of held-out images it sees the
+# middle, all but a narrow rim:
 
 # %% tags=["hide-input"]
 from internals.book import learning_curves
+from internals.figures import percent
 
+history = run.history
+sides = ", ".join(map(str, dict.fromkeys(history.column("size"))))
 show(
     learning_curves(
         run,
-        caption="Loss and accuracy by epoch. Training images are harder than held-out ones, so that the "
-        "held-out curve may well be the better of the two. The dashed line is the score of the epoch "
-        "kept on the test images.",
-        alt="Two charts by epoch: training and held-out loss fall, both accuracies rise; the level of "
-        "the test accuracy is dashed.",
+        caption="Loss and accuracy by epoch. Since training images are the harder ones, the held-out "
+        "curve may be the better of the two. Sides of the training images, one after the other: "
+        f"{sides} pixels. The dashed line is the score of the epoch kept on the test images.",
+        alt="Two charts by epoch: training and held-out loss, and training and held-out accuracy "
+        "with the test accuracy as a dashed line.",
     ),
     "training",
 )
+chapter.finding(
+    f"After the first epoch {percent(history.epochs[0].validation_top1)} of the held-out images are "
+    f"named rightly, after epoch {history.best.number}, which is kept, "
+    f"{percent(history.best.validation_top1)}. Of the test images it is {percent(test.top1)}.",
+    holds=True,
+)
 
 # %% [markdown]
-# What should the score be compared with? The paper's are top-5 errors on ImageNet's thousand
-# classes, where ours is top-1 on ten; they stand here for the record, not for a race. And the
-# famous 6.67 % is not what one GoogLeNet does: it is seven networks asked about 144 crops of each
-# image [@szegedy2015]:
+# The paper's scores are top-5 errors on ImageNet's thousand classes, where ours is top-1 on ten, so the
+# two cannot be compared. And the famous 6.67 % is not what one GoogLeNet does: it is seven networks
+# asked about 144 crops of each image [@szegedy2015]:
 
 # %% tags=["hide-input"]
-from internals.figures import percent
-
 scores = [
     ("this chapter", run.provenance.data, "one crop", "top-1", percent(1 - test.top1)),
     ("xse_resnext50, 128 px, 20 epochs", "Imagenette", "one crop", "top-1", "8.4 %"),
@@ -435,8 +508,8 @@ show(
     Table.of(
         ("network", "data", "test", "measure", "errors"),
         scores,
-        caption="Our run (n = 1) and what others report: a later network from Imagenette's leaderboard, "
-        "Caffe's GoogLeNet without normalisation, and the paper's tables 2 and 3. "
+        caption="Our run, one seed, and what others report: a later network from Imagenette's leaderboard, "
+        "Caffe's GoogLeNet without batch normalisation, and the paper's tables 2 and 3. "
         "Lines with different data or measures cannot be compared.",
     ),
     "scores",
@@ -444,26 +517,34 @@ show(
 
 # %% [markdown]
 # We have found no trustworthy report of GoogLeNet trained on Imagenette alone. The leaderboard's line
-# is for a network of 2019 [@howard2019]. Which classes does ours take for which?
+# is for a network of 2019 [@howard2019]. Which classes does ours take for one another?
 
 # %% tags=["hide-input"]
+import numpy as np
+
 from internals.figures import confusion
 
 show(
     confusion(
         test.confusion,
         names,
-        caption="Which test images (rows) were taken for which class (columns), right answers muted. "
-        "Look for cells that stand out on both sides of the diagonal: those two classes look alike "
-        "to this network.",
+        caption="Test images by their class (rows) and by the answer (columns), right answers muted.",
         alt="A ten by ten matrix of counts with the class names; right answers on the diagonal.",
     ),
     "confusion",
 )
+swapped = np.triu(test.confusion + test.confusion.T, 1)
+one, other = np.unravel_index(swapped.argmax(), swapped.shape)
+recall = test.confusion.diagonal() / test.confusion.sum(axis=1).clip(1)
+chapter.finding(
+    f"The two classes taken for one another most are {names[one]} and {names[other]}: "
+    f"{swapped.max()} test images. {names[recall.argmin()].capitalize()} is recognised least, "
+    f"{percent(recall.min())} of the time.",
+    holds=swapped.max() > 0,
+)
 
 # %% [markdown]
-# The mistakes of which it was surest often have a reason that can be seen. Look for pictures that
-# hold a second thing, or a setting that belongs to another class:
+# And the mistakes with the highest probability of the wrong class:
 
 # %% tags=["hide-input"]
 from internals.book import worst_mistakes
@@ -472,44 +553,69 @@ show(
     worst_mistakes(
         run,
         images.test,
-        caption="The ten most confident mistakes on the test images: true class → answer, its "
-        "posterior, and the image's number. The pictures are as the network saw them.",
-        alt="Ten misjudged test images, each with its true class, the wrong answer and its "
-        "confidence.",
+        caption="The ten wrong answers on test images that the network gives the highest probability: "
+        "true class → answer, its probability, and the image's number.",
+        alt="Up to ten misjudged test images, each with its true class, the wrong answer and its "
+        "probability.",
     ),
     "mistakes",
+)
+truth = images.test.labels[: len(test.predicted)].numpy()
+wrong = np.flatnonzero(test.predicted != truth)
+surest = wrong[np.argsort(-test.confidence[wrong], kind="stable")][:10]
+answered = np.bincount(test.predicted[surest], minlength=10)
+chapter.finding(
+    f"The answer to {answered.max()} of these {len(surest)} images is {names[answered.argmax()]}. "
+    f"They are the surest of {len(wrong)} mistakes.",
+    holds=len(surest) > 0,
 )
 
 # %% [markdown]
 # ## Looking inside
 #
-# How these pictures are made and read is the subject of [How to look](00_how_to_look.py).
+# How these pictures are made and read is the subject of
+# [How to look](00_how_to_look.py#how-to-read-a-panel).
 #
 # ### The filters of the first layer
 #
-# The stem begins like every network for photographs, with windows large enough for an edge and its
-# colours:
+# The stem begins with windows of 7 × 7 pixels, large enough for an edge, a stripe or a border of two
+# colours. In such patterns neighbouring weights are alike; in noise they are not. Their correlation
+# tells the two apart:
+
+# %%
+kernels = run.model.conv1.weight.detach()
+centred = kernels - kernels.mean(dim=(1, 2, 3), keepdim=True)
+beside = (centred[..., 1:] * centred[..., :-1]).mean(dim=(1, 2, 3))
+alike = beside / centred.square().mean(dim=(1, 2, 3))
+
+# %% [markdown]
+# All 64 kernels:
 
 # %% tags=["hide-input"]
 from internals.figures import filters
 
 show(
     filters(
-        run.model.conv1.weight.detach().numpy(),
-        caption="The 64 kernels of conv1, 7 × 7 pixels in colour, on one scale with grey as 0. A kernel "
-        "whose halves differ in brightness answers to an edge, one whose halves differ in hue to a "
-        "border of colours. Speckled kernels have not moved far from their random start.",
-        alt="An eight by eight sheet of small coloured squares: some with stripes or halves of light "
-        "and dark, some with two colours, some speckled.",
+        kernels.numpy(),
+        caption="The 64 kernels of conv1, 7 × 7 pixels in colour, on one scale with mid grey as 0. A "
+        "kernel whose halves differ in brightness answers to an edge, one whose halves differ in hue "
+        "to a border of colours, and a speckled one is noise.",
+        alt="Four rows of sixteen small coloured squares.",
     ),
     "conv1-filters",
+)
+chapter.finding(
+    f"Weights that lie side by side have a correlation of {alike.median():.2f} in the median kernel, "
+    f"where noise would have about 0. In {int((alike > 0.5).sum())} of the 64 kernels it is above "
+    "0.5: these hold a pattern.",
+    holds=True,
 )
 
 # %% [markdown]
 # ### Three scales in one layer
 #
-# What makes this network different shows in the fields. Units at one place of 3a see 27, 43 or 59
-# pixels, depending on their branch, and a unit of 3b above them takes its pick of all three:
+# The branches differ in their fields. Units at one position of 3a see 27, 43 or 59 pixels, depending
+# on their branch, and a unit of 3b above them reads all three:
 
 # %%
 from internals.figures import field
@@ -527,16 +633,15 @@ show(
     field(
         pictures.images[0].numpy() / 255,
         {name.replace("x", " × "): box for name, box in branch_fields.items()},
-        caption="What three units of module 3a at one place of the grid can see of a training image. "
-        "All four branches have their centre there; the pooling branch sees as much as 3 × 3.",
+        caption="What three units of module 3a at one position of the grid can see of a training image. "
+        "All four fields have the same centre; the pooling branch sees as much as 3 × 3.",
         alt="A training image with three nested outlined squares of 27, 43 and 59 pixels.",
     ),
     "scales",
 )  # fmt: skip
 
 # %% [markdown]
-# Here is what the branches make of that image. Fine texture should survive best in the 1 × 1 branch
-# and larger forms in the 5 × 5 one, but each branch is free to look for something else:
+# What do the branches make of that image?
 
 # %%
 from internals import Network
@@ -552,7 +657,29 @@ layers = [f"inception3a.{end}" for end in ends.values()]
 maps = net.capture(pictures.head(1), layers)
 
 # %% [markdown]
-# Each branch on its own scale, eight maps of its 64, 128, 32 and 32:
+# How fine are their maps? We measure by how much neighbouring cells of a map differ, in the map's
+# standard deviations, over 32 images. The control is a network of random weights, drawn from another
+# seed than that of this run:
+
+# %%
+torch.manual_seed(chapter.seed + 1)
+untrained = Network(InceptionNet().eval(), normalization=run.normalization)
+
+
+def roughness(maps):
+    """The mean step between neighbouring cells, in standard deviations."""
+    spread, steps = maps.std(dim=(2, 3)), maps.diff(dim=3).abs()
+    return (steps.mean(dim=(2, 3)) / spread)[spread > 0].mean().item()
+
+
+some = pictures.head(32)
+rough = {
+    name: [roughness(m) for m in network.capture(some, layers).values()]
+    for name, network in {"trained": net, "untrained": untrained}.items()
+}
+
+# %% [markdown]
+# Eight maps of each branch's 64, 128, 32 and 32:
 
 # %% tags=["hide-input"]
 from internals.figures import LayerMaps, feature_maps
@@ -566,20 +693,27 @@ show(
         ],
         most=8,
         caption="The first eight maps of each branch of 3a for that image, black for 0 and white for "
-        "the branch's largest value. Compare how fine the structures are from row to row, and how "
-        "many maps are nearly empty, as rectified maps can be.",
-        alt="The image, then four rows of small grey maps, one row a branch of the module.",
+        "the branch's largest value.",
+        alt="The image, then four rows of small grey maps, one row for each branch of the module.",
     ),
     "four-branches",
-)  # fmt: skip
+)
+written = {
+    name: ", ".join(f"{x:.2f}" for x in steps) for name, steps in rough.items()
+}
+chapter.finding(
+    f"Neighbouring cells differ by {written['trained']} standard deviations in the branches 1 × 1, "
+    f"3 × 3, 5 × 5 and pooled. With random weights it is {written['untrained']}. What the two have in "
+    "common was not learned.",
+    holds=True,
+)
 
 # %% [markdown]
-# ### What each channel looks for
+# ### What drives each channel
 #
-# The notebooks number the 57 convolutions in a row, six a module in the order of table 1, and show
-# every other one from conv2 to conv18. So conv16 is the 1 × 1 branch of 4a, the third of nine
-# modules, and most of the network lies above. They also cut their patches as if the six stood one
-# behind the other, which makes fields too large from conv8 on:
+# The 57 convolutions are numbered in a row, six per module in the order of table 1. Fields have to
+# follow the graph, where the branches of a module stand side by side. Counted as if the six
+# convolutions stood one behind the other, fields come out too large from conv8 on:
 
 # %%
 numbers = range(2, 19, 2)
@@ -595,7 +729,7 @@ assert true == [11, 27, 43, 59, 59, 75, 91, 107, 139]
 assert in_a_row[::2] == [11, 27, 43, 75, 75, 91, 123, 139, 171]
 
 # %% [markdown]
-# The true fields follow the graph, where a module is as wide as its widest branch:
+# Both ways to count, for every other convolution up to conv18:
 
 # %% tags=["hide-input"]
 show(
@@ -605,35 +739,35 @@ show(
             (f"conv{n}", InceptionNet.numbered[f"conv{n}"], *sizes)
             for n, *sizes in zip(numbers, true, in_a_row[::2], strict=True)
         ],
-        caption="The layers that the notebooks show: where they are, what their units see, and what "
-        "they would see if a module's convolutions stood in series.",
+        caption="Nine convolutions by number and by module: what their units see, and what they would see "
+        "if a module's convolutions stood in series. conv16 is the 1 × 1 branch of 4a, the third of "
+        "nine modules.",
     ),
     "numbers",
 )  # fmt: skip
 
 # %% [markdown]
-# We show the same nine layers with their true fields, six channels each, and then the 3 × 3 branch
-# of the six modules above them, three channels each. Values are taken after normalisation, whose
-# factor could turn a channel's sign, and before the rectifier. One pass finds the nine strongest
-# places of every channel, over all training images at the full profile, over 1,024 or 64 of them,
-# spread evenly, at the smaller ones:
+# The panels show these nine layers with six channels each, then the 3 × 3 branch of the six modules
+# above them with three channels each. They are always the first channels, so none was picked. Values
+# are taken after normalisation, whose factor can turn a channel's sign, and before the rectifier. One
+# pass over the training images finds the nine strongest positions of every channel:
 
 # %%
-available = len(pictures)
-most = chapter.at(smoke=64, quick=1_024, full=available)
-count = min(most, available)
-mined = pictures.subset(torch.arange(count) * available // count)
+count = chapter.at(smoke=64, quick=1_024, full=len(pictures))
+count = min(count, len(pictures))
+searched = pictures.subset(torch.arange(count) * len(pictures) // count)
 numbered = [f"conv{n}" for n in (*numbers, 24, 30, 36, 42, 48, 54)]
 layer_of = {
     name: InceptionNet.numbered[name].replace("conv", "bn")
     for name in numbered
 }
-strongest = net.strongest(mined, layer_of.values(), k=9)
+strongest = net.strongest(searched, layer_of.values(), k=9)
 top = {name: strongest[layer] for name, layer in layer_of.items()}
 
 # %% [markdown]
 # Each panel shows guided projections with the patches that they belong to. Where the field is larger
-# than the image, the whole image is shown:
+# than the image, the whole image is shown. A unit whose value is not above 0 is silent, and has that
+# word in place of its pictures:
 
 # %%
 six = range(chapter.at(smoke=1, quick=6, full=6))
@@ -642,8 +776,8 @@ three = range(chapter.at(smoke=1, quick=3, full=3))
 # %% [markdown]
 # #### conv2: colours and edges, mixed
 #
-# A 1 × 1 convolution on the pooled maps of conv1. Its field is no wider than theirs, 11 pixels; what
-# it can add is to combine: this edge and that colour, at one place:
+# conv2 is a 1 × 1 convolution on the pooled maps of conv1. Its field is no wider than theirs, 11
+# pixels. What it adds is a mixture of what conv1 found at one position, such as an edge and a colour:
 
 # %%
 from internals.figures import panels
@@ -651,11 +785,9 @@ from internals.figures import panels
 show(
     panels(
         net.patches(top["conv2"], six),
-        caption="Strongest patches of channels of conv2 with their projections. Compare the "
-        "patches of a row: what can a channel that looks at 11 pixels ask for, other than one "
-        "edge, one colour or one contrast? Rows that look alike are two channels that do.",
-        alt="For each channel of conv2 nine projections and their patches: patches of eleven pixels "
-        "with edges or plain colours.",
+        caption="Channels of conv2: the 11 × 11 pixels that drive each hardest in nine different images, "
+        "with their projections.",
+        alt="For each channel of conv2 nine projections and their patches: patches of eleven pixels.",
     ),
     "conv2-strongest",
 )
@@ -663,45 +795,42 @@ show(
 # %% [markdown]
 # #### conv4, conv6 and conv8: three windows of 3a
 #
-# All three read the same 192 maps. The 1 × 1 branch goes on with the field of 27 pixels that those
-# have:
+# All three read the same 192 maps. The 1 × 1 branch keeps their field of 27 pixels:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv4"], six),
-        caption="Channels of 3a's 1 × 1 branch. Its units see 27 pixels and can only mix what the "
-        "maps below have found at one place. Notice whether a row shares a texture, a direction "
-        "or a colour.",
+        caption="Channels of 3a's 1 × 1 branch. Its units see 27 pixels and mix what the maps below have "
+        "found at one position.",
         alt="For each channel of conv4 nine projections and their patches: patches of 27 pixels.",
     ),
     "conv4-strongest",
 )
 
 # %% [markdown]
-# The 3 × 3 branch can ask how things lie beside one another, within 43 pixels:
+# The 3 × 3 branch also sees how things lie beside one another, within 43 pixels:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv6"], six),
-        caption="Channels of 3a's 3 × 3 branch, with fields of 43 pixels. Look for arrangements that "
-        "the 1 × 1 branch cannot ask for: a corner, two lines side by side, a curve that goes on.",
+        caption="Channels of 3a's 3 × 3 branch, with fields of 43 pixels. They can answer to arrangements, "
+        "such as a corner or two parallel lines.",
         alt="For each channel of conv6 nine projections and their patches: patches of 43 pixels.",
     ),
     "conv6-strongest",
 )
 
 # %% [markdown]
-# And the 5 × 5 branch within 59. Mind that it is thin: 32 maps, made from 16. The three panels
-# are three answers to the same input:
+# The 5 × 5 branch sees 59 pixels. It is thin, with 32 maps made from 16:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv8"], six),
-        caption="Channels of 3a's 5 × 5 branch, with fields of 59 pixels. Most of a patch may be "
-        "beside the point: compare how much of it the projection marks with the panel before.",
+        caption="Channels of 3a's 5 × 5 branch, with fields of 59 pixels. A projection may mark a part of "
+        "its patch only.",
         alt="For each channel of conv8 nine projections and their patches: patches of 59 pixels.",
     ),
     "conv8-strongest",
@@ -710,19 +839,16 @@ show(
 # %% [markdown]
 # #### conv10, conv12 and conv14: three windows of 3b
 #
-# From here on a branch's name no longer says how far it sees. The 1 × 1 branch of 3b takes from all of
-# 3a, so that its field is that of 3a's widest, 59, but what it weighs most may come from the branch
-# that sees 27:
+# From here on the name of a branch no longer says how far it sees. The 1 × 1 branch of 3b reads all of
+# 3a, so its field is that of 3a's widest branch, 59 pixels. A channel may still give most weight to the
+# branch that sees 27:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv10"], six),
-        caption="Channels of 3b's 1 × 1 branch. The field is 59 pixels for all of them, while the "
-        "projections show how much of it each really uses: compare the marked areas from row to "
-        "row.",
-        alt="For each channel of conv10 nine projections and their patches: patches of 59 pixels, "
-        "of which some projections mark a small part.",
+        caption="Channels of 3b's 1 × 1 branch. All have fields of 59 pixels, whatever part of it they use.",
+        alt="For each channel of conv10 nine projections and their patches: patches of 59 pixels.",
     ),
     "conv10-strongest",
 )
@@ -734,57 +860,54 @@ show(
 show(
     panels(
         net.patches(top["conv12"], six),
-        caption="Channels of 3b's 3 × 3 branch, with fields of 75 pixels. Ask of every row what its "
-        "patches share before looking at the projections, and then whether those mark it.",
+        caption="Channels of 3b's 3 × 3 branch, with fields of 75 pixels, and the class of each patch.",
         alt="For each channel of conv12 nine projections and their patches: patches of 75 pixels.",
     ),
     "conv12-strongest",
 )
 
 # %% [markdown]
-# And its 5 × 5 branch 91:
+# Its 5 × 5 branch sees 91:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv14"], six),
-        caption="Channels of 3b's 5 × 5 branch, with fields of 91 pixels. The names below "
-        "the patches tell whether a row mixes the classes or begins to keep to one.",
+        caption="Channels of 3b's 5 × 5 branch, with fields of 91 pixels, the last before the grid is "
+        "halved.",
         alt="For each channel of conv14 nine projections and their patches: patches of 91 pixels.",
     ),
     "conv14-strongest",
 )
 
 # %% [markdown]
-# #### conv16 and conv18: where the notebooks stop
+# #### conv16 and conv18: the next grid
 #
-# A maximum has halved the grid to steps of 16 pixels. The 1 × 1 branch of 4a sees 107 of them:
+# A pooling has halved the grid, so positions are 16 pixels apart. The 1 × 1 branch of 4a sees 107
+# pixels:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv16"], six),
-        caption="Channels of 4a's 1 × 1 branch, whose units see 107 pixels. Look at the names of a "
-        "row: one class, or several that share a colour, a texture or a shape?",
-        alt="For each channel of conv16 nine projections and their patches: large patches or whole "
-        "images.",
+        caption="Channels of 4a's 1 × 1 branch, whose units see 107 pixels, nearly half of the image's "
+        "side.",
+        alt="For each channel of conv16 nine projections and their patches: large patches or whole images.",
     ),
     "conv16-strongest",
 )
 
 # %% [markdown]
-# Its 3 × 3 branch sees 139, and this is the last layer of which the notebooks show anything. Six of
-# the nine modules are still to come. A unit could use all of its field, but pixels near the middle
-# have many more ways to reach it than those at the rim [@luo2016]:
+# Its 3 × 3 branch sees 139. Not all of a field counts alike: influence falls off from its middle
+# outwards [@luo2016]:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv18"], six),
-        caption="Channels of 4a's 3 × 3 branch, whose units see 139 pixels. See how much of "
-        "the field the projections fill, and how fast they fade from its middle to its rim.",
-        alt="For each channel of conv18 nine projections and their patches: large patches or whole "
-        "images, marked mostly around their middle.",
+        caption="Channels of 4a's 3 × 3 branch, whose units see 139 pixels. How much of these projections "
+        "comes from the weights is tested further down.",
+        alt="For each channel of conv18 nine projections and their patches: large patches or whole images.",
     ),
     "conv18-strongest",
 )
@@ -792,49 +915,44 @@ show(
 # %% [markdown]
 # #### 4b to 4e: the modules in between
 #
-# Now the layers that were left out, by the 3 × 3 branch of each. First 4b, which sees 203 pixels, most
-# of any photograph this network was made for:
+# Of the next modules the 3 × 3 branch is shown. That of 4b sees 203 of the image's 224 pixels:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv24"], three),
-        caption="Channels of 4b's 3 × 3 branch. From here on read names first: how many classes "
-        "does a row hold, and if it holds several, what could they share?",
-        alt="For each channel of conv24 nine projections and their patches: whole images or nearly "
-        "so.",
+        caption="Channels of 4b's 3 × 3 branch, with fields of 203 pixels. The names below the images are "
+        "their classes.",
+        alt="For each channel of conv24 nine projections and their patches: whole images or nearly so.",
     ),
     "conv24-strongest",
 )
 
 # %% [markdown]
-# 4c sees 267 pixels, more than the paper's images have, so that from now on a unit's place in the
-# grid says where its middle is rather than what it sees:
+# 4c sees 267 pixels, more than the image has. A unit's position in the grid now says where the middle
+# of its field lies, and no longer what it can see:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv30"], three),
-        caption="Channels of 4c's 3 × 3 branch on whole images. The projections show which part of "
-        "the image drove the unit; it lies around the unit's own place, though the field has no "
-        "edge left within the image.",
-        alt="For each channel of conv30 nine projections and their patches: whole images, each "
-        "marked in a part.",
+        caption="Channels of 4c's 3 × 3 branch, with fields of 267 pixels. Images and projections are shown "
+        "whole.",
+        alt="For each channel of conv30 nine projections and their patches: whole images.",
     ),
     "conv30-strongest",
 )
 
 # %% [markdown]
-# 4d, from which the paper's second auxiliary head read:
+# The paper's second auxiliary head reads the output of 4d:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv36"], three),
-        caption="Channels of 4d's 3 × 3 branch on whole images. In the paper's training this "
-        "module's output alone had to suffice for a classification. Do rows hold one class?",
-        alt="For each channel of conv36 nine projections and their patches: whole images, each "
-        "marked in a part.",
+        caption="Channels of 4d's 3 × 3 branch on whole images. In the paper's training a head has to name "
+        "the class from this module's output alone.",
+        alt="For each channel of conv36 nine projections and their patches: whole images.",
     ),
     "conv36-strongest",
 )
@@ -846,10 +964,9 @@ show(
 show(
     panels(
         net.patches(top["conv42"], three),
-        caption="Channels of 4e's 3 × 3 branch on whole images. Compare the ninth value of a row "
-        "with its first: a steep fall means that few images hold what the channel asks for.",
-        alt="For each channel of conv42 nine projections and their patches: whole images, each "
-        "marked in a part.",
+        caption="Channels of 4e's 3 × 3 branch on whole images, with the value that each unit reaches, the "
+        "largest first.",
+        alt="For each channel of conv42 nine projections and their patches: whole images.",
     ),
     "conv42-strongest",
 )
@@ -863,32 +980,38 @@ show(
 show(
     panels(
         net.patches(top["conv48"], three),
-        caption="Channels of 5a's 3 × 3 branch on whole images. Notice whether a row's images are "
-        "of one class and differ in everything else, or are alike in more than their class.",
+        caption="Channels of 5a's 3 × 3 branch on whole images. The images of a row may share their class, "
+        "or something else that has no name.",
         alt="For each channel of conv48 nine projections and their patches: whole images.",
     ),
     "conv48-strongest",
 )
 
 # %% [markdown]
-# And 5b makes the maps that will be averaged. No window comes after this one:
+# 5b makes the maps that are averaged, so no window comes after this one:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv54"], three),
-        caption="Channels of 5b's 3 × 3 branch on whole images, the last convolution of this "
-        "branch. Each channel is averaged over the image and weighed by the classifier as it is.",
-        alt="For each channel of conv54 nine projections and their patches: whole images, mostly of "
-        "one class a row.",
+        caption="Channels of 5b's 3 × 3 branch on whole images, the last convolution of this branch. Each "
+        "channel is averaged over the image and weighted by the classifier.",
+        alt="For each channel of conv54 nine projections and their patches: whole images.",
     ),
     "conv54-strongest",
 )
+rows_of = searched.labels[top["conv54"].image[:3]]
+commonest = torch.nn.functional.one_hot(rows_of).sum(dim=1).amax(dim=1)
+chapter.finding(
+    f"The commonest class of a channel has {', '.join(map(str, commonest.tolist()))} of the "
+    f"{rows_of.shape[1]} images, in channels 0, 1 and 2.",
+    holds=len(commonest) == 3,
+)
 
 # %% [markdown]
-# What would these channels draw themselves? An image is made from noise, without a photograph, and
-# changed step by step so that it drives the unit in the middle of the map as hard as it
-# can:[@olah2017]
+# A channel can also be asked for an image that no photograph has given it. The image starts as noise
+# and is changed step by step so that it drives the unit in the middle of the map as hard as it can
+# [@olah2017]:
 
 # %% tags=["hide-input"]
 from internals.figures import beside_strongest, portraits
@@ -896,74 +1019,99 @@ from internals.projection import middle_units
 
 units = middle_units(net, top["conv54"].layer, range(3))
 made = net.optimise(
-    units, pictures=mined, steps=chapter.at(smoke=1, quick=48, full=256)
+    units, pictures=searched, steps=chapter.at(smoke=1, quick=48, full=256)
 )
 show(
     portraits(
         beside_strongest(net.patches(top["conv54"].head(1), range(3)), made),
         caption="Three channels of conv54: the image that drives each hardest, and one made from noise to "
-        "drive its middle unit, with the value that each reaches. The second is nothing that the "
-        "network has seen, and one of many that would do.",
-        alt="For three channels of conv54 the strongest image beside an optimised one of "
-        "coloured patterns made from noise.",
+        "drive its middle unit, with the value that each reaches. The second is one of many images "
+        "that would do.",
+        alt="For three channels of conv54 the strongest image beside one made from noise.",
     ),
     "conv54-optimised",
+)
+by_image = top["conv54"].value[:3, 0].tolist()
+chapter.finding(
+    "The three images made from noise reach "
+    f"{', '.join(f'{image.value:.1f}' for image in made)}; the strongest training images reach "
+    f"{', '.join(f'{value:.1f}' for value in by_image)}.",
+    holds=len(made) == len(by_image) == 3,
 )
 
 # %% [markdown]
 # ### From anything to a class, layer by layer
 #
-# Six channels may be six accidents. So we ask of *all* channels of each layer shown: of the nine images
-# that drive one hardest, how many are of the commonest class among them? Nine images drawn blindly
-# would reach a certain share as well, which stands in the first row:
+# Six channels are no evidence about a layer. So *all* channels of each layer shown are asked: of the
+# nine images that drive one hardest, what share belongs to the commonest class among them? The control
+# is the network of random weights, which gets the same images. Nine images drawn at random have a share
+# of one class, too:
 
 # %%
 from internals.activations import class_purity
 
-lot = torch.Generator().manual_seed(chapter.seed)
-rows = {"drawn blindly": torch.randint(count, (2_000, 9), generator=lot)} | {
-    layer.replace("inception", "").replace(".bn", ", "): row.image
-    for layer, row in strongest.items()
+found = {
+    "trained": strongest,
+    "untrained": untrained.strongest(searched, layer_of.values(), k=9),
 }
-shares = {name: class_purity(ids, mined.labels) for name, ids in rows.items()}
+purity = {
+    name: np.array(
+        [class_purity(t.image, searched.labels) for t in by.values()]
+    )
+    for name, by in found.items()
+}
+lot = torch.Generator().manual_seed(chapter.seed)
+drawn = torch.randint(count, (2_000, 9), generator=lot)
+by_lot = class_purity(drawn, searched.labels)
 
 # %% [markdown]
-# A rise from layer to layer says that the images of one class have more and more of what channels ask
-# for. It does not say what that is:
+# The distance between the two curves is what was learned. It does not say what the images of a class
+# have in common:
 
 # %% tags=["hide-input"]
-from internals.figures import dots
+from internals.figures import lines
 
 show(
-    dots(
-        list(shares),
-        {"share of one class": list(shares.values())},
-        {"share of one class": [percent(share) for share in shares.values()]},
-        caption="How many of a channel's nine strongest training images are of one class, the mean over "
-        "all channels of the layer, from the lowest layer to the highest. The first row is what "
-        "chance gives. Notice from which layer on the numbers leave it behind.",
-        alt="A column of dots, one a layer, after one for chance; the higher the number, the further to "
-        "the right.",
+    lines(
+        np.arange(len(layer_of)),
+        purity,
+        ticks=[name.removeprefix("conv") for name in layer_of],
+        xlabel="convolution",
+        ylabel="share of the commonest class",
+        levels={"drawn at random": by_lot},
+        caption="What share of a channel's nine strongest training images belongs to their commonest class, "
+        "the mean over all channels of each layer shown, with trained and with random weights. The "
+        "dashed level is that of nine images drawn at random.",
+        alt="Two lines over fifteen convolutions, for the trained and the untrained network, and a "
+        "dashed level.",
     ),
     "purity",
-)  # fmt: skip
+)
 if chapter.profile != "smoke":
-    assert shares["5b, 3x3"] > shares["drawn blindly"] + 0.1
+    assert purity["trained"][-1] > by_lot + 0.1
+peak = int(purity["trained"].argmax())
+chapter.finding(
+    f"In conv2 the share is {purity['trained'][0]:.0%} with trained weights and "
+    f"{purity['untrained'][0]:.0%} with random ones, in conv54 {purity['trained'][-1]:.0%} and "
+    f"{purity['untrained'][-1]:.0%}. It is highest in {numbered[peak]}, at "
+    f"{purity['trained'][peak]:.0%}.",
+    holds=True,
+)
 
 # %% [markdown]
 # ## Where the class is found
 #
-# Above 5b there is an average and a matrix, nothing else. So the score of class $c$ can be taken apart
-# exactly. With $A_k$ the maps of 5b on a grid of $Z$ places,
+# Above 5b there is only an average and a matrix. So the score of class $c$ can be taken apart exactly.
+# With $A_k$ the maps of 5b on a grid of $Z$ positions,
 #
 # $$
 # S_c = b_c + \sum_k w_{ck}\, \frac{1}{Z}\sum_{ij} A_{kij}
 #     = b_c + \frac{1}{Z} \sum_{ij} \Bigl(\sum_k w_{ck} A_{kij}\Bigr),
 # $$
 #
-# and the inner sum is a *class activation map*: what each place adds to the score [@zhou2016].
-# Grad-CAM asks for gradients instead [@selvaraju2017], which for this network are $w_{ck} / Z$
-# everywhere. So the two are the same picture, but for the factor $1 / Z$:
+# and the inner sum is a *class activation map*: what each position adds to the score [@zhou2016].
+# Grad-CAM weights the maps by mean gradients instead [@selvaraju2017]. For this network these are
+# $w_{ck} / Z$, so the two maps are the same but for the factor $1 / Z$:
 
 # %%
 tested = run.pipeline.view(images.test)
@@ -979,8 +1127,13 @@ by_gradient = net.grad_cam(inputs, "inception5b", chosen)
 assert torch.allclose(cam, by_gradient, rtol=1e-3, atol=1e-4)
 
 # %% [markdown]
-# The same sum can be cut the other way, by branch instead of by place: the stack of 5b holds the four
-# branches one after the other. How much of the score of an image's answer comes through each?
+# The same sum can be cut by branch, because the stack of 5b holds the four branches one after the other.
+# But a branch that raises the scores of all classes alike decides nothing. So we take apart the *lead*
+# of the answer, its score less the mean score $\bar S$ of all classes:
+#
+# $$
+# S_c - \bar S = b_c - \bar b + \sum_k (w_{ck} - \bar w_k)\, \frac{1}{Z}\sum_{ij} A_{kij} .
+# $$
 
 # %%
 widths = {
@@ -989,46 +1142,58 @@ widths = {
         ends, ("conv1x1", "conv3x3", "conv5x5", "conv_proj"), strict=True
     )
 }
-evidence = weights * maps.sum(dim=(2, 3))
-by_branch = torch.stack(
-    [part.sum(dim=1) for part in evidence.split(list(widths.values()), dim=1)],
-    dim=1,
-)
-best = scores.gather(1, chosen[:, None])[:, 0]
-total = by_branch.sum(dim=1) + run.model.fc.bias.detach()[chosen]
-assert torch.allclose(total, best, rtol=1e-3, atol=1e-4)
+fc = run.model.fc
+better = (fc.weight - fc.weight.mean(dim=0)).detach()[chosen] / cells
+parts_of_5b = (better * maps.sum(dim=(2, 3))).split([*widths.values()], dim=1)
+by_branch = torch.stack([part.sum(dim=1) for part in parts_of_5b], dim=1)
+bias = (fc.bias - fc.bias.mean()).detach()[chosen]
+lead = scores.gather(1, chosen[:, None])[:, 0] - scores.mean(dim=1)
+assert torch.allclose(by_branch.sum(dim=1) + bias, lead, rtol=1e-3, atol=1e-3)
 
 # %% [markdown]
-# By answer, as the mean over the test images that got it, beside each branch's share of the maps. A
-# branch with a larger part of the score than of the maps is worth more than its width:
+# By answer, as the mean over the test images that got it, and over all of them:
 
-# %%
-lines_of = []
-for c in chosen.unique().tolist():
-    mean = by_branch[chosen == c].mean(dim=0)
-    shares = [f"{share:.0%}" for share in mean / mean.sum()]
-    lines_of.append((names[c], *shares, int((chosen == c).sum())))
+# %% tags=["hide-input"]
+groups = {names[c]: chosen == c for c in chosen.unique().tolist()}
+groups["all answers"] = torch.ones(len(chosen), dtype=torch.bool)
+means = {name: by_branch[group].mean(dim=0) for name, group in groups.items()}
 width = [f"{w / sum(widths.values()):.1%}" for w in widths.values()]
 show(
     Table.of(
         ("answer", *widths, "images"),
-        [("share of the maps", *width, ""), *lines_of],
-        caption="Through which branch of 5b the score of the answer came, without the bias: the mean over "
-        "test images that got the answer in the first column. A negative share would speak against it.",
+        [
+            ("share of the maps", *width, ""),
+            *(
+                (name, *(f"{x:+.2f}" for x in means[name].tolist()), int(group.sum()))
+                for name, group in groups.items()
+            ),
+        ],
+        caption="Through which branch of 5b the lead of the answer over the mean of all classes came, in "
+        "points of score and without the bias: the mean over the test images that got the answer in the "
+        "first column. A negative number speaks against the answer.",
     ),
     "evidence-by-branch",
 )  # fmt: skip
+overall = means.pop("all answers")
+largest = int(overall.argmax())
+ahead = sum(int(mean.argmax()) == largest for mean in means.values())
+chapter.finding(
+    f"The largest part of the lead comes through the {list(widths)[largest]} branch: "
+    f"{overall[largest] / overall.sum():.0%} over all {len(chosen)} images, with {width[largest]} of "
+    f"the maps. It has the largest part in {ahead} of {len(means)} answers.",
+    holds=bool(overall.sum() > 0),
+)
 
 # %% [markdown]
 # ### On the strongest images
 #
-# Now by place. For channels 0, 1 and 2 of the last panel, here is the image that drives each hardest:
-# where the channel itself is active, and where the network finds the class it answers:
+# Now by position. For channels 0, 1 and 2 of the last panel, here is the image that drives each hardest,
+# with the channel's own map and the Grad-CAM of the class that the network answers:
 
 # %%
-from internals.projection import upsampled
+from internals.projection import occlusion_map, upsampled
 
-favourites = mined.subset(top["conv54"].image[:3, 0])
+favourites = searched.subset(top["conv54"].image[:3, 0])
 outputs = net.capture(favourites, ["inception5b.relu3x3", "fc"])
 active = outputs["inception5b.relu3x3"]
 active = torch.stack([active[c, c] for c in range(3)])
@@ -1038,8 +1203,8 @@ cams = net.grad_cam(favourites, "inception5b", upsample=True)
 answers = outputs["fc"].flatten(1).argmax(1)
 
 # %% [markdown]
-# The grid is coarse, one cell for every 32 pixels. Each cell is drawn at the centre of the pixels
-# that its unit sees:
+# The grid has one cell for every 32 pixels. Each cell is drawn at the centre of the pixels that its
+# unit sees:
 
 # %% tags=["hide-input"]
 from internals.figures import overlays
@@ -1055,100 +1220,132 @@ show(
         names=[f"channel {c}" for c in range(3)],
         notes=[["activation", f"for {names[a]}"] for a in answers],
         caption="The strongest training image of three channels of 5b, with the channel's own map and the "
-        "Grad-CAM of the network's answer, each on its own scale. Where the two coincide, the channel "
-        "speaks of what the class is recognised by; where they do not, of something else.",
-        alt="Three images, each twice overlaid with an amber patch: where the channel is active, and "
+        "Grad-CAM of the network's answer, each on its own scale. Where the two maps coincide, the "
+        "channel is active at the positions that raise the score of the answer.",
+        alt="Three images, each twice overlaid with an amber map: where the channel is active, and "
         "where the class is found.",
     ),
     "cam",
 )
+grid = net.grad_cam(favourites, "inception5b").flatten(1)
+together = int((active.flatten(1).argmax(1) == grid.argmax(1)).sum())
+chapter.finding(
+    f"In {together} of the three images the two maps are largest in the same one of {cells} cells.",
+    holds=True,
+)
 
 # %% [markdown]
-# ### Three ways to ask
+# ### Three instruments
 #
-# Grad-CAM is exact here, but coarse. Two other instruments ask the pixels themselves. Occlusion slides a
-# grey square, a sixth of the image wide, and notes how far the score falls; saliency asks how much each
-# pixel's change would move it. We take the first test image of each of three classes:
+# Grad-CAM says here exactly how the positions of 5b add up to the score. It does not say which pixels
+# counted, because a unit of 5b sees the whole image. Two other instruments work on the pixels.
+# Occlusion slides a grey square, a sixth of the image wide, over the image and records how far the
+# score falls [@zeiler2014]. Saliency is the size of the score's gradient at each pixel [@simonyan2014].
+# Here are all three for the first test image of each of three classes, and for the class that the
+# network answers:
 
 # %%
-from internals.projection import occlusion_map
-
 labels = tested.labels[: len(test.predicted)]
 first = [int((labels == c).nonzero()[0]) for c in labels.unique()[:3]]
 photos = tested.subset(torch.tensor(first))
-classes, side = photos.labels, photos.images.shape[-2:]
-whole = net.capture(photos, ["fc"])["fc"].flatten(1)
-whole = whole.gather(1, classes[:, None])[:, 0]
+outputs = net.capture(photos, ["fc"])["fc"].flatten(1)
+answers, side = outputs.argmax(dim=1), photos.images.shape[-2:]
+whole = outputs.gather(1, answers[:, None])[:, 0]
 stride = recipe.size // chapter.at(smoke=4, quick=12, full=12)
 square = {"size": recipe.size // 6, "stride": stride}
-covered = net.occlusion(photos, classes, **square)
+covered = net.occlusion(photos, answers, **square)
 lost = occlusion_map(covered, whole, side, **square)
 
 # %% [markdown]
-# The three need not agree: a square can cover a whole part of a thing, a pixel cannot, and a cell of the
-# grid has looked at everything:
+# Rank correlations say how far they agree: 1 for the same order of pixels, 0 where one map says nothing
+# about the other.
 
 # %% tags=["hide-input"]
-ways = [
-    net.grad_cam(photos, "inception5b", classes, upsample=True),
-    lost,
-    net.saliency(photos, classes),
-]
+from itertools import combinations
+
+from scipy.stats import spearmanr
+
+ways = {
+    "Grad-CAM": net.grad_cam(photos, "inception5b", answers, upsample=True),
+    "occlusion": lost,
+    "saliency": net.saliency(photos, answers),
+}
 show(
     overlays(
         list(photos.images.numpy() / 255),
-        [[way[n].numpy() for way in ways] for n in range(len(photos))],
-        ["Grad-CAM", "occlusion", "saliency"],
-        names=[names[c] for c in classes],
-        caption="Three test images and what speaks for their true class. Occlusion is signed: amber where "
-        "covering lowers the score, blue where it raises it. Each map has its own scale, its "
-        "largest value printed. Compare what all three mark with what only one does.",
-        alt="Three images, each overlaid with a coarse amber patch, an amber and blue map, and a fine "
+        [
+            [way[n].numpy() for way in ways.values()]
+            for n in range(len(photos))
+        ],
+        list(ways),
+        names=[
+            f"{names[c]} → {names[a]}"
+            for c, a in zip(photos.labels, answers, strict=True)
+        ],
+        caption="Three test images, true class → answer, and what speaks for the answer. Occlusion is "
+        "signed: amber where covering lowers the score, blue where it raises it. Each map has its own "
+        "scale, its largest value printed below it.",
+        alt="Three images, each overlaid with a coarse amber map, an amber and blue map, and a fine "
         "scatter of points.",
     ),
     "three-ways",
+)
+agree = []
+for a, b in combinations(ways, 2):
+    pairs = zip(ways[a].numpy(), ways[b].numpy(), strict=True)
+    each = [spearmanr(*pair, axis=None)[0] for pair in pairs]
+    agree.append(f"{np.nanmean(each):.2f} between {a} and {b}")
+chapter.finding(
+    f"Mean rank correlations over the three images: {', '.join(agree)}.",
+    holds=len(agree) == 3,
 )
 
 # %% [markdown]
 # ## Which pictures to believe
 #
-# The control again: untrained weights from the top down, and the same units of the same images
-# projected anew [@adebayo2018]. We take the strongest unit of each of ten channels of conv18 (two at
-# smoke), and replace first its module 4a, then 3b, then 3a, then the three convolutions of the stem:
+# The control of every chapter: trained weights are replaced by random ones from the top down, and the
+# same units of the same images are projected anew [@adebayo2018]. Here it is the strongest unit of each
+# of the first channels of conv18. Its module 4a gets random weights first, then 3b, then 3a, then the
+# three convolutions of the stem. Random weights are those of `untrained`:
 
 # %%
-torch.manual_seed(chapter.seed + 1)
 units = top["conv18"][: chapter.at(smoke=2, quick=10, full=10)].head(1)
 stages = {part: f"inception{part}" for part in ("4a", "3b", "3a")}
 stages |= {stem: stem for stem in ("conv3", "conv2", "conv1")}
-control = net.sanity(mined, units, untrained=InceptionNet(), stages=stages)
+control = net.sanity(searched, units, untrained=untrained, stages=stages)
+unit = units.units()[0]
+box = net.receptive_field(unit.layer).box(unit.row, unit.column)
+rows_seen, columns_seen = (slice(max(box[n], 0), box[n + 2]) for n in (0, 1))
 
 # %% [markdown]
-# Here is the unit of channel 0 as its network forgets, and below each picture the mean rank
-# correlation of magnitudes with the trained one, over all these units:
+# The unit of channel 0 at four of the seven steps, cut to what it sees. ρ is the rank correlation of
+# magnitudes with the trained picture, the mean over all these units:
 
 # %% tags=["hide-input"]
 from internals.figures import comparison
 
+steps = [0, 1, 3, 6]
 show(
     comparison(
-        control.pictures(),
-        control.titles,
+        [
+            [row[step][:, rows_seen, columns_seen] for step in steps]
+            for row in control.pictures()
+        ],
+        ["trained", "4a random", "3b and 3a, too", "all random"],
         names=control.names,
-        notes=control.notes(),
+        notes=[[row[step] for step in steps] for row in control.notes()],
         shared=False,
-        caption="A unit of conv18 under three rules, as trained and with more and more untrained weights "
-        "from the left to the right. ρ is what is left of the trained picture's order of pixels. A "
-        "row that changes little draws the image rather than what was learned.",
-        alt="Three rows of seven projections of one unit: gradient, deconvnet and guided, from the "
+        caption="A unit of conv18 under three rules, as trained and with more and more random weights, "
+        "each picture on its own scale. What the last column still shows was not learned.",
+        alt="Three rows of four projections of one unit: gradient, deconvnet and guided, from the "
         "trained network to one without trained convolutions.",
     ),
     "control",
 )  # fmt: skip
 
 # %% [markdown]
-# Some agreement is no fault: whatever the weights, pixels near the middle of a field have more ways to
-# its unit. The comparison that counts is between the rules at the same step:
+# Some agreement comes from the architecture: influence falls off from the middle of a field, whatever
+# the weights. So the numbers that count are those of different rules at the same step:
 
 # %% tags=["hide-input"]
 left = dict(zip(control.names, control.magnitudes.mean(axis=2), strict=True))
@@ -1156,32 +1353,39 @@ show(
     Table.of(
         ("rule", *control.titles[1:]),
         [(rule, *(f"{x:.2f}" for x in row[1:])) for rule, row in left.items()],
-        caption="Mean rank correlation with the trained picture, units of conv18. The larger a number "
-        "with many layers random, the less the panels above say about those layers.",
+        caption=f"Rank correlation with the trained picture, mean of {len(units)} units of conv18. A large "
+        "number says that the picture owes little to the layers that are random.",
     ),
     "control-numbers",
 )
 if chapter.profile != "smoke":  # which has nothing to lose
     assert left["guided"][1] > left["gradient"][1]
+chapter.finding(
+    f"With a random 4a, {left['guided'][1]:.2f} of the guided picture is left and "
+    f"{left['gradient'][1]:.2f} of the gradient; with random weights everywhere "
+    f"{left['guided'][-1]:.2f} and {left['gradient'][-1]:.2f}. The guided picture depends less on the "
+    "module that it is said to show.",
+    holds=left["guided"][1] > left["gradient"][1],
+)
 
 # %% [markdown]
-# So read the panels as in every chapter: the patches and their classes are facts, the projections a
-# hint where in a patch to look, and no better than their row of this table.
+# So the panels are read as in every chapter. The patches and their classes are facts. A projection is a
+# hint where in a patch to look, and the table says how much of it needs no training.
 #
 # ## Key features
 #
-# - **Four windows side by side** leave the size of a feature open: one layer mixes fields of 27, 43
-#   and 59 pixels.
-# - **Thinning by 1 × 1** makes wide windows affordable: 5 × 5 on 192 maps for a tenth of the products.
-# - **An average instead of fully connected layers** leaves a million parameters at the top where AlexNet
-#   has 58 million, and makes Grad-CAM exact.
+# - **Four windows side by side** leave the size of a feature open: one layer has fields of 27, 43 and
+#   59 pixels.
+# - **Reduction by 1 × 1** makes wide windows affordable: 5 × 5 on 192 maps for a tenth of the products.
+# - **An average instead of wide fully connected layers** leaves a million parameters at the top, where
+#   AlexNet has 59 million, and the class score becomes a sum over positions.
 # - **Auxiliary heads**, or batch normalisation as here, bring gradients to the lower modules.
-# - **Twenty-two layers with seven million parameters**: depth need not mean weight.
+# - **Twenty-two layers with seven million parameters**: a deep network need not be a large one.
 #
 # ## Do this with your own network
 #
 # Where in your pictures does your network find a class? Grad-CAM needs a layer that still has
-# places, often the last before the average. `mine:network` stands for the function or class
+# positions, often the last before the average. `mine:network` stands for the function or class
 # `network` in your file `mine.py`:
 #
 # ```python
@@ -1192,7 +1396,7 @@ if chapter.profile != "smoke":  # which has nothing to lose
 # maps = net.grad_cam(photos, "conv2", classes=3, upsample=True)
 # ```
 #
-# And what drives the branches of a module, one page a layer:
+# And what drives the branches of a module, one page for each layer:
 #
 # ```sh
 # internals atlas mine:network --weights mine.pth --images photos --out site
@@ -1203,10 +1407,10 @@ if chapter.profile != "smoke":  # which has nothing to lose
 #
 # 1. Train the paper's form, `find_recipe("googlenet-paper", chapter.profile)`, without normalisation
 #    and at a gentler rate. How far does it come in as many epochs?
-# 2. Build 3a without its thinning convolutions and measure `latency` of both. Is the gain in time as
-#    large as in multiply-adds?
+# 2. Measure `latency` of each of the nine modules on maps of its own size. Do they take time in
+#    proportion to their multiply-adds?
 # 3. Silence one branch of every module (set its last normalisation's factor and shift to 0) and test
-#    again. Does the branch that carries most of the score cost most accuracy?
+#    again. Does the branch that gives most of the lead cost most accuracy?
 #
-# InceptionNet went to 22 layers by building each one cleverly; the next network,
-# [ResNet](05_resnet18.py), went further with plain ones, by asking what a deep stack must not lose.
+# InceptionNet has 22 layers, each module made with care. The next network,
+# [ResNet](05_resnet18.py), has more of them and a simpler idea: layers that add to what they are given.
