@@ -26,15 +26,15 @@
 # takes the maximum of 2 × 2, and only the number of layers with weights grows, from 11 to 19. This
 # chapter trains the network with sixteen. Seven of their networks together came second in the
 # classification task of ILSVRC-2014, with 7.3 % top-5 errors on the test images. The winner is in the
-# [next chapter](04_inceptionnet.py). In localisation, where the answer has to say
-# where the object is, VGG came first.
+# [next chapter](04_inceptionnet.py). In localisation, where the answer has to say where the object is,
+# VGG came first.
 #
 # **What you will see**
 #
 # - why two windows of 3 × 3 see as much as one of 5 × 5, and three as much as one of 7 × 7;
 # - five networks of growing depth that have nearly the same number of parameters;
 # - why so plain a stack may never begin to learn, and how its first weights decide that;
-# - what drives the channels of all thirteen convolutions, counted beside a network of random weights;
+# - what drives the channels of all thirteen convolutions, beside the same count for random weights;
 # - how much of the clear pictures that guided backpropagation draws comes from the weights.
 
 # %%
@@ -411,15 +411,15 @@ kept = {name: size[-1] / size[0] for name, size in sizes.items()}
 chapter.finding(
     "A deviation of 0.01 makes the signal vanish: at conv13 it is "
     f"{kept['deviation 0.01']:.0e} of what it is at conv1. A variance of 0.01 makes it "
-    f"{kept['variance 0.01']:,.0f} times as large. With Glorot's weights {kept['Glorot']:.2f} of it "
-    f"is left, with He's {kept['He et al.']:.2f}.",
+    f"{kept['variance 0.01']:,.0f} times as large. With Glorot's weights {kept['Glorot']:.2g} of it "
+    f"is left, with He's {kept['He et al.']:.2g}.",
     holds=kept["deviation 0.01"] < 1e-3 and kept["variance 0.01"] > 1e3,
 )
 
 # %% [markdown]
 # A network whose signal has vanished gives ten classes the same probability, whatever it is shown. Its
 # loss is $\ln 10 = 2.303$. No gradient to speak of reaches its first layers, so the loss stays there.
-# Several public reports describe a VGG that is stuck at this value:
+# Several public reports describe a VGG stuck at the logarithm of its number of classes:
 
 # %% tags=["hide-input"]
 show(
@@ -446,12 +446,11 @@ chapter.finding(
 )
 
 # %% [markdown]
-# The authors knew the problem. They trained network A first, whose eight convolutions can start from
-# random weights, and gave its first four convolutions and its three fully connected layers to the
-# deeper networks. After submission they found that Glorot's weights make this unnecessary. Here three
-# things take the place of network A. The first weights keep the signal alive. The learning rate rises
-# slowly from 0. And the norm of the gradient is cut off at a limit, so that no single batch can move
-# the weights far.
+# The authors knew the problem. They trained network A first, which has eight convolutions, and gave its
+# first four and its three fully connected layers to the deeper networks. After submission they found
+# that Glorot's weights make this unnecessary. Here three things take the place of network A. The first
+# weights keep the signal alive. The learning rate rises slowly from 0. And the norm of the gradient is
+# cut off at a limit, so that no single batch can move the weights far.
 #
 # ### Where this implementation departs from the paper
 #
@@ -929,7 +928,7 @@ show(
 # %% [markdown]
 # #### conv11, conv12 and conv13
 #
-# The last block sees 132, 164 and 196 pixels, and so the greater part of a picture:
+# The last block sees 132, 164 and 196 of the 224 pixels:
 
 # %% tags=["hide-input"]
 show(
@@ -972,15 +971,14 @@ show(
 shown = pictures.labels[top["conv13"].image[:6]]
 commonest = functional.one_hot(shown).sum(dim=1).amax(dim=1).tolist()
 chapter.finding(
-    f"The commonest class of a row fills {', '.join(map(str, commonest))} of its "
-    f"{shown.shape[1]} places, in the order of the channels.",
+    f"The commonest class of a row has {', '.join(map(str, commonest))} of its "
+    f"{shown.shape[1]} pictures, in the order of the channels.",
     holds=len(commonest) == 6,
 )
 
 # %% [markdown]
-# A channel can also be asked for an image that no photograph has given it. The image starts as noise
-# and is changed step by step so that it drives the unit in the middle of the map as hard as it can
-# [@olah2017]:
+# An image can also be made for a channel, without any photograph. It starts as noise and is changed
+# step by step so that it drives the unit in the middle of the map as hard as it can [@olah2017]:
 
 # %% tags=["hide-input"]
 from internals.figures import beside_strongest, portraits
@@ -1076,9 +1074,9 @@ chapter.finding(
 #
 # Three instruments say which part of a picture counts for a class score. *Grad-CAM* adds up the maps of
 # `conv13`, each weighted by the mean gradient of the score over it [@selvaraju2017]. *Saliency* is the
-# size of the score's gradient at each pixel [@simonyan2014]. *Occlusion* covers one place after the
-# other with a grey square, a sixth of the picture wide, and records the score [@zeiler2014]. We take
-# three pictures of different classes from the strongest of `conv13`:
+# size of the score's gradient at each pixel [@simonyan2014]. *Occlusion* slides a grey square, a sixth
+# of the picture wide, over the picture and records the score [@zeiler2014]. We take three pictures of
+# different classes from the strongest of `conv13`:
 
 # %%
 best = top["conv13"].image[:, 0].flip(0)

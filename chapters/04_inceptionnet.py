@@ -33,8 +33,8 @@
 # - how a layer of 1 × 1 windows makes the 5 × 5 ones ten times cheaper, and what that saves in time;
 # - the paper's table of operations recounted: all modules but one agree, and the first row belongs
 #   to another layer than the text describes;
-# - what drives the channels of all nine modules, with their true fields, 11 to 651 pixels wide, and
-#   counted beside a network of random weights;
+# - what drives the channels of all nine modules, with their true fields, 11 to 651 pixels wide, beside
+#   the same count for random weights;
 # - through which branch of the last module the evidence for each class comes.
 
 # %%
@@ -1009,9 +1009,8 @@ chapter.finding(
 )
 
 # %% [markdown]
-# A channel can also be asked for an image that no photograph has given it. The image starts as noise
-# and is changed step by step so that it drives the unit in the middle of the map as hard as it can
-# [@olah2017]:
+# An image can also be made for a channel, without any photograph. It starts as noise and is changed
+# step by step so that it drives the unit in the middle of the map as hard as it can [@olah2017]:
 
 # %% tags=["hide-input"]
 from internals.figures import beside_strongest, portraits
@@ -1042,10 +1041,10 @@ chapter.finding(
 # %% [markdown]
 # ### From anything to a class, layer by layer
 #
-# Six channels are no evidence about a layer. So *all* channels of each layer shown are asked: of the
-# nine images that drive one hardest, what share belongs to the commonest class among them? The control
-# is the network of random weights, which gets the same images. Nine images drawn at random have a share
-# of one class, too:
+# Six channels are no evidence about a layer. So we take *all* channels of each layer shown. What share
+# of the nine images that drive a channel hardest belongs to the commonest class among them? The
+# control is the network of random weights, which gets the same images. Nine images drawn at random
+# have a share of one class, too:
 
 # %%
 from internals.activations import class_purity
@@ -1361,9 +1360,9 @@ show(
 if chapter.profile != "smoke":  # which has nothing to lose
     assert left["guided"][1] > left["gradient"][1]
 chapter.finding(
-    f"With a random 4a, {left['guided'][1]:.2f} of the guided picture is left and "
-    f"{left['gradient'][1]:.2f} of the gradient; with random weights everywhere "
-    f"{left['guided'][-1]:.2f} and {left['gradient'][-1]:.2f}. The guided picture depends less on the "
+    f"With random weights in 4a, ρ is {left['guided'][1]:.2f} for guided backpropagation and "
+    f"{left['gradient'][1]:.2f} for the gradient; with random weights everywhere it is "
+    f"{left['guided'][-1]:.2f} and {left['gradient'][-1]:.2f}. So the guided picture depends less on the "
     "module that it is said to show.",
     holds=left["guided"][1] > left["gradient"][1],
 )
