@@ -13,27 +13,27 @@
 # year: 2017
 # paper_score: 29.4 % errors (top-1) on ImageNet
 # thumbnail: conv14-strongest
-# description: A convolution taken apart into looking and mixing, for a ninth of the work.
+# description: A convolution taken apart into filtering and mixing, for an eighth to a ninth of the work.
 # network: mobilenet
 # data: imagenette
 # ---
 
 # %% [markdown]
-# # MobileNet: look first, mix afterwards
+# # MobileNet: filter first, mix afterwards
 #
-# A convolution does two things at once: it looks at a neighbourhood, and it mixes the maps below
-# into new ones. Laurent Sifre took the two apart in his thesis of 2014 [@sifre2014]. In 2017 Andrew
-# Howard and seven colleagues at Google built a whole network of such pairs, small enough for a
-# phone [@howard2017]: an eighth to a ninth of the work of the same network with full convolutions,
-# for 1.1 points of accuracy on ImageNet. And they gave it two knobs, so that whoever has less time
-# or memory can buy less network.
+# A convolution does two things at once. It filters maps over a neighbourhood, and it mixes them into
+# new ones. Laurent Sifre separated the two in his thesis of 2014 [@sifre2014]. In 2017 Andrew Howard
+# and seven colleagues at Google built a whole network of such pairs, small enough for a phone
+# [@howard2017]. It does 8.6 times less work than the same network with full convolutions, and loses
+# 1.1 points of accuracy on ImageNet. Two multipliers make it smaller still, for less accuracy.
 #
 # **What you will see**
 #
-# - a pair of small convolutions that equals one large one, and what it cannot be;
-# - the paper's tables recounted, with two misprints, and its two knobs on one chart;
-# - a stopwatch beside the count: layers with 3 % of the multiply-adds and far more of the time;
-# - what drives layers that look and layers that mix, and a unit's value split among its inputs.
+# - a pair of small convolutions that equals one large one, and which large ones it cannot equal;
+# - the paper's tables recounted, with two misprints, and its two multipliers on one chart;
+# - layers timed one by one: multiply-adds do not tell the time;
+# - what drives layers that filter and layers that mix, beside an untrained network, and a unit's value
+#   split among its inputs.
 
 # %%
 from internals.book import open_chapter, show
@@ -41,11 +41,12 @@ from internals.book import open_chapter, show
 chapter = open_chapter()
 
 # %% [markdown]
-# ## The pictures
+# ## The images
 #
-# The data are those of the [AlexNet chapter](02_alexnet.py), ten classes of photographs or, where
-# they are not at hand, their embedded stand-in. How large the network sees them is part of its
-# recipe:
+# The data are those of the [AlexNet chapter](02_alexnet.py): ten classes of photographs or, where
+# they are not at hand, an embedded stand-in. The photographs of the copy at hand are squeezed to
+# squares, as [chapter 2](02_alexnet.py) says. The recipe sets the size at which the network sees
+# them:
 
 # %%
 from internals import load
@@ -63,10 +64,10 @@ images = load(
 # %% [markdown]
 # ## One convolution taken apart
 #
-# A full convolution has a 3 × 3 kernel for every pair of a map $m$ that goes in and a map $n$ that
-# comes out. MobileNet has one kernel $d_m$ for each map that goes in, and one weight $p_{nm}$ for
-# each pair. First every map is filtered by itself (*depthwise*), then the filtered maps are mixed
-# at each place (*pointwise*):
+# A full convolution has a 3 × 3 kernel for every pair of an input map $m$ and an output map $n$.
+# MobileNet has one kernel $d_m$ for each input map, and one weight $p_{nm}$ for each pair. First every
+# map is filtered by itself (*depthwise*). Then the filtered maps are mixed at each position
+# (*pointwise*):
 #
 # $$
 # b_m = d_m * x_m, \qquad y_n = \sum_m p_{nm}\, b_m .
@@ -82,9 +83,8 @@ show(
             Stage("filtered", 4, 12, 12, "pointwise, 1 × 1", 1),
             Stage("mixed", 6, 12, 12),
         ],
-        caption="A depthwise separable convolution on four maps. The first step looks at neighbours "
-        "but keeps the maps apart; the second mixes the maps but sees no neighbour. Follow the "
-        "boxes: three by three pixels, then one.",
+        caption="A depthwise separable convolution on four maps. The first step filters each map over "
+        "a window of 3 × 3 pixels and mixes none. The second mixes all maps, at one position at a time.",
         alt="Three stages: four maps of twelve by twelve, four filtered maps of the same size, six "
         "mixed maps. The first step has a window of three by three, the second of one.",
     ),
@@ -92,8 +92,8 @@ show(
 )
 
 # %% [markdown]
-# Put together, the two are a full convolution whose kernels are $W_{nm} = p_{nm}\, d_m$. Two lines
-# against one:
+# Together the two are a full convolution whose kernels are $W_{nm} = p_{nm}\, d_m$. Here are both
+# forms, two lines against one:
 
 # %%
 import torch
@@ -113,9 +113,10 @@ assert W.shape == (64, 32, 3, 3)
 assert torch.allclose(y, full, atol=1e-3)
 
 # %% [markdown]
-# So nothing is computed that a full convolution could not compute. What is given up is freedom. All
-# 64 kernels that read one map are multiples of a single one: laid out as the rows of a matrix, they
-# have rank 1, where a full convolution's have rank 9. In exchange, 2,336 weights stand for 18,432:
+# So the pair computes nothing that a full convolution could not compute. It has less freedom. All 64
+# kernels that read one input map are multiples of a single kernel. Written as the rows of a matrix,
+# they have rank 1, where those of a full convolution can have rank 9. In exchange 2,336 weights take
+# the place of 18,432:
 
 # %%
 read_one_map = W[:, 5].flatten(1)
@@ -125,78 +126,86 @@ assert torch.linalg.matrix_rank(free) == 9
 assert (d.numel() + p.numel(), W.numel()) == (2_336, 18_432)
 
 # %% [markdown]
-# One thing MobileNet does differently: it puts batch normalisation and a rectifier after *each* of
-# the two. With a rectifier in between, the pair is no longer a full convolution of any kind.
+# MobileNet differs from this in one thing: it puts batch normalisation and a rectifier after *each*
+# of the two. With a rectifier in between, the pair is no longer a single convolution.
 #
 # ## What it costs
 #
-# Both forms work at every place of the map, so their costs compare as the products at one place. With
-# $N$ maps coming out, whatever the number going in, the pair costs
+# Both forms work at every position of the map, so it is enough to count the products at one position.
+# For $M$ input maps and $N$ output maps the pair needs
 #
 # $$
 # \frac{9 M + M N}{9 M N} = \frac{1}{N} + \frac{1}{9}
 # $$
 #
-# of the full convolution (the paper's equation 5). For the widths of this network, 64 to 1,024 maps,
-# that is 7.89 to 8.92 times less. It can never be nine:
+# of the multiply-adds of the full convolution (the paper's equation 5). The number of input maps
+# cancels out:
 
 # %%
 import numpy as np
 
+N = 2 ** np.arange(11)
+saving = 1 / (1 / N + 1 / 9)
+assert saving[6:].round(2).tolist() == [7.89, 8.41, 8.69, 8.84, 8.92]
+
+# %% [markdown]
+# The saving by the number of output maps:
+
+# %% tags=["hide-input"]
 from internals.figures import lines
 
-N = np.arange(1, 1025)
-saving = 1 / (1 / N + 1 / 9)
-times = saving[[63, 127, 255, 511, 1023]].round(2).tolist()
-assert times == [7.89, 8.41, 8.69, 8.84, 8.92]
 show(
     lines(
-        N,
+        np.arange(len(N)),
         {"the pair": saving},
-        xlabel="maps that come out, N",
+        ticks=[str(n) for n in N],
+        xlabel="output maps, N",
         ylabel="times fewer multiply-adds",
-        levels={"9 taps": 9.0},
-        marks={str(n): n for n in (64, 256, 512, 1024)},
-        caption="How many times fewer multiply-adds the pair needs than a full 3 × 3 convolution. "
-        "The ceiling is the nine taps of the window. The marks are numbers of maps in the "
-        "network: even the narrowest block saves nearly eightfold, and no wider one gains much.",
-        alt="A curve that rises steeply from about one to eight at sixty-four maps, then creeps "
-        "towards a dashed line at nine.",
+        levels={"nine": 9.0},
+        caption="How many times fewer multiply-adds the pair needs than a full 3 × 3 convolution, by "
+        "the number of output maps. The dashed line is the number of weights in a 3 × 3 kernel.",
+        alt="A curve that rises from about one at one map to eight at sixty-four maps, and then flattens "
+        "below a dashed line at nine.",
     ),
     "saving",
+)
+chapter.finding(
+    f"With 64 output maps, as in this network's narrowest pair, the saving is {saving[6]:.1f}-fold; with "
+    f"1,024, as in its widest, {saving[10]:.1f}-fold. Nine is the limit, and is not reached.",
+    holds=bool(saving.max() < 9),
 )
 
 # %% [markdown]
 # ## The whole network
 #
-# A full convolution, thirteen pairs, an average over the places that are left, and one matrix. There
-# is no pooling in between: five of the 3 × 3 windows move in steps of two.
+# MobileNet is one full convolution, thirteen pairs, the mean of each map, and one linear layer. There
+# is no pooling in between. Five of the 3 × 3 convolutions have stride 2 instead.
 
 # %% tags=["hide-input"]
 show(
     stack(
         [
-            Stage("input", 3, 224, 224, "3 × 3, step 2", 3),
+            Stage("input", 3, 224, 224, "3 × 3, stride 2", 3),
             Stage("conv1", 32, 112, 112, "1 pair", 3),
             Stage("conv3", 64, 112, 112, "2 pairs", 3),
             Stage("conv7", 128, 56, 56, "2 pairs", 3),
             Stage("conv11", 256, 28, 28, "6 pairs", 3),
             Stage("conv23", 512, 14, 14, "2 pairs", 3),
-            Stage("conv27", 1024, 7, 7, "average"),
+            Stage("conv27", 1024, 7, 7, "mean"),
             Stage("avgpool", 1024, operation="linear"),
             Stage("fc", 1000),
         ],
-        caption="MobileNet drawn to scale for the paper's images. Whenever the grid is halved the "
-        "maps double. Six of the thirteen pairs work on grids of 14 × 14, five of them on 512 maps "
-        "and alike: the paper's shallow network leaves just these five out.",
+        caption="MobileNet for the paper's images of 224 × 224, its maps drawn to scale. Where the maps' "
+        "sides are halved, their number doubles. Six of the thirteen pairs end on maps of 14 × 14. Five "
+        "of these are alike, and the paper's shallow network leaves out these five.",
         alt="Nine stages from a 224 by 224 input to 1,000 outputs: 32 maps of 112, 64 of 112, 128 of "
-        "56, 256 of 28, 512 of 14, 1,024 of 7, 1,024 averages and 1,000 classes.",
+        "56, 256 of 28, 512 of 14, 1,024 of 7, 1,024 means and 1,000 classes.",
     ),
     "architecture",
 )
 
 # %% [markdown]
-# For counting no weight has to be drawn: torch's `meta` device has shapes only. Depthwise layers are
+# To count, no weight has to be drawn: torch's `meta` device has shapes only. Depthwise layers are
 # those with as many groups as maps:
 
 # %%
@@ -212,12 +221,13 @@ def counted(size: int = 224, **form) -> list:
 def kind(layer: nn.Module) -> str:
     if not isinstance(layer, nn.Conv2d):
         return "linear"
-    looks = f"{layer.kernel_size[0]} × {layer.kernel_size[0]}"
-    return f"{looks} depthwise" if layer.groups > 1 else looks
+    window = f"{layer.kernel_size[0]} × {layer.kernel_size[0]}"
+    return f"{window} depthwise" if layer.groups > 1 else window
 
 
 # %% [markdown]
-# The table below is read off one forward pass, each convolution with its normalisation:
+# The table is read from one forward pass. The parameters of a convolution include those of its
+# normalisation:
 
 # %%
 from internals.figures import Table
@@ -238,7 +248,7 @@ for name, what in kinds.items():
     ))  # fmt: skip
 
 # %% [markdown]
-# The paper counts depthwise and pointwise layers apart, and with the matrix arrives at 28
+# The paper counts depthwise and pointwise layers apart. With the linear layer it arrives at 28
 # layers:
 
 # %% tags=["hide-input"]
@@ -250,11 +260,11 @@ show(
             "output",
             "parameters",
             "M multiply-adds",
-            "field / step",
+            "field / stride",
         ),
         table,
         caption="MobileNet layer by layer for an image of 224 × 224 and 1,000 classes. A pointwise "
-        "layer sees what the depthwise layer before it sees. From conv24 on the field is wider than "
+        "layer has the field of the depthwise layer before it. From conv24 on the field is wider than "
         "the image.",
     ),
     "layers",
@@ -266,23 +276,23 @@ assert list(kinds.values()).count("3 × 3 depthwise") == 13
 assert len(kinds) == 28 and rows["conv24"].field.size > 224
 
 # %% [markdown]
-# Whoever builds this from the paper's table 1 stumbles over its last depthwise row, which says step
-# 2, with 7 × 7 going in and 7 × 7 coming out. Both cannot be true. A step of 2 would leave 4 × 4, and
-# the multiply-adds would come out below the paper's 569 million; so the step is 1:
+# The paper's table 1 has a misprint in its last depthwise row. It gives stride 2, and maps of 7 × 7
+# both before and after it. Both cannot be true. With stride 2 the last two layers would work on maps
+# of 4 × 4, and the network would have 534 million multiply-adds instead of the paper's 569. So the
+# stride is 1:
 
 # %%
 shapes = [rows[name].shape for name in ("conv25", "conv26", "conv27")]
 assert shapes == [(1024, 7, 7)] * 3
 lost = (9 * 1024 + 1024**2) * (7 * 7 - 4 * 4)
-print(f"with step 2: {(568_740_352 - lost) / 1e6:.0f} M multiply-adds")
 assert round((568_740_352 - lost) / 1e6) == 534
 
 # %% [markdown]
 # ## Where the work is
 #
-# Nearly all of it is in the mixing. Table 2 of the paper gives shares for four types of layer. Its
-# third number is a misprint, two digits swapped: the column as printed sums to 99.29 %. The
-# parameters agree if weights alone are counted:
+# Nearly all of it is in the mixing. Table 2 of the paper gives the shares of four types of layer. Its
+# third number is a misprint, two digits swapped: the column as printed sums to 99.29 %. The shares of
+# the parameters agree if only weights are counted:
 
 # %%
 PRINTED = {
@@ -305,7 +315,7 @@ assert differ == [2] and ours[2] == (1.91, 0.02)
 assert round(sum(row[0] for row in PRINTED.values()), 2) == 99.29
 
 # %% [markdown]
-# What looks at the image, apart from the first layer, is a hundredth of the weights:
+# All depthwise filters together are about a hundredth of the weights:
 
 # %% tags=["hide-input"]
 show(
@@ -318,18 +328,18 @@ show(
             )
         ],
         caption="Shares of the four types of layer, counted and as printed in table 2 of the paper. "
-        "All but one agree to the last digit; 1.19 must read 1.91.",
+        "All but one agree to the last digit; 1.19 must be 1.91.",
     ),
     "shares",
 )  # fmt: skip
 
 # %% [markdown]
-# ## Two knobs
+# ## Two multipliers
 #
 # The *width multiplier* α scales the number of maps of every layer, so work and weights fall roughly
-# with α². The *resolution multiplier* ρ is the size of the image: work falls with ρ², weights stay.
-# Tables 4 to 7 of the paper give what each form costs and its top-1 accuracy on ImageNet. The costs
-# we can check:
+# with α². The *resolution multiplier* ρ scales the side of the image: work falls with ρ², and the
+# number of weights stays. Tables 4 to 7 of the paper give the cost of each form and its top-1 accuracy
+# on ImageNet. The costs can be checked:
 
 # %%
 FORMS = {
@@ -343,20 +353,19 @@ FORMS = {
     "128 px": ({}, 128, 64.4, 186, 4.2),
     "shallow": ({"shallow": True}, 224, 65.3, 307, 2.9),
 }
-table = []
+table, off = [], []
 for name, (form, size, top1, millions, mparams) in FORMS.items():
     form_rows = counted(size, **form)
     work = sum(row.multiply_adds for row in form_rows) / 1e6
     parameters = sum(row.parameters for row in form_rows) / 1e6
-    assert abs(work - millions) < 1.5 and abs(parameters - mparams) < 0.06
-    table.append((
-        name, f"{work:,.1f}", f"{millions:,}", f"{parameters:.2f}",
-        f"{mparams}", f"{top1} %",
-    ))  # fmt: skip
+    assert round(parameters, 1) == mparams
+    if round(work) != millions:
+        off.append(name)
+    table.append((name, f"{work:,.1f}", f"{millions:,}", f"{parameters:.2f}", f"{mparams}", f"{top1} %"))  # fmt: skip
 
 # %% [markdown]
-# Every row agrees within the paper's rounding. Taking the convolutions apart saves 8.6 times the
-# work and 6.9 times the parameters of the whole network, and costs 1.1 points:
+# Taking the convolutions apart saves 8.6 times the work and 6.9 times the parameters of the whole
+# network, and costs 1.1 points:
 
 # %% tags=["hide-input"]
 show(
@@ -370,24 +379,31 @@ show(
 )  # fmt: skip
 ratios = [float(table[0][i].replace(",", "")) / float(table[1][i]) for i in (1, 3)]  # fmt: skip
 assert [round(ratio, 1) for ratio in ratios] == [8.6, 6.9]
+chapter.finding(
+    "All parameters agree with the paper's as rounded, and the multiply-adds of all but two rows: full "
+    "convolutions need 4,867 million where the paper prints 4,866, and images of 160 pixels 291 million "
+    "where it prints 290.",
+    holds=off == ["full convolutions", "160 px"],
+)
 
 # %% [markdown]
-# Which knob should one turn? At 307 million multiply-adds, the work of the shallow network, a thinner
-# one would have 67.9 % by the straight line between its neighbours, 2.6 points more. And at the 290
-# million of the images of 160 pixels the two knobs agree to half a point:
+# Which of the two costs less accuracy for the same work? We interpolate between the paper's numbers
+# for thinner networks, at the work of the shallow network and at that of smaller images:
 
 # %%
-knobs = {
+multipliers = {
     "thinner": ["α = 0.25", "α = 0.5", "α = 0.75", "MobileNet"],
     "smaller images": ["128 px", "160 px", "192 px", "MobileNet"],
 }
-work = {k: np.array([FORMS[f][3] for f in v]) for k, v in knobs.items()}
-top1 = {k: np.array([FORMS[f][2] for f in v]) for k, v in knobs.items()}
-thinner_at = np.interp([307, 290], work["thinner"], top1["thinner"])
-assert round(thinner_at[0], 1) == 67.9 and abs(thinner_at[1] - 67.2) < 0.5
+work = {k: np.array([FORMS[f][3] for f in v]) for k, v in multipliers.items()}
+top1 = {k: np.array([FORMS[f][2] for f in v]) for k, v in multipliers.items()}
+thinner_at = np.interp(
+    [307, *work["smaller images"]], work["thinner"], top1["thinner"]
+)
+apart = np.abs(thinner_at[1:] - top1["smaller images"])
 
 # %% [markdown]
-# Drawn as accuracy against work:
+# Accuracy against work:
 
 # %% tags=["hide-input"]
 show(
@@ -398,124 +414,165 @@ show(
         ylabel="ImageNet top-1 in %, as the paper reports it",
         levels={"shallow": 65.3},
         marks={"307": 307},
-        caption="What the paper's two knobs cost. Where both curves have points they fall together: "
-        "for the same work they give the same accuracy, but only the thinner network is also "
-        "smaller. The shallow network stands where the dashed line crosses the dotted one, well "
-        "below both.",
+        caption="Accuracy by work for the paper's two multipliers. The shallow network stands where the "
+        "dashed line crosses the dotted one, below both curves.",
         alt="Two nearly coinciding curves that rise from about 51 per cent at 41 million to 71 per "
         "cent at 569 million multiply-adds; the shallow network, 65.3 per cent at 307 million, is "
         "marked below them.",
     ),
     "knobs",
 )
+chapter.finding(
+    "For the same work, thinner networks and smaller images have the same accuracy, to within "
+    f"{apart.max():.1f} points. Only the thinner network also has fewer weights. The shallow network "
+    f"is {thinner_at[0] - 65.3:.1f} points below a thinner one: the paper's advice is thinner rather "
+    "than shallower.",
+    holds=bool(apart.max() < 0.5) and round(thinner_at[0], 1) == 67.9,
+)
 
 # %% [markdown]
-# That is the paper's advice in one picture: thinner rather than shallower.
-#
 # ## What a multiply-add costs
 #
 # The paper says that MobileNet "spends 95% of its computation time" in 1 × 1 convolutions, and
 # refers to its table of multiply-adds. But a multiply-add is not a unit of time. A pointwise layer
-# uses each number it reads once for every map it makes, hundreds of times; a depthwise layer uses
-# it nine times, and fetching it may take longer than that. So we take a stopwatch, one image at a
-# time on the machine that made this page:
+# uses each number it reads once for every output map, hundreds of times. A depthwise layer uses it
+# nine times at most, so that reading may take longer than computing. And each call of a layer costs
+# something, however small the layer. So we measure, on the machine that made this page, one image at
+# a time. Each number is the median of several passes, and is taken in several rounds, because times
+# vary:
 
 # %%
 from internals.anatomy import latency
 
-repeats = chapter.at(smoke=3, quick=15, full=15)
+repeats = chapter.at(smoke=3, quick=3, full=9)
+rounds = chapter.at(smoke=1, quick=3, full=5)
+
+
+def timed(layer: nn.Module, shape: tuple) -> np.ndarray:
+    """Milliseconds for one image, in each round."""
+    return 1e3 * np.array(
+        [latency(layer, shape, repeats) for _ in range(rounds)]
+    )
+
+
 shape = (3, recipe.size, recipe.size)
-measured = []
+times, worked = {}, {}
 for name in ("full convolutions", "MobileNet", "α = 0.5", "shallow"):
     form = MobileNet(**FORMS[name][0])
-    work = sum(row.multiply_adds for row in summarize(form, shape)) / 1e6
-    took = 1e3 * latency(form, shape, repeats)
-    measured.append((name, f"{work:,.0f}", f"{took:.1f}", f"{work / took:.1f}"))  # fmt: skip
+    counts = [row.multiply_adds for row in summarize(form, shape)]
+    times[name], worked[name] = timed(form, shape), sum(counts) / 1e6
 
 # %% [markdown]
-# Compare the first two rows: the work falls 8.6-fold, and the time?
+# The rightmost column would be the same for all forms if multiply-adds alone took time:
 
 # %% tags=["hide-input"]
 show(
     Table.of(
-        ("form", "M multiply-adds", "time, ms", "G multiply-adds a second"),
-        measured,
-        caption=f"Four forms with ten classes on one image of {recipe.size} × {recipe.size}: counted "
-        "work, median time of a forward pass, and their ratio. A form that does less work for each "
-        "second is limited by something other than arithmetic.",
+        ("form", "M multiply-adds", "ms", "fastest to slowest round", "G multiply-adds per second"),
+        [
+            (
+                name,
+                f"{worked[name]:,.0f}",
+                f"{np.median(took):.1f}",
+                f"{took.min():.1f} to {took.max():.1f}",
+                f"{worked[name] / np.median(took):.1f}",
+            )
+            for name, took in times.items()
+        ],
+        caption=f"Four forms with ten classes on one image of {recipe.size} × {recipe.size}, which is "
+        f"all zeros and already in memory: counted work, time of a forward pass in {rounds} round(s), and "
+        "their ratio.",
     ),
     "latency",
 )  # fmt: skip
+middle = {name: float(np.median(took)) for name, took in times.items()}
+chapter.finding(
+    "Full convolutions need "
+    f"{worked['full convolutions'] / worked['MobileNet']:.1f} times the multiply-adds of MobileNet, and "
+    f"on this machine {middle['full convolutions'] / middle['MobileNet']:.1f} times its time.",
+    holds=middle["MobileNet"] < middle["full convolutions"],
+)
 
 # %% [markdown]
-# And where does the time go? Each layer of MobileNet alone, on maps of its own size:
+# Where does the time go? Each layer is timed alone, on maps of its own size, and once more on maps of
+# a single position. What is left there is the fixed cost of a call and of reading the weights:
 
 # %%
-net = MobileNet()
+network = MobileNet()
 names = {
     "3 × 3": "conv1",
     "3 × 3 depthwise": "depthwise",
     "1 × 1": "pointwise",
 }
-took, did = {}, {}
+took, fixed, did = {}, {}, {}
 before = shape
-for row in summarize(net, shape):
-    layer = net.get_submodule(row.name)
+for row in summarize(network, shape):
+    layer = network.get_submodule(row.name)
     if row.kind in ("Conv2d", "BatchNorm2d"):
         type_ = names.get(kind(layer), "normalisation")
         did[type_] = did.get(type_, 0) + row.multiply_adds
-        seconds = latency(layer, before, repeats)
-        took[type_] = took.get(type_, 0) + seconds
+        took[type_] = took.get(type_, 0) + timed(layer, before)
+        fixed[type_] = fixed.get(type_, 0) + timed(layer, (before[0], 1, 1))
     before = row.shape
-slowness = (took["depthwise"] / took["pointwise"]) / (
-    did["depthwise"] / did["pointwise"]
+each = {type_: float(np.median(rounded)) for type_, rounded in took.items()}
+call = {type_: float(np.median(rounded)) for type_, rounded in fixed.items()}
+slowness = (each["depthwise"] / did["depthwise"]) / (
+    each["pointwise"] / did["pointwise"]
 )
 
 # %% [markdown]
-# The last column is what one would want to be equal:
+# Added up by type of layer:
 
 # %% tags=["hide-input"]
-all_time, all_work = sum(took.values()), sum(did.values())
+all_time, all_work = sum(each.values()), sum(did.values())
 show(
     Table.of(
-        ("layers", "% of multiply-adds", "% of time", "ms", "ns a thousand"),
+        ("layers", "% of multiply-adds", "% of time", "ms", "fastest to slowest round",
+         "ms, one position", "ns per thousand multiply-adds"),
         [
             (
                 name,
                 f"{100 * did[name] / all_work:.1f}",
-                f"{100 * took[name] / all_time:.1f}",
-                f"{1e3 * took[name]:.2f}",
-                f"{1e12 * took[name] / did[name]:.0f}" if did[name] else "",
+                f"{100 * each[name] / all_time:.1f}",
+                f"{each[name]:.2f}",
+                f"{took[name].min():.2f} to {took[name].max():.2f}",
+                f"{call[name]:.2f}",
+                f"{1e9 * each[name] / did[name]:.0f}" if did[name] else None,
             )
             for name in took
         ],
-        caption="MobileNet's layers timed one by one and added up by type, without rectifiers: their "
-        "share of the work, of the time, and nanoseconds for a thousand multiply-adds. Compare "
-        "depthwise with pointwise, and note what normalisation takes, which counts as no work.",
+        caption="MobileNet's layers timed one by one and added up by type. Normalisation counts as no "
+        f"work and takes time. Together the layers take {all_time:.1f} ms, and the whole network "
+        f"{middle['MobileNet']:.1f}; rectifiers are not among the layers timed.",
     ),
     "time",
+)  # fmt: skip
+chapter.finding(
+    f"A multiply-add of a depthwise layer takes {slowness:.1f} times as long as one of a pointwise "
+    f"layer. On maps of one position the depthwise layers still take {call['depthwise']:.2f} of their "
+    f"{each['depthwise']:.2f} ms, and the pointwise ones {call['pointwise']:.2f} of "
+    f"{each['pointwise']:.2f}.",
+    holds=slowness > 1.2,
 )
-print(f"a depthwise multiply-add takes {slowness:.1f} times a pointwise one")
-if chapter.profile != "smoke":
-    assert slowness > 1.2
 
 # %% [markdown]
-# Normalisation can be folded into the weights once training is over, and good kernels for a
-# particular phone narrow the rest of the gap. The lesson stays: a count of multiply-adds ranks
-# networks of one kind, and misleads between kinds.
+# Normalisation can be folded into the weights once training is over, and then takes no time. The
+# other numbers depend on the machine and its libraries. They show that a count of multiply-adds does
+# not take the place of a measurement.
 #
 # ### Where this implementation departs from the paper
 #
 # | what | the paper | here |
 # |---|---|---|
 # | classes | 1,000 | 10 |
-# | last depthwise layer | step 2 printed, a step of 1 meant | step 1 |
+# | last depthwise layer | stride 2 printed, 1 meant | stride 1 |
 # | first weights | not given | normal, variance 2 / inputs, for every layer |
-# | optimiser | asynchronous RMSprop on many machines | one machine |
+# | optimiser | asynchronous RMSprop on many machines | one machine, one process |
+# | labels | not smoothed | smoothed, as in the table below |
 # | augmentation | less than for larger networks | crops of 50 to 100 % of the area, mirrored, colours changed a little |
 #
-# The resolution multiplier is no argument: the average takes any grid, so it is the image's size.
-# `MobileNet(width=...)`, `shallow=True` and `separable=False` are the other forms.
+# The resolution multiplier needs no argument: the mean takes maps of any size, so it is the image's
+# size. `MobileNet(width=...)`, `shallow=True` and `separable=False` are the other forms.
 #
 # ## Training
 
@@ -527,68 +584,69 @@ notebook = {
 }
 show(
     Table.of(
-        ("hyperparameter", "here", "the notebooks", "the paper"),
+        ("hyperparameter", "here", "first notebook", "paper"),
         [
             (name, value, notebook.get(name, ""), published)
             for name, value, published in hyperparameters(recipe, images.train)
         ],
-        caption="The recipe of the run below, that of the notebooks this book grew from, and what the "
-        "paper says, which is little: RMSprop, asynchronous, and less regularisation than usual.",
+        caption="The recipe of the run below, that of the notebook this book grew from, and the paper's, "
+        "which gives few numbers.",
     ),
     "recipe",
 )
 
 # %% [markdown]
-# The notebooks' numbers (0.045, ε = 1, decay 4 · 10⁻⁵) are often given as MobileNet's. They are
-# Inception-v3's; the paper only says "similar to". Two traps are hidden in them. What TensorFlow calls
-# decay, 0.9, is `alpha` in torch, where the default is 0.99. And TensorFlow adds ε inside the root,
-# torch outside. With a first gradient of 0.01 torch's step is
+# The first notebook's numbers are often given as MobileNet's. The paper does not have them: it says
+# only that training was similar to Inception-v3's. A rate of 0.045 and ε = 1 are Inception-v3's, and
+# the weight decay of 4 · 10⁻⁵ is that of TF-slim, a library of networks for TensorFlow. Three
+# differences between TensorFlow 1 and torch change what they mean. TensorFlow's `decay` of 0.9 is
+# `alpha` in torch, where the default is 0.99. TensorFlow adds ε inside the root, torch outside. And
+# TensorFlow's mean square starts at 1, torch's at 0. After a first gradient $g = 0.01$ the first steps
+# of torch and of TensorFlow, before they are multiplied by the rate, are
 #
 # $$
 # \frac{g}{\sqrt{0.1\, g^2} + 1} = 0.0099685,
+# \qquad \frac{g}{\sqrt{0.9 + 0.1\, g^2 + 1}} = 0.0072547 .
 # $$
-#
-# and TensorFlow's 0.01 to six digits. With so large an ε either is plain gradient descent with
-# momentum, or nearly so:
 
 # %%
 weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
 weight.grad = torch.full_like(weight, 0.01)
 torch.optim.RMSprop([weight], lr=1.0, alpha=0.9, eps=1.0).step()
-inside = 0.01 / (0.1 * 0.01**2 + 1) ** 0.5
-print(f"torch {-weight.item():.7f}, inside the root {inside:.7f}")
+tensorflow = 0.01 / (0.9 * 1 + 0.1 * 0.01**2 + 1.0) ** 0.5
 assert round(-weight.item(), 7) == 0.0099685
-assert abs(inside - 0.01) < 1e-7
+assert round(tensorflow, 7) == 0.0072547
 
 # %% [markdown]
-# That takes many epochs to gather speed, so a short run of this book uses AdamW; the table above
-# says which this was. One thing holds in all of them. The paper found it important "to put very
-# little or no weight decay" on the depthwise filters, since there are so few weights in them:
-# thirteen tensors, 44,640 of 3.2 million numbers.
+# With ε this much larger than the gradients, the step is nearly proportional to the gradient: either
+# is close to gradient descent with momentum.
+#
+# One rule is the paper's own. It found it important "to put very little or no weight decay" on the
+# depthwise filters, since they have so few weights: thirteen tensors, 44,640 of the network's 3.2
+# million parameters.
 
 # %%
-decayed, spared = recipe.optimizer.parameter_groups(net)
+decayed, spared = recipe.optimizer.parameter_groups(network)
 assert decayed["weight_decay"] > 0 == spared["weight_decay"]
 assert len(spared["params"]) == 13
 assert sum(p.numel() for p in spared["params"]) == 44_640
-assert sum(p.numel() for p in net.parameters()) == 3_217_226
+assert sum(p.numel() for p in network.parameters()) == 3_217_226
 
 # %% [markdown]
 # The weights are kept, so a second reading does not train again:
 
 # %%
+from internals.figures import percent
 from internals.training import trained
 
 run = trained(recipe, images, seed=chapter.seed)
 test, seconds = run.test, run.provenance.seconds
-print(f"{test.top1:.2%} of {len(test.predicted):,} test images right, {seconds:.0f} s")  # fmt: skip
 chapter.record(test_top1=test.top1, test_loss=test.loss, seconds=seconds)
 if chapter.profile != "smoke":
     assert test.top1 > 0.25
 
 # %% [markdown]
-# The training images are cropped and recoloured and the held-out ones are not, so the training curve
-# may well lie below the other:
+# Training images are cropped and recoloured, which makes them harder, and held-out images are not:
 
 # %% tags=["hide-input"]
 from internals.book import learning_curves
@@ -596,23 +654,27 @@ from internals.book import learning_curves
 show(
     learning_curves(
         run,
-        caption="Loss and accuracy by epoch. The training curve is the mean over an epoch of "
-        "augmented images, the held-out one is measured after it on whole ones. The dashed line is "
-        "what the epoch kept scores on the test images.",
+        caption="Loss and accuracy by epoch. The training curve is the mean over augmented images while "
+        "the epoch runs. Held-out images are scored after it, without augmentation. The dashed line is "
+        "the accuracy of the kept epoch on the test images.",
         alt="Two charts by epoch: losses of training and held-out images, and their accuracies, "
         "with a dashed line at the test accuracy.",
     ),
     "training",
 )
+kept = run.history.best
+chapter.finding(
+    f"Epoch {kept.number} of {len(run.history.epochs)} is kept. The network then has "
+    f"{percent(kept.validation_top1)} of the held-out images right, and {percent(test.top1)} of the "
+    f"{len(test.predicted):,} test images.",
+    holds=True,
+)
 
 # %% [markdown]
-# Its score, and what it must not be confused with. Reports of MobileNet trained on these ten classes
-# from scratch are rare. The one below is a single run of ten epochs, scored on 500 test images
-# [@larson2019]:
+# Reports of MobileNet trained on these ten classes from scratch are rare. The one below is a single
+# run of ten epochs, scored on 500 test images [@larson2019]:
 
 # %% tags=["hide-input"]
-from internals.figures import percent
-
 show(
     Table.of(
         ("network", "trained and tested on", "top-1"),
@@ -623,14 +685,14 @@ show(
             ("GoogLeNet, the same paper", "ImageNet", "69.8 %"),
             ("VGG-16, the same paper", "ImageNet", "71.5 %"),
         ],
-        caption="Top-1 accuracy, one network and one crop each. ImageNet has a thousand classes, "
-        "Imagenette ten easy ones of them, so rows of different data say nothing about each other.",
+        caption="Top-1 accuracy of single networks. ImageNet has a thousand classes and Imagenette ten "
+        "easy ones of them, so rows of different data cannot be compared.",
     ),
     "scores",
 )  # fmt: skip
 
 # %% [markdown]
-# What it takes for what:
+# Which classes are confused:
 
 # %% tags=["hide-input"]
 from internals.figures import confusion
@@ -640,12 +702,18 @@ show(
     confusion(
         test.confusion,
         classes,
-        caption="Which test images (rows) were taken for which class (columns), right answers muted. "
-        "Look for pairs that are confused both ways, and for columns that attract mistakes from many "
-        "rows.",
+        caption="Test images by true class (rows) and answer of the network (columns), right answers muted.",
         alt="A ten by ten matrix of counts of true class against answer.",
     ),
     "confusion",
+)
+counts = np.asarray(test.confusion)
+swapped = np.triu(counts + counts.T, 1)
+first, second = np.unravel_index(swapped.argmax(), swapped.shape)
+chapter.finding(
+    f"No two classes are confused more often than {classes[first]} and {classes[second]}: "
+    f"{swapped[first, second]} times, both directions together.",
+    holds=swapped[first, second] == swapped.max() > 0,
 )
 
 # %% [markdown]
@@ -658,106 +726,154 @@ show(
     worst_mistakes(
         run,
         images.test,
-        caption="Test images that were misread with the greatest confidence: true class → answer, "
-        "its posterior, and the image's number. Ask of each whether the answer is absurd, or names "
-        "something else that the picture also resembles.",
+        caption="The ten most confident mistakes on the test images: true class → answer, the probability "
+        "of the answer, and the image's number.",
         alt="Ten misread images, each with its true class, the wrong answer and its confidence.",
     ),
     "mistakes",
+)
+labels = images.test.labels.numpy()[: len(test.predicted)]
+wrong = np.flatnonzero(test.predicted != labels)
+surest = wrong[np.argsort(-test.confidence[wrong], kind="stable")][:10]
+called = np.bincount(test.predicted[surest], minlength=len(classes))
+chapter.finding(
+    f"Of the {len(surest)}, {called.max()} are called {classes[int(called.argmax())]}; the least sure "
+    f"of them has a probability of {percent(float(test.confidence[surest].min()), 0)}.",
+    holds=True,
 )
 
 # %% [markdown]
 # ## Looking inside
 #
-# How these pictures are made is the subject of [How to look](00_how_to_look.py). The first layer is
-# the only full convolution here, and the only one whose kernels act on colours:
+# [How to look](00_how_to_look.py) explains how these pictures are made. The first layer is the only
+# full convolution here, and the only one whose filters act on colours:
 
-# %% tags=["hide-input"]
+# %%
 from internals.figures import filters
 
+weights = run.model.conv1.weight.detach()
 show(
     filters(
-        run.model.conv1.weight.detach().numpy(),
-        caption="The 32 kernels of conv1, 3 × 3 pixels in colour, on one scale; mid grey is 0. Three "
-        "pixels have room for an edge, a thin line or a colour, and for little else. Look for "
-        "kernels that repeat one another, and for grey ones that training left unused.",
+        weights.numpy(),
+        caption="The 32 filters of conv1, 3 × 3 pixels in three colours, all on one scale on which mid "
+        "grey is 0. Three pixels have room for an edge, a thin line or a colour.",
         alt="Thirty-two small grids of three by three coloured squares.",
     ),
     "conv1-filters",
 )
+size = weights.flatten(1).norm(dim=1)
+faint = int((size < size.max() / 10).sum())
+chapter.finding(
+    f"Of the 32 filters, {faint} have less than a tenth of the strongest one's magnitude.",
+    holds=True,
+)
 
 # %% [markdown]
-# The depthwise kernels of conv2 can be looked at too, because each reads one map only: kernel 7
-# belongs to map 7 of conv1, whatever the mixing does later. A full convolution from 32 maps to 32
-# would have 1,024 of them:
+# The depthwise kernels of conv2 can be looked at too, because each reads one map only: kernel 7 filters
+# map 7 of conv1. A full convolution from 32 maps to 32 would have 1,024 kernels. Two simple kinds can
+# be counted. A kernel whose weights all have one sign blurs its map. One that has more than half of its
+# magnitude in a single weight passes its map on, shifted by a pixel or not at all:
+
+# %%
+kernels = run.model.conv2.weight.detach().flatten(1)
+blurs = int((kernels.sign().sum(dim=1).abs() == 9).sum())
+passes = int((kernels.abs().amax(dim=1) > kernels.abs().sum(dim=1) / 2).sum())
+
+# %% [markdown]
+# All 32:
 
 # %% tags=["hide-input"]
 show(
     filters(
         run.model.conv2.weight.detach().numpy(),
-        caption="The 32 depthwise kernels of conv2, kernel n for map n of conv1. One colour "
-        "throughout is a blur; amber beside blue is a difference between neighbours; a single strong "
-        "square passes the map on as it is, moved by a pixel at most.",
+        caption="The 32 depthwise kernels of conv2, kernel n for map n of conv1, all on one scale. Amber "
+        "is positive, blue negative; amber beside blue is a difference between neighbours.",
         alt="Thirty-two three by three grids in shades of amber and blue.",
+        noun="kernel",
     ),
     "conv2-filters",
+)
+chapter.finding(
+    f"Of the 32 kernels, {blurs} have one sign throughout, and {passes} have more than half of their "
+    "magnitude in a single weight.",
+    holds=True,
 )
 
 # %% [markdown]
 # ### What drives each channel
 #
-# We ask which training images drive the channels of conv2 to conv27 hardest. Images are ranked by
-# the value *after* batch normalisation, because it multiplies each map by a learned scale. Where
-# that is negative, a large sum is what silences the channel. A quick run looks through some one
-# thousand images, drawn at random, a full one through all:
+# We search the training images for those that drive the channels of conv2 to conv27 hardest. Images
+# are ranked by the value *after* batch normalisation, which multiplies each map by a learned scale.
+# Where the scale is negative, a large sum is what silences the channel:
 
 # %%
 from internals import Network
 
 net = Network.of(run)
-most = chapter.at(smoke=64, quick=1024)
+most = chapter.at(smoke=64, quick=512)
 random = torch.Generator().manual_seed(chapter.seed)
 some = torch.randperm(len(images.train), generator=random)[:most].sort().values
 pictures = run.pipeline.view(images.train.subset(some))
 numbers = [2, 3, 6, 7, 10, 11, 14, 15, 18, 19, *range(22, 28)]
 top = net.strongest(pictures, [f"bn{n}" for n in numbers], k=9)
-scales = torch.cat([run.model.get_submodule(layer).weight for layer in top])
-print(f"{(scales < 0).sum()} of {len(scales):,} channels have a negative scale")  # fmt: skip
 
 # %% [markdown]
-# Before the pictures, a check: a channel whose largest value over all these images is not above 0
-# never passes its rectifier. It costs time and does nothing. Are there any?
+# A channel whose largest value over all these images is not above 0 never passes its rectifier. It
+# costs work and does nothing. For each layer we count these, and the negative scales:
+
+# %%
+idle = {n: int((top[f"bn{n}"].value[:, 0] <= 0).sum()) for n in numbers}
+turned = {
+    n: int((run.model.get_submodule(f"bn{n}").weight < 0).sum())
+    for n in numbers
+}
+
+# %% [markdown]
+# Layer by layer:
 
 # %% tags=["hide-input"]
-idle = [
-    (
-        f"conv{n}",
-        "depthwise" if n % 2 == 0 else "pointwise",
-        len(top[f"bn{n}"]),
-        int((top[f"bn{n}"].value[:, 0] <= 0).sum()),
-    )
-    for n in numbers
-]
+channels = {n: len(top[f"bn{n}"]) for n in numbers}
 show(
     Table.of(
-        ("layer", "kind", "channels", "never active"),
-        idle,
-        caption="Channels whose rectifier stays shut on every image that was looked through. Many "
-        "idle channels mean that a thinner network could have done the same.",
+        ("layer", "kind", "channels", "negative scale", "never active"),
+        [
+            (f"conv{n}", "pointwise" if n % 2 else "depthwise", channels[n], turned[n], idle[n])
+            for n in numbers
+        ],
+        caption=f"Channels with a negative scale, and channels that are active on none of {len(pictures):,} "
+        "training images.",
     ),
     "idle",
+)  # fmt: skip
+chapter.finding(
+    f"{sum(idle.values()):,} of {sum(channels.values()):,} channels are never active, and "
+    f"{sum(turned.values()):,} have a negative scale.",
+    holds=True,
 )
 
 # %% [markdown]
-# Now the panels. Six channels of the depthwise layers conv2, 6, 10, 14, 18 and 22, which are those
-# that the notebooks showed. All of them are even, and every even layer of this network is depthwise:
-# nobody saw a layer that mixes. So the pointwise layer after each stands beside it, with three
-# channels, and after conv22 the rest of the network.
+# The panels below show six channels each of the depthwise layers conv2, 6, 10, 14, 18 and 22, and three
+# channels of the pointwise layer after each. After conv22 they show the rest of the network. Channels
+# are taken by number. The captions say from how many of the ten classes the nine images of each row
+# come:
+
+# %%
+from internals import Strongest
+
+
+def classes_in(rows: Strongest) -> list[int]:
+    """From how many classes the images of each channel come."""
+    return [len(row.unique()) for row in pictures.labels[rows.image]]
+
+
+def listed(layer: str, count: int) -> str:
+    return ", ".join(map(str, classes_in(top[layer][:count])))
+
+
+# %% [markdown]
+# #### conv2: filtering
 #
-# #### conv2: looking for the first time
-#
-# Seven pixels a side. A channel of conv2 is one map of conv1, filtered again; compare a row with the
-# kernels of the same number in the two figures above:
+# A channel of conv2 is one map of conv1, filtered again:
 
 # %%
 from internals.figures import panels
@@ -765,12 +881,11 @@ from internals.figures import panels
 show(
     panels(
         net.patches(top["bn2"]),
-        caption="The nine strongest patches of the first six channels of conv2, under their guided "
-        "projections. Look for what the patches of a row have in common: the direction of an edge, the "
-        "side on which it is lighter, a colour. All nine projections of a row nearly agree, for there "
-        "are only two layers to be crossed.",
+        caption="The nine strongest patches of the first six channels of conv2, 7 × 7 pixels, under their "
+        "guided projections. Channel n is map n of conv1, filtered by kernel n of the figure above. Only "
+        "two layers lie between these units and the pixels.",
         alt="Nine guided projections beside their patches for 6 channels of conv2: patches of seven "
-        "by seven pixels with edges, lines and plain colours.",
+        "by seven pixels.",
     ),
     "conv2-strongest",
 )
@@ -778,15 +893,14 @@ show(
 # %% [markdown]
 # #### conv3: mixing
 #
-# The same seven pixels, but now through all 32 maps:
+# The same 7 × 7 pixels, but now through all 32 maps:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["bn3"], range(3)),
-        caption="Three channels of the pointwise layer conv3. The field is that of conv2, so nothing new "
-        "comes into view; what is new is the combination. Look for rows that hold a colour and a "
-        "direction at once, or patches that no single row of the figure above would collect.",
+        caption="Three channels of the pointwise layer conv3. Their field is that of conv2; each of them "
+        "weights all 32 maps at one position.",
         alt="Nine guided projections beside their patches for 3 channels of conv3: patches of seven "
         "by seven pixels.",
     ),
@@ -796,46 +910,43 @@ show(
 # %% [markdown]
 # #### conv6 and conv7
 #
-# Nineteen pixels: enough for a corner, a few stripes, a small blob. From here on the projections
-# wear a fine lattice that is in no image. It is the trace of windows of three in steps of two:
-# on the way back a pixel is written to once, twice or four times, depending on where it lies, and
-# every further halving adds a coarser lattice of the same kind:
+# Nineteen pixels are enough for a corner, a few stripes or a small blob. From here on the projections
+# have a fine lattice that is in no image. It comes from 3 × 3 windows with stride 2. On the way back a
+# pixel receives one, two or four contributions, depending on its position, and every further stride
+# of 2 adds a coarser lattice:
 
 # %%
 from torch.nn.functional import conv_transpose2d
 
-written = conv_transpose2d(
+received = conv_transpose2d(
     torch.ones(1, 1, 5, 5), torch.ones(1, 1, 3, 3), stride=2, padding=1
 )
-print(written[0, 0, 2:6, 2:6].int().tolist())
-assert written[0, 0, 2:6, 2:6].unique().tolist() == [1, 2, 4]
+assert received[0, 0, 2:6, 2:6].unique().tolist() == [1, 2, 4]
 
 # %% [markdown]
-# With that in mind:
+# The depthwise layer:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["bn6"]),
-        caption="Six channels of conv6. Compare the patches of a row with one another, and ask what is "
-        "the same in all nine: often a contour of one direction, or a fine texture. Where the "
-        "projection shows only part of a patch, the rest did not count.",
+        caption="Six channels of conv6, patches of 19 × 19 pixels under their guided projections. The nine "
+        f"images of a row come from {listed('bn6', 6)} classes.",
         alt="Nine guided projections beside their patches for 6 channels of conv6: patches of "
-        "nineteen pixels with contours, corners and small repeated structures.",
+        "nineteen pixels.",
     ),
     "conv6-strongest",
 )
 
 # %% [markdown]
-# And mixed:
+# And the pointwise layer after it:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["bn7"], range(3)),
-        caption="Three channels of conv7. Do its rows look more alike within themselves than those of "
-        "conv6? The rectifier after conv6 has thrown away what each map saw with the other sign, and "
-        "the mixing chooses among what is left.",
+        caption="Three channels of conv7, which mixes the maps of conv6 after their rectifier. The nine "
+        f"images of a row come from {listed('bn7', 3)} classes.",
         alt="Nine guided projections beside their patches for 3 channels of conv7: patches of "
         "nineteen pixels.",
     ),
@@ -845,15 +956,14 @@ show(
 # %% [markdown]
 # #### conv10 and conv11
 #
-# Forty-three pixels of field, at steps of eight:
+# The field is 43 pixels wide, and neighbouring units are 8 pixels apart:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["bn10"]),
-        caption="Six channels of conv10. Patches are large enough now to show parts of things. Read the "
-        "class names under a row: if they differ, the channel answers to something that several classes "
-        "share, such as a curve, a grid or a stretch of even ground.",
+        caption="Six channels of conv10, patches of 43 × 43 pixels. The nine images of a row come from "
+        f"{listed('bn10', 6)} classes.",
         alt="Nine guided projections beside their patches for 6 channels of conv10: patches of "
         "forty-three pixels.",
     ),
@@ -867,8 +977,9 @@ show(
 show(
     panels(
         net.patches(top["bn11"], range(3)),
-        caption="Three channels of conv11, with the field of conv10. The next figure takes the first of "
-        "them apart into the maps that it is mixed from.",
+        caption="Three channels of conv11, with the field of conv10. The nine images of a row come from "
+        f"{listed('bn11', 3)} classes. The next figure splits the first channel into the maps it is "
+        "mixed from.",
         alt="Nine guided projections beside their patches for 3 channels of conv11: patches of "
         "forty-three pixels.",
     ),
@@ -878,9 +989,9 @@ show(
 # %% [markdown]
 # ### A unit's value, split exactly
 #
-# Because a pointwise layer sees one place only, its value is a plain sum over the maps below at that
-# place, and the sum can be written out. With $s$ the scale and $t$ the shift that normalisation
-# comes to, channel 0 of conv11 is $\sum_m s\, p_{0m}\, b_m + t$, one part for each of 256 maps:
+# A pointwise layer sees one position only, so its value is a sum over the maps below at that position.
+# With $s$ the scale and $t$ the shift of the normalisation, channel 0 of conv11 is
+# $\sum_m s\, p_{0m}\, b_m + t$, one part for each of 256 maps:
 
 # %%
 unit, norm = top["bn11"][0], run.model.bn11
@@ -892,39 +1003,41 @@ parts = s * run.model.conv11.weight.detach()[0, :, 0, 0] * b
 assert torch.allclose(parts.sum(dim=1) + t, unit.value[0], atol=1e-3)
 
 # %% [markdown]
-# Which maps gave it most, over its nine strongest patches? And how many does it take to make up half
-# of all that speaks for it?
+# We take the mean of these parts over the nine strongest patches. Which maps contribute most, and how
+# many of them make up half of all that is positive?
 
 # %%
 mean = parts.mean(dim=0)
 heaviest = mean.topk(3).indices.tolist()
-speaks = mean.clamp(min=0).sort(descending=True).values
-half = int((speaks.cumsum(0) < speaks.sum() / 2).sum()) + 1
-print(f"half of it comes from {half} of {len(mean)} maps; most from {heaviest}")  # fmt: skip
+positive = mean.clamp(min=0).sort(descending=True).values
+half = int((positive.cumsum(0) < positive.sum() / 2).sum()) + 1
 show(
     panels(
         net.patches(unit, [0]) + net.patches(top["bn10"], heaviest),
-        caption="First row: what drives channel 0 of the pointwise layer conv11. Below: what drives the "
-        "three channels of the depthwise layer conv10 that give it most. Look for what the first row "
-        "takes from each of the others, and for what none of them shows alone.",
+        caption="First row: what drives channel 0 of the pointwise layer conv11. Below it: what drives the "
+        "three channels of the depthwise layer conv10 that contribute most to it.",
         alt="Four rows of nine patches with projections: one pointwise channel, and the three "
         "depthwise channels that contribute most to it.",
     ),
     "pointwise-inputs",
 )
+chapter.finding(
+    f"Half of what is positive comes from {half} of {len(mean)} maps. The three shown contribute "
+    f"{percent(float(positive[:3].sum() / positive.sum()), 0)} of it.",
+    holds=True,
+)
 
 # %% [markdown]
 # #### conv14 and conv15
 #
-# Ninety-one pixels. Here begin the five pairs of equal width:
+# The field is 91 pixels wide. Here the five pairs of equal width begin:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["bn14"]),
-        caption="Six channels of conv14. Most patches now hold a whole part of an object, or a small "
-        "object. Compare the class names of a row with its pictures: several classes with one look, or "
-        "one class in several looks?",
+        caption="Six channels of conv14, patches of 91 × 91 pixels. The nine images of a row come from "
+        f"{listed('bn14', 6)} classes.",
         alt="Nine guided projections beside their patches for 6 channels of conv14: patches of "
         "ninety-one pixels, or whole images where these are smaller.",
     ),
@@ -938,8 +1051,8 @@ show(
 show(
     panels(
         net.patches(top["bn15"], range(3)),
-        caption="Three channels of conv15. If the rows of a pointwise layer hold fewer classes each than "
-        "those of the depthwise layer before it, the mixing is what sorts by class.",
+        caption="Three channels of conv15, with the field of conv14. The nine images of a row come from "
+        f"{listed('bn15', 3)} classes.",
         alt="Nine guided projections beside their patches for 3 channels of conv15: patches of "
         "ninety-one pixels.",
     ),
@@ -947,60 +1060,16 @@ show(
 )
 
 # %% [markdown]
-# Do they? Count the classes among the nine strongest images of every channel, layer by layer. Nine
-# images drawn at random from ten classes of equal size would show 6.1 on average:
-
-
-# %%
-def classes_in_a_row(n: int) -> float:
-    rows = pictures.labels[top[f"bn{n}"].image]
-    return sum(len(row.unique()) for row in rows) / len(rows)
-
-
-by_chance = 10 * (1 - 0.9**9)
-assert round(by_chance, 1) == 6.1
-steps = {
-    "depthwise": np.array([n for n in numbers if n % 2 == 0]),
-    "pointwise": np.array([n for n in numbers if n % 2]),
-}
-mixed = {
-    name: np.array([classes_in_a_row(int(n)) for n in x])
-    for name, x in steps.items()
-}
-
-# %% [markdown]
-# If mixing sorts, the second curve lies below the first:
-
-# %% tags=["hide-input"]
-show(
-    lines(
-        steps,
-        mixed,
-        xlabel="convolution",
-        ylabel="classes among nine images",
-        levels={"by chance": by_chance},
-        caption="How many classes the nine strongest images of a channel come from, the mean over "
-        "all channels of a layer. The dashed line is what nine random images would show; 1 would "
-        "mean that every channel answers to one class only.",
-        alt="Two curves over the layers of the network, one for depthwise and one for pointwise "
-        "layers, with a dashed line for chance.",
-    ),
-    "classes",
-)
-
-# %% [markdown]
 # #### conv18 and conv19
 #
-# The field is now 155 pixels. Where it is wider than the images of this run, whole images are
-# shown, and the projection says which part of them mattered:
+# The field is 155 pixels wide:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["bn18"]),
-        caption="Six channels of conv18. Where in the picture does the projection lie: on the object, at "
-        "its border, or on what surrounds it? A channel that answers to surroundings is no less useful "
-        "to the classifier.",
+        caption="Six channels of conv18, patches of 155 × 155 pixels, cut off at the image's border. The "
+        f"nine images of a row come from {listed('bn18', 6)} classes.",
         alt="Nine guided projections beside their patches for 6 channels of conv18: large patches "
         "or whole images.",
     ),
@@ -1014,9 +1083,9 @@ show(
 show(
     panels(
         net.patches(top["bn19"], range(3)),
-        caption="Three channels of conv19. Compare the values printed with the pictures: how fast do they "
-        "fall from the first to the ninth image? A steep fall means that the row shows an exception "
-        "rather than a rule.",
+        caption="Three channels of conv19, with the field of conv18. The nine images of a row come from "
+        f"{listed('bn19', 3)} classes. Where the printed values fall steeply from the first image to the "
+        "ninth, the first images are exceptions.",
         alt="Nine guided projections beside their patches for 3 channels of conv19: large patches "
         "or whole images.",
     ),
@@ -1026,15 +1095,14 @@ show(
 # %% [markdown]
 # #### conv22 and conv23
 #
-# The last of the five equal pairs, 219 pixels:
+# The last of the five equal pairs has a field of 219 pixels:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["bn22"]),
-        caption="Six channels of conv22, the deepest layer that the notebooks showed. Look at the class "
-        "names before the pictures, and only then at the projections: these are detailed even where a "
-        "row has no theme, which is a warning that the control below takes up.",
+        caption="Six channels of conv22, whose field is nearly as wide as the paper's images. The nine "
+        f"images of a row come from {listed('bn22', 6)} classes.",
         alt="Nine guided projections beside their patches for 6 channels of conv22: large patches "
         "or whole images.",
     ),
@@ -1042,14 +1110,14 @@ show(
 )
 
 # %% [markdown]
-# And the pointwise layer after it, where the grid is about to be halved for the last time:
+# The pointwise layer after it, before the maps' sides are halved for the last time:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["bn23"], range(3)),
-        caption="Three channels of conv23, the last to mix on the finer grid. Count the classes in each "
-        "row and compare with the chart above.",
+        caption="Three channels of conv23, with the field of conv22. The nine images of a row come from "
+        f"{listed('bn23', 3)} classes.",
         alt="Nine guided projections beside their patches for 3 channels of conv23: large patches "
         "or whole images.",
     ),
@@ -1059,66 +1127,66 @@ show(
 # %% [markdown]
 # #### conv24 to conv27
 #
-# The last two pairs, 1,024 channels wide, work on the coarsest grid and see more than the whole
-# image, so a unit's place means little from here on:
+# The last two pairs work on the smallest maps. Their fields are wider than the image, so a unit's
+# position says little about where in the image its cause lies:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["bn24"], range(3)),
-        caption="Three channels of the depthwise layer conv24. Its kernels span three of the few places "
-        "that are left in each direction, so what they filter is layout: something here, something else "
-        "beside it.",
+        caption="Three channels of the depthwise layer conv24, shown on whole images. The nine images of a "
+        f"row come from {listed('bn24', 3)} classes.",
         alt="Nine guided projections beside their patches for 3 channels of conv24: whole images.",
     ),
     "conv24-strongest",
 )
 
 # %% [markdown]
-# Its partner:
+# The pointwise layer of the same pair:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["bn25"], range(3)),
-        caption="Three channels of the pointwise layer conv25. Read the class names along a row.",
+        caption="Three channels of the pointwise layer conv25, shown on whole images. The nine images of a "
+        f"row come from {listed('bn25', 3)} classes.",
         alt="Nine guided projections beside their patches for 3 channels of conv25: whole images.",
     ),
     "conv25-strongest",
 )
 
 # %% [markdown]
-# The last look around:
+# The last depthwise layer:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["bn26"], range(3)),
-        caption="Three channels of conv26, the last depthwise layer. Half of a row that is about one class "
-        "with a few strays is common here: the strays often say more about the channel than the rest.",
+        caption="Three channels of conv26, the last depthwise layer, shown on whole images. The nine images "
+        f"of a row come from {listed('bn26', 3)} classes.",
         alt="Nine guided projections beside their patches for 3 channels of conv26: whole images.",
     ),
     "conv26-strongest",
 )
 
 # %% [markdown]
-# And the layer that the classifier averages over the grid:
+# And the layer whose maps are averaged for the classifier:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["bn27"], range(3)),
-        caption="Three of the 1,024 channels of conv27. One matrix stands between these and the answer, so "
-        "what a row is about is what it can say for or against a class.",
+        caption="Three of the 1,024 channels of conv27, shown on whole images. The nine images of a row come "
+        f"from {listed('bn27', 3)} classes. One linear layer lies between the means of these maps and the "
+        "scores.",
         alt="Nine guided projections beside their patches for 3 channels of conv27: whole images.",
     ),
     "conv27-strongest",
 )
 
 # %% [markdown]
-# What would these channels draw themselves? An image is made from noise, without a photograph, and
-# changed step by step so that it drives the unit in the middle of the map as hard as it
-# can:[@olah2017]
+# An image can also be made for a channel. It begins as noise and is changed step by step so that it
+# drives the unit in the middle of the map as hard as it can [@olah2017]:
 
 # %% tags=["hide-input"]
 from internals.figures import beside_strongest, portraits
@@ -1131,9 +1199,9 @@ made = net.optimise(
 show(
     portraits(
         beside_strongest(net.patches(top["bn27"].head(1), range(3)), made),
-        caption="Three channels of conv27: the image that drives each hardest, and one made from noise to "
-        "drive its middle unit, with the value that each reaches. The second is nothing that the "
-        "network has seen, and one of many that would do.",
+        caption="Three channels of conv27: the image that drives each hardest, and one made from noise for "
+        "its middle unit, with the value that each reaches. The network has never seen an image like the "
+        "second, and another start gives another one.",
         alt="For three channels of conv27 the strongest image beside an optimised one of "
         "coloured patterns made from noise.",
     ),
@@ -1141,17 +1209,84 @@ show(
 )
 
 # %% [markdown]
+# ### Does mixing sort by class?
+#
+# If it does, the nine strongest images of a pointwise channel come from fewer classes than those of
+# the depthwise layer before it, which has the same field. We count classes over all channels of a
+# layer. Nine images drawn at random from ten classes of equal size come from 6.1 on average. But
+# channels of an untrained network sort images as well, by colour and texture. So the same is done
+# with random weights, drawn from another seed than this training began with:
+
+# %%
+drawn = 10 * (1 - 0.9**9)
+assert round(drawn, 1) == 6.1
+torch.manual_seed(chapter.seed + 1)
+untrained = MobileNet().eval()
+before = Network(untrained, normalization=run.normalization).strongest(
+    pictures, list(top), k=9
+)
+counted_classes = {
+    name: np.array([np.mean(classes_in(mining[layer])) for layer in top])
+    for name, mining in {"trained": top, "untrained": before}.items()
+}
+
+# %% [markdown]
+# Depthwise and pointwise layers apart:
+
+# %% tags=["hide-input"]
+steps, mixed = {}, {}
+for name, values in counted_classes.items():
+    for parity, which in enumerate(("depthwise", "pointwise")):
+        chosen = np.array(numbers) % 2 == parity
+        label = which if name == "trained" else f"{which}, untrained"
+        steps[label], mixed[label] = np.array(numbers)[chosen], values[chosen]
+show(
+    lines(
+        steps,
+        mixed,
+        xlabel="convolution",
+        ylabel="classes among nine images",
+        levels={"at random": drawn},
+        caption="From how many classes the nine strongest images of a channel come, the mean over all "
+        "channels of a layer, for the trained network and for an untrained one. The dashed line is the "
+        "mean for nine images drawn at random; 1 would mean one class only.",
+        alt="Four curves over the layers of the network: depthwise and pointwise layers of the trained "
+        "and of an untrained network, with a dashed line for images drawn at random.",
+    ),
+    "classes",
+)
+fewer = {
+    name: int((values[1::2] < values[::2]).sum())
+    for name, values in counted_classes.items()
+}
+ends = {name: values[-1] for name, values in counted_classes.items()}
+chapter.finding(
+    f"The nine images of a channel of conv27 come from {ends['trained']:.1f} classes, and in the "
+    f"untrained network from {ends['untrained']:.1f}. In {fewer['trained']} of the eight pairs the "
+    f"pointwise layer has fewer classes than the depthwise one, and in {fewer['untrained']} without training.",
+    holds=ends["trained"] < ends["untrained"],
+)
+
+# %% [markdown]
 # ## Where in the image a class is found
 #
-# For three classes we take the channel of conv27 that counts most for the class and, of the images
-# that drive it, the first. Between that layer and the score stand an average and a matrix, both
-# linear. So Grad-CAM [@selvaraju2017], elsewhere an approximation, is exact here: the maps weighted
-# by a row of the matrix sum to the score itself:
+# For each of three classes we take the test image that the network reads rightly with the greatest
+# confidence:
 
 # %%
 three = torch.tensor([0, 4, 8])
+truth = images.test.labels.numpy()[: len(test.predicted)]
+sure = np.where(test.predicted == truth, test.confidence, 0)
+ids = [int(np.where(truth == c, sure, -1).argmax()) for c in three.tolist()]
+shown = run.pipeline.view(images.test.subset(torch.tensor(ids)))
+
+# %% [markdown]
+# Between conv27 and the score lie a mean and a linear layer. So Grad-CAM [@selvaraju2017], elsewhere
+# an approximation, is exact here. The maps, weighted by a row of the linear layer's weights, sum to
+# the score less its bias. Grad-CAM shows where this sum is positive:
+
+# %%
 head = run.model.fc.weight.detach()[three]
-shown = pictures.subset(top["bn27"].image[head.argmax(dim=1), 0])
 last = net.capture(shown, ["relu27", "fc"])
 places = last["relu27"][0, 0].numel()
 by_hand = torch.einsum("nc,ncij->nij", head, last["relu27"]) / places
@@ -1162,11 +1297,15 @@ total = by_hand.sum(dim=(1, 2)) + run.model.fc.bias.detach()[three]
 assert torch.allclose(total, scores, atol=1e-3)
 
 # %% [markdown]
-# Two more instruments beside it: what each pixel's change does to the score [@simonyan2014], and how
-# far the score falls when a grey square of a sixth of the side covers a place [@zeiler2014]. The
-# second changes the image and watches, and no rule of any backward pass comes into it:
+# Two more maps stand beside it. A saliency map is the size of the score's gradient at each pixel
+# [@simonyan2014]. An occlusion map records how far the score falls when a grey square, a sixth of the
+# side wide, covers a part of the image [@zeiler2014]. It needs no rule for a backward pass. But an
+# image with a grey square is like none that the network was trained on, so this map has a fault of
+# its own:
 
 # %%
+from scipy.stats import spearmanr
+
 from internals.projection import occlusion_map, upsampled
 
 whole = (recipe.size, recipe.size)
@@ -1179,9 +1318,10 @@ maps = [
     [m.numpy() for m in trio]
     for trio in zip(laid, lost, sensitive, strict=True)
 ]
+agree = [spearmanr(m[0], m[1], axis=None).statistic for m in maps]
 
 # %% [markdown]
-# Where they disagree, trust the square:
+# Each cell of Grad-CAM lies over the centre of its unit's receptive field:
 
 # %% tags=["hide-input"]
 from internals.figures import overlays
@@ -1193,37 +1333,43 @@ show(
         ["Grad-CAM", "score lost when covered", "saliency"],
         names=[classes[label] for label in shown.labels],
         notes=[[f"for {classes[c]}", "", ""] for c in three],
-        caption="Three images, and where each class score comes from: the exact map of conv27, on a "
-        "grid that is coarse and stretched over the image; what is lost when a square is covered "
-        "(blue: the score rises); and the size of the gradient. Do the first two agree on the place?",
+        caption="Three test images and what speaks for their class: Grad-CAM of conv27, the score lost when "
+        "a square is covered (blue where the score rises), and the size of the gradient.",
         alt="Three rows, each an image followed by three heat maps laid over it in grey.",
     ),
     "class-maps",
+)
+chapter.finding(
+    "The rank correlation of Grad-CAM with the score lost is "
+    + ", ".join(f"{rho:.2f}" for rho in agree)
+    + " for the three images.",
+    holds=bool(np.isfinite(agree).all()),
 )
 
 # %% [markdown]
 # ## Which pictures to believe
 #
-# The control of Adebayo and others [@adebayo2018]: put untrained weights into the network from the
-# top down, and project the same units again. Twenty-seven convolutions are too many for one step
-# each, so we take them in three portions, for the strongest unit of twelve channels of conv27:
+# The control of Adebayo and others [@adebayo2018] puts untrained weights into the network from the
+# top down, and projects the same units again. The untrained network is that of the class counts, from
+# another seed than this training began with. Twenty-seven convolutions are too many for one step
+# each, so they are taken in three portions, for the strongest unit of twelve channels of conv27:
 
 # %%
-torch.manual_seed(chapter.seed + 1)
 portions = {
     "conv19 on random": range(19, 28),
     "conv10 on random": range(10, 19),
     "all random": range(1, 10),
 }
 stages = {
-    title: [f"{kind}{n}" for n in numbers for kind in ("conv", "bn")]
-    for title, numbers in portions.items()
+    title: [f"{part}{n}" for n in portion for part in ("conv", "bn")]
+    for title, portion in portions.items()
 }
 units = top["bn27"][:12].head(1)
-control = net.sanity(pictures, units, untrained=MobileNet(), stages=stages)
+control = net.sanity(pictures, units, untrained=untrained, stages=stages)
 
 # %% [markdown]
-# A picture that does not change when the weights do cannot have come from them:
+# A picture that stays the same when the weights are replaced does not show what was learned. One that
+# changes depends on the weights, and no more is proved: the check is necessary, not sufficient.
 
 # %% tags=["hide-input"]
 from internals.figures import comparison
@@ -1235,50 +1381,56 @@ show(
         names=control.names,
         notes=control.notes(),
         shared=False,
-        caption="Channel 0 of conv27 projected as trained, then with ever more untrained layers from "
-        "the top down. ρ is the rank correlation of magnitudes with the trained picture, the mean of "
-        "twelve units. Compare the last column with the first: what is still there was drawn by the "
-        "image, not by what was learned.",
+        caption="Channel 0 of conv27 projected as trained, and with more and more untrained layers from "
+        "the top down, each picture on its own scale. ρ is the rank correlation of magnitudes with the "
+        "trained picture, the mean of twelve units.",
         alt="Three rows of four projections, for the gradient, deconvnet and guided rules, with rank "
         "correlations below.",
     ),
     "control",
 )
+left = dict(zip(control.names, control.magnitudes.mean(axis=2), strict=True))
+if chapter.profile != "smoke":
+    assert left["guided"][1] > left["gradient"][1]
+chapter.finding(
+    "With conv19 to conv27 untrained, guided projections keep more of the trained picture than gradients: "
+    f"ρ is {left['guided'][1]:.2f} and {left['gradient'][1]:.2f}. With all layers untrained it is "
+    f"{left['guided'][-1]:.2f} and {left['gradient'][-1]:.2f}.",
+    holds=left["guided"][1] > left["gradient"][1],
+)
 
 # %% [markdown]
-# So read the panels by their patches and class names, and let a projection only say where in a patch
-# to look. The cell below holds this run to it.
+# So the evidence in the panels is their patches and classes. A guided projection says at most where in
+# a patch something lies.
 #
-# MobileNet adds a twist. It has no maxima, whose switches tie a deconvnet to the image it
-# is shown: in this network that rule's backward pass knows nothing of the image, and the "projection"
-# of a channel is one fixed template, moved to the unit's place:
+# The deconvnet has a fault of its own here. MobileNet has no max pooling, whose switches tie a
+# deconvnet to the image. Without switches that rule's backward pass knows nothing of the image: the
+# projection of a channel is one fixed template, moved to the unit's position. Two images give the
+# same picture:
 
 # %%
 from internals import Unit
 
-gradient, deconvnet, guided = control.magnitudes.mean(axis=2)
-if chapter.profile != "smoke":
-    assert guided[1] > gradient[1]
 two = pictures.subset(top["bn10"].image[0, :2])
-middle = last["relu27"].shape[-1] * 2  # of a grid four times as fine
-same = [Unit("bn10", 0, middle, middle)] * 2
-first, second = net.project(two, same, "deconvnet")
-assert torch.allclose(first.pixels, second.pixels, atol=1e-6)
+centre = last["relu27"].shape[-1] * 2  # of maps with sides four times as long
+same = [Unit("bn10", 0, centre, centre)] * 2
+one, other = net.project(two, same, "deconvnet")
+assert torch.allclose(one.pixels, other.pixels, atol=1e-6)
 
 # %% [markdown]
 # ## Key features
 #
-# - **Depthwise, then pointwise**: one kernel a map, one weight a pair of maps. The whole network does
-#   8.6 times less work than with full convolutions.
+# - **Depthwise, then pointwise**: one kernel per map, one weight per pair of maps. The whole network
+#   does 8.6 times less work than with full convolutions.
 # - **A pair is a full convolution of rank 1**, but for the rectifier in between.
-# - **Steps of two** instead of pooling, and an average instead of fully connected layers.
+# - **Stride 2** instead of pooling, and a mean instead of wide linear layers.
 # - **Two multipliers** trade accuracy for work: width, which saves weights too, and resolution.
-# - **Multiply-adds are not time**: looking costs more than its 3 %.
+# - **Multiply-adds are not time**: one of a depthwise layer takes longer than one of a pointwise layer.
 #
 # ## Do this with your own network
 #
-# Count the work of your own network layer by layer, and then take the stopwatch, since the two are
-# not the same. `mine:network` stands for the function or class `network` in your file `mine.py`:
+# Count the work of your own network layer by layer, and then measure its time. `mine:network` stands
+# for the function or class `network` in your file `mine.py`:
 #
 # ```sh
 # internals summary mine:network --weights mine.pth
@@ -1290,18 +1442,17 @@ assert torch.allclose(first.pixels, second.pixels, atol=1e-6)
 # from internals.anatomy import latency
 #
 # net = Network.open("mine:network", weights="mine.pth")
-# print(f"{1000 * latency(net):.1f} ms an image")
+# print(f"{1000 * latency(net):.1f} ms for one image")
 # ```
 #
 #
 # ## Exercises
 #
 # 1. Take the rectifiers after the depthwise layers out (`net.relu2 = nn.Identity()` and so on), train
-#    again, and compare. What did they buy?
+#    again, and compare. What did they contribute?
 # 2. A trained full convolution can be replaced by the pair nearest to it: for each map, the first
 #    singular vectors of its kernels. Do it to a layer of `MobileNet(separable=False)`. How much of
 #    the kernels does rank 1 keep?
 # 3. Time the layers again with a batch of 32 images. Which rows of the table change most, and why?
 #
-# Six networks, each better than the last at something: [side by side](10_side_by_side.py) they show
-# at what.
+# [Side by side](10_side_by_side.py) compares the six networks of this book.
