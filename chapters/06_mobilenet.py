@@ -1214,8 +1214,8 @@ show(
 # If it does, the nine strongest images of a pointwise channel come from fewer classes than those of
 # the depthwise layer before it, which has the same field. We count classes over all channels of a
 # layer. Nine images drawn at random from ten classes of equal size come from 6.1 on average. But
-# channels of an untrained network sort images as well, by colour and texture. So the same is done
-# with random weights, drawn from another seed than this training began with:
+# channels of an untrained network may sort images as well. So the same is done with random weights,
+# drawn from another seed than this training began with:
 
 # %%
 drawn = 10 * (1 - 0.9**9)
@@ -1226,8 +1226,8 @@ before = Network(untrained, normalization=run.normalization).strongest(
     pictures, list(top), k=9
 )
 counted_classes = {
-    name: np.array([np.mean(classes_in(mining[layer])) for layer in top])
-    for name, mining in {"trained": top, "untrained": before}.items()
+    name: np.array([np.mean(classes_in(found[layer])) for layer in top])
+    for name, found in {"trained": top, "untrained": before}.items()
 }
 
 # %% [markdown]
