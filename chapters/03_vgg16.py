@@ -1109,9 +1109,12 @@ from scipy.stats import spearmanr
 
 
 def agreement(one, other):
-    """The mean rank correlation of two maps of each picture."""
+    """The mean rank correlation of two maps of each picture, where neither is empty."""
     pairs = zip(maps[one].numpy(), maps[other].numpy(), strict=True)
-    return np.nanmean([spearmanr(*pair, axis=None)[0] for pair in pairs])
+    found = [
+        spearmanr(*p, axis=None)[0] for p in pairs if p[0].std() * p[1].std()
+    ]
+    return np.mean(found) if found else np.nan
 
 
 # %% [markdown]
