@@ -1095,7 +1095,7 @@ whole = scores.gather(1, classes[:, None])[:, 0]
 from internals.projection import occlusion_map
 
 maps = {
-    "Grad-CAM, conv13": net.grad_cam(inputs, "conv13", classes, upsample=True),
+    "Grad-CAM, conv13": net.grad_cam(inputs, "relu13", classes, upsample=True),
     "saliency": net.saliency(inputs, classes),
     "occlusion": occlusion_map(covered, whole, inputs.shape[-2:], **square),
 }
