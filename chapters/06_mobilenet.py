@@ -663,11 +663,11 @@ show(
     "training",
 )
 kept = run.history.best
-chapter.finding(
-    f"Epoch {kept.number} of {len(run.history.epochs)} is kept. The network then has "
-    f"{percent(kept.validation_top1)} of the held-out images right, and {percent(test.top1)} of the "
+print(
+    f"Epoch {kept.number} of {len(run.history.epochs)} is kept. The network then has",
+    f"{percent(kept.validation_top1)} of the held-out images right, and {percent(test.top1)} of the",
     f"{len(test.predicted):,} test images.",
-    holds=True,
+    sep="\n",
 )
 
 # %% [markdown]
@@ -710,10 +710,10 @@ show(
 counts = np.asarray(test.confusion)
 swapped = np.triu(counts + counts.T, 1)
 first, second = np.unravel_index(swapped.argmax(), swapped.shape)
-chapter.finding(
-    f"No two classes are confused more often than {classes[first]} and {classes[second]}: "
+print(
+    f"No two classes are confused more often than {classes[first]} and {classes[second]}:",
     f"{swapped[first, second]} times, both directions together.",
-    holds=swapped[first, second] == swapped.max() > 0,
+    sep="\n",
 )
 
 # %% [markdown]
@@ -736,10 +736,10 @@ labels = images.test.labels.numpy()[: len(test.predicted)]
 wrong = np.flatnonzero(test.predicted != labels)
 surest = wrong[np.argsort(-test.confidence[wrong], kind="stable")][:10]
 called = np.bincount(test.predicted[surest], minlength=len(classes))
-chapter.finding(
-    f"Of the {len(surest)}, {called.max()} are called {classes[int(called.argmax())]}; the least sure "
+print(
+    f"Of the {len(surest)}, {called.max()} are called {classes[int(called.argmax())]}; the least sure",
     f"of them has a probability of {percent(float(test.confidence[surest].min()), 0)}.",
-    holds=True,
+    sep="\n",
 )
 
 # %% [markdown]
@@ -763,9 +763,8 @@ show(
 )
 size = weights.flatten(1).norm(dim=1)
 faint = int((size < size.max() / 10).sum())
-chapter.finding(
-    f"Of the 32 filters, {faint} have less than a tenth of the strongest one's magnitude.",
-    holds=True,
+print(
+    f"Of the 32 filters, {faint} have less than a tenth of the strongest one's magnitude."
 )
 
 # %% [markdown]
@@ -793,10 +792,10 @@ show(
     ),
     "conv2-filters",
 )
-chapter.finding(
-    f"Of the 32 kernels, {blurs} have one sign throughout, and {passes} have more than half of their "
+print(
+    f"Of the 32 kernels, {blurs} have one sign throughout, and {passes} have more than half of their",
     "magnitude in a single weight.",
-    holds=True,
+    sep="\n",
 )
 
 # %% [markdown]
@@ -845,10 +844,10 @@ show(
     ),
     "idle",
 )  # fmt: skip
-chapter.finding(
-    f"{sum(idle.values()):,} of {sum(channels.values()):,} channels are never active, and "
+print(
+    f"{sum(idle.values()):,} of {sum(channels.values()):,} channels are never active, and",
     f"{sum(turned.values()):,} have a negative scale.",
-    holds=True,
+    sep="\n",
 )
 
 # %% [markdown]
@@ -1021,10 +1020,10 @@ show(
     ),
     "pointwise-inputs",
 )
-chapter.finding(
-    f"Half of what is positive comes from {half} of {len(mean)} maps. The three shown contribute "
+print(
+    f"Half of what is positive comes from {half} of {len(mean)} maps. The three shown contribute",
     f"{percent(float(positive[:3].sum() / positive.sum()), 0)} of it.",
-    holds=True,
+    sep="\n",
 )
 
 # %% [markdown]
