@@ -566,6 +566,7 @@ show(
 # Which classes are taken for one another?
 
 # %% tags=["hide-input"]
+from internals.book import most_confused, recall
 from internals.figures import confusion
 
 show(
@@ -577,13 +578,13 @@ show(
     ),
     "confusion",
 )
-swapped = np.triu(test.confusion + test.confusion.T, 1)
-first, second = np.unravel_index(swapped.argmax(), swapped.shape)
-recall = test.confusion.diagonal() / test.confusion.sum(axis=1).clip(1)
+first, second = most_confused(test.confusion)
+either_way = test.confusion[first, second] + test.confusion[second, first]
+found = recall(test.confusion)
 print(
     f"The two classes taken for one another most are {names[first]} and {names[second]}:",
-    f"{swapped.max()} test pictures. {names[recall.argmin()].capitalize()} is recognised least,",
-    f"{percent(recall.min())} of the time.",
+    f"{either_way} test pictures. {names[found.argmin()].capitalize()} is recognised least,",
+    f"{percent(found.min())} of the time.",
     sep="\n",
 )
 
@@ -591,7 +592,7 @@ print(
 # And the mistakes with the highest probability of the wrong class:
 
 # %% tags=["hide-input"]
-from internals.book import worst_mistakes
+from internals.book import surest_mistakes, worst_mistakes
 
 show(
     worst_mistakes(
@@ -604,13 +605,11 @@ show(
     ),
     "mistakes",
 )
-truth = images.test.labels[: len(test.predicted)].numpy()
-wrong = np.flatnonzero(test.predicted != truth)
-surest = wrong[np.argsort(-test.confidence[wrong], kind="stable")][:10]
+surest = surest_mistakes(run, images.test)
 answered = np.bincount(test.predicted[surest], minlength=10)
 print(
     f"The answer to {answered.max()} of these {len(surest)} pictures is {names[answered.argmax()]}.",
-    f"They are the surest of {len(wrong)} mistakes.",
+    f"They are the surest of {round((1 - test.top1) * len(test.predicted))} mistakes.",
     sep="\n",
 )
 
@@ -682,6 +681,7 @@ assert torch.allclose(class_map(at_224, window=7), expected, atol=1e-3)
 # that at every position it sees some of the neighbouring pictures as well:
 
 # %%
+truth = images.test.labels[: len(test.predicted)].numpy()
 sure = test.confidence + (test.predicted == truth)
 best = [
     int(np.where(truth == label, sure, -1).argmax()) for label in range(10)

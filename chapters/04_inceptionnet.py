@@ -522,6 +522,7 @@ show(
 # %% tags=["hide-input"]
 import numpy as np
 
+from internals.book import most_confused, recall
 from internals.figures import confusion
 
 show(
@@ -533,13 +534,13 @@ show(
     ),
     "confusion",
 )
-swapped = np.triu(test.confusion + test.confusion.T, 1)
-one, other = np.unravel_index(swapped.argmax(), swapped.shape)
-recall = test.confusion.diagonal() / test.confusion.sum(axis=1).clip(1)
+one, other = most_confused(test.confusion)
+either_way = test.confusion[one, other] + test.confusion[other, one]
+found = recall(test.confusion)
 print(
     f"The two classes taken for one another most are {names[one]} and {names[other]}:",
-    f"{swapped.max()} test images. {names[recall.argmin()].capitalize()} is recognised least,",
-    f"{percent(recall.min())} of the time.",
+    f"{either_way} test images. {names[found.argmin()].capitalize()} is recognised least,",
+    f"{percent(found.min())} of the time.",
     sep="\n",
 )
 
@@ -547,7 +548,7 @@ print(
 # And the mistakes with the highest probability of the wrong class:
 
 # %% tags=["hide-input"]
-from internals.book import worst_mistakes
+from internals.book import surest_mistakes, worst_mistakes
 
 show(
     worst_mistakes(
@@ -560,13 +561,11 @@ show(
     ),
     "mistakes",
 )
-truth = images.test.labels[: len(test.predicted)].numpy()
-wrong = np.flatnonzero(test.predicted != truth)
-surest = wrong[np.argsort(-test.confidence[wrong], kind="stable")][:10]
+surest = surest_mistakes(run, images.test)
 answered = np.bincount(test.predicted[surest], minlength=10)
 print(
     f"The answer to {answered.max()} of these {len(surest)} images is {names[answered.argmax()]}.",
-    f"They are the surest of {len(wrong)} mistakes.",
+    f"They are the surest of {round((1 - test.top1) * len(test.predicted))} mistakes.",
     sep="\n",
 )
 

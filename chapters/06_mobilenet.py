@@ -695,6 +695,7 @@ show(
 # Which classes are confused:
 
 # %% tags=["hide-input"]
+from internals.book import most_confused
 from internals.figures import confusion
 
 classes = images.test.class_names
@@ -707,12 +708,11 @@ show(
     ),
     "confusion",
 )
-counts = np.asarray(test.confusion)
-swapped = np.triu(counts + counts.T, 1)
-first, second = np.unravel_index(swapped.argmax(), swapped.shape)
+counts = test.confusion
+first, second = most_confused(counts)
 print(
     f"No two classes are confused more often than {classes[first]} and {classes[second]}:",
-    f"{swapped[first, second]} times, both directions together.",
+    f"{counts[first, second] + counts[second, first]} times, both directions together.",
     sep="\n",
 )
 
@@ -720,7 +720,7 @@ print(
 # And the mistakes that it was surest of:
 
 # %% tags=["hide-input"]
-from internals.book import worst_mistakes
+from internals.book import surest_mistakes, worst_mistakes
 
 show(
     worst_mistakes(
@@ -732,9 +732,7 @@ show(
     ),
     "mistakes",
 )
-labels = images.test.labels.numpy()[: len(test.predicted)]
-wrong = np.flatnonzero(test.predicted != labels)
-surest = wrong[np.argsort(-test.confidence[wrong], kind="stable")][:10]
+surest = surest_mistakes(run, images.test)
 called = np.bincount(test.predicted[surest], minlength=len(classes))
 print(
     f"Of the {len(surest)}, {called.max()} are called {classes[int(called.argmax())]}; the least sure",

@@ -40,6 +40,9 @@ from .pages import prepare as prepare
 from .pages import site_links as site_links
 from .pdf import join_pages as join_pages
 from .run_figures import learning_curves as learning_curves
+from .run_figures import most_confused as most_confused
+from .run_figures import recall as recall
+from .run_figures import surest_mistakes as surest_mistakes
 from .run_figures import worst_mistakes as worst_mistakes
 from .script import read_script as read_script
 from .stored import Status as Status

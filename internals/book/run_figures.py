@@ -1,6 +1,6 @@
-"""Figures that every architecture chapter draws of its training run.
+"""What every architecture chapter shows of its training run: its curves and its mistakes.
 
-They read numbers and pixels only, so `run` may be an `internals.training.Run` or anything else
+All read numbers and pixels only, so `run` may be an `internals.training.Run` or anything else
 with its `history`, `test` and `pipeline`.
 """
 
@@ -62,21 +62,57 @@ def worst_mistakes(
     Raises:
         ChapterError: There is no mistake to show.
     """
-    predicted, confidence = run.test.predicted, run.test.confidence
-    truth = np.asarray(images.labels)[: len(predicted)]
-    wrong = np.flatnonzero(predicted != truth)
-    if not len(wrong):
+    predicted, truth = run.test.predicted, _truth(run, images)
+    shown = surest_mistakes(run, images, n)
+    if not len(shown):
         raise ChapterError(f"no mistake among {len(predicted):,} test images can be shown")
-    shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:n]
     names = images.class_names
     seen = run.pipeline.view(images)  # cropped as the network sees them
     return gallery(
         np.asarray(seen.images[shown]) / 255,
         [names[label] for label in truth[shown]],
         [names[label] for label in predicted[shown]],
-        confidence[shown],
+        run.test.confidence[shown],
         ids=[int(index) for index in shown],
-        total=len(wrong),
+        total=int((predicted != truth).sum()),
         caption=caption,
         alt=alt,
     )
+
+
+def surest_mistakes(run: Any, images: Any, n: int = 10) -> np.ndarray:
+    """The numbers of the test images with a wrong answer, the most confident first, at most `n`.
+
+    Args:
+        run: The run; its test answers are those for the first of `images`.
+        images: The test images, an `internals.data.ImageSet`.
+        n: How many at most.
+    """
+    wrong = np.flatnonzero(run.test.predicted != _truth(run, images))
+    return wrong[np.argsort(-run.test.confidence[wrong], kind="stable")][:n]
+
+
+def most_confused(confusion: np.ndarray) -> tuple[int, int]:
+    """The two classes that are taken for one another most often, in either direction.
+
+    Args:
+        confusion: Counts (classes, classes), a row a true class, a column an answer.
+    """
+    swapped = np.triu(confusion + np.transpose(confusion), 1)
+    first, second = np.unravel_index(swapped.argmax(), swapped.shape)
+    return int(first), int(second)
+
+
+def recall(confusion: np.ndarray) -> np.ndarray:
+    """For each class the share of its images that are answered rightly; 0 where there are none.
+
+    Args:
+        confusion: Counts (classes, classes), a row a true class, a column an answer.
+    """
+    share: np.ndarray = np.diagonal(confusion) / np.sum(confusion, axis=1).clip(1)
+    return share
+
+
+def _truth(run: Any, images: Any) -> np.ndarray:
+    """The classes of the test images that were answered."""
+    return np.asarray(images.labels)[: len(run.test.predicted)]

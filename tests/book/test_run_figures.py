@@ -1,4 +1,4 @@
-"""Oracle: a run of three epochs and six answers, written by hand, and the texts of its figures."""
+"""Oracle: runs of a few epochs and answers, written by hand, and the texts of their figures."""
 
 from types import SimpleNamespace
 
@@ -7,7 +7,13 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from internals.book import learning_curves, worst_mistakes
+from internals.book import (
+    learning_curves,
+    most_confused,
+    recall,
+    surest_mistakes,
+    worst_mistakes,
+)
 from internals.errors import ChapterError
 
 COLUMNS = {
@@ -60,6 +66,21 @@ def test_the_worst_mistakes_are_the_most_confident_wrong_answers() -> None:
     assert [word for word in words if word.startswith("#")] == ["#2", "#4"]
     assert "2 of 3 shown" in words
     assert {"cat →", "bee →", "ape"} <= set(words)
+
+
+def test_the_surest_mistakes_are_numbered_by_confidence_and_then_by_place() -> None:
+    answers = run([1, 2, 0, 0, 0, 1], [0.5, 0.5, 0.9, 0.99, 0.7, 0.5])
+    # Wrong are 0, 1, 2, 4 and 5; the right answer to image 3 is surer than all.
+    assert surest_mistakes(answers, IMAGES).tolist() == [2, 4, 0, 1, 5]
+    assert surest_mistakes(answers, IMAGES, n=1).tolist() == [2]
+    assert surest_mistakes(run([0, 1], [0.5, 0.5]), IMAGES).tolist() == []
+
+
+def test_the_pair_confused_most_counts_both_directions() -> None:
+    # 0 for 1 six times one way; 1 and 2 four and three times.
+    confusion = np.array([[50, 6, 0, 0], [0, 40, 4, 0], [1, 3, 6, 0], [0, 0, 0, 0]])
+    assert most_confused(confusion) == (1, 2)
+    assert recall(confusion).tolist() == [50 / 56, 40 / 44, 0.6, 0.0]
 
 
 def test_a_run_without_mistakes_has_none_to_show() -> None:
