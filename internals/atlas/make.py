@@ -545,13 +545,9 @@ def _made_tile(layer: AtlasLayer, made: Optimised) -> np.ndarray:
     whole = layer.whole or layer.field is None
     picture = made.full() if whole else made.picture
     size = layer.image_size if layer.field is None or whole else layer.field["size"]
-    # What is missing of its field lies beyond the side of the image that it touches.
-    above, before = (
-        0 if start else full - length
-        for start, full, length in zip(made.box[:2], size, picture.shape[1:], strict=True)
-    )
     height, width = picture.shape[1:]
-    frame = Frame(size, layer.tile, (above, before), (height, width))
+    offset = (0, 0) if whole else made.offset(size)
+    frame = Frame(size, layer.tile, offset, (height, width))
     return patch_tile(frame, picture.float().div(255).numpy())
 
 

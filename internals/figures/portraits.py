@@ -25,10 +25,6 @@ class Made(Protocol):
         """What the unit reaches on it."""
 
     @property
-    def box(self) -> tuple[int, int, int, int]:
-        """(top, left, bottom, right) on the network's input."""
-
-    @property
     def image_size(self) -> tuple[int, int]:
         """Height and width of the network's input."""
 
@@ -38,6 +34,9 @@ class Made(Protocol):
 
     def full(self) -> Any:
         """The network's whole input, the picture in its place."""
+
+    def offset(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The picture's first row and column in a field of `size`."""
 
 
 @dataclass(frozen=True)
@@ -92,29 +91,35 @@ def with_portraits(panel: Panel, pictures: Sequence[Portrait], heading: str) -> 
     return Illustration(canvas.figure, panel.caption, panel.alt)
 
 
-def beside_strongest(rows: Sequence[ChannelPatches], made: Sequence[Made]) -> list[Portrait]:
+def beside_strongest(
+    rows: Sequence[ChannelPatches], made: Sequence[Made], *, projections: bool = False
+) -> list[Portrait]:
     """Of each channel the strongest patch, and beside it what its unit would draw itself.
 
     Args:
         rows: The channels, all with receptive fields of one size.
         made: For each the image that was made for one of its units.
+        projections: Whether the patch's projection stands between the two.
 
     Raises:
         ValueError: Rows and images are not one to one.
     """
     found = []
     for row, one in zip(rows, made, strict=True):
-        patch, words = np.full((1, *row.size), 0.5), "never fires"
+        patch = projection = np.full((1, *row.size), 0.5)
+        words = "never fires"
         if row.patches and not row.is_silent(0):
             words = f"{number(row.values[0])}  {row.labels[0]}"
             patch = _on_field(row.patches[0], row.offsets[0], row.size)
+            signed = row.projections[0] / (2 * max(float(np.abs(row.projections[0]).max()), 1e-12))
+            projection = _on_field(signed + 0.5, row.offsets[0], row.size)
         found.append(Portrait(f"channel {row.channel}", patch, words))
-        picture = np.asarray(one.full() if row.size == one.image_size else one.picture) / 255
-        offsets = [size - length for size, length in zip(row.size, picture.shape[1:], strict=True)]
-        # What is missing of its field lies beyond the side of the image that it touches.
-        before = [gap if side == 0 else 0 for gap, side in zip(offsets, one.box[:2], strict=True)]
-        picture = _on_field(picture, (before[0], before[1]), row.size)
-        found.append(Portrait("optimised", picture, number(one.value)))
+        if projections:
+            found.append(Portrait("projection", projection))
+        whole = row.size == one.image_size
+        picture = np.asarray(one.full() if whole else one.picture) / 255
+        offset = (0, 0) if whole else one.offset(row.size)
+        found.append(Portrait("optimised", _on_field(picture, offset, row.size), number(one.value)))
     return found
 
 

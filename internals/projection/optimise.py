@@ -175,6 +175,14 @@ class Optimised:
         whole[:, top:bottom, left:right] = self.picture
         return whole
 
+    def offset(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The picture's first row and column in its target's whole field, of (height, width).
+
+        What is missing of the field lies beyond the side of the input that the picture touches.
+        """
+        (top, left), (height, width) = self.box[:2], self.picture.shape[1:]
+        return (0 if top else size[0] - height, 0 if left else size[1] - width)
+
 
 Target = str | Unit
 

@@ -14,6 +14,7 @@ from internals.figures import (
     portraits,
     with_portraits,
 )
+from internals.projection import Optimised
 
 RNG = np.random.default_rng(3)
 
@@ -65,12 +66,12 @@ def test_pictures_of_several_sizes_are_refused(words) -> None:
         portraits([], **words)
 
 
-class _Made:
-    """What `beside_strongest` reads of an optimised image."""
-
-    def __init__(self, picture: np.ndarray, box: tuple[int, int, int, int]) -> None:
-        self.picture, self.box, self.value = torch.tensor(picture), box, 7.5
-        self.image_size = (20, 30)
+def made(picture: np.ndarray, box: tuple[int, int, int, int]) -> Optimised:
+    """An image for a unit, made on an input of 20 x 30."""
+    ground = torch.full((3,), 128, dtype=torch.uint8)
+    return Optimised(
+        "conv1[4, 5, 0]", False, torch.tensor(picture), 7.5, box, ground, (20, 30), 0, 8
+    )
 
 
 def test_a_patch_and_an_image_stand_where_they_lie_in_the_field() -> None:
@@ -80,16 +81,33 @@ def test_a_patch_and_an_image_stand_where_they_lie_in_the_field() -> None:
         "conv1", 4, [patch], [patch], [2.5], ["cat"], [0], [(0, 3)], (6, 8), [False]
     )
     bottom = np.full((3, 4, 8), 255, np.uint8)
-    strongest, optimised = beside_strongest([row], [_Made(bottom, (16, 2, 20, 10))])
+    strongest, optimised = beside_strongest([row], [made(bottom, (16, 2, 20, 10))])
     assert np.array_equal(strongest.picture[:, :, 3:], patch)
     assert (strongest.picture[:, :, :3] == 0.5).all()
     assert (optimised.picture[:, :4] == 1).all() and (optimised.picture[:, 4:] == 0.5).all()
     assert (strongest.title, strongest.note) == ("channel 4", "2.50  cat")
     assert (optimised.title, optimised.note) == ("optimised", "7.50")
-    (_, cut) = beside_strongest([row], [_Made(bottom[:, :, :5], (0, 0, 4, 5))])
+    (_, cut) = beside_strongest([row], [made(bottom[:, :, :5], (0, 0, 4, 5))])
     assert (cut.picture[:, 2:, 3:] == 1).all() and (cut.picture[:, :2] == 0.5).all()
     silent = ChannelPatches("conv1", 5, [], [], [], [], [], [], (6, 8))
-    empty, _ = beside_strongest([silent], [_Made(bottom, (16, 2, 20, 10))])
+    empty, _ = beside_strongest([silent], [made(bottom, (16, 2, 20, 10))])
     assert (empty.picture == 0.5).all() and empty.note == "never fires"
     with pytest.raises(ValueError, match="shorter"):
         beside_strongest([row], [])
+
+
+def test_the_projection_stands_between_on_its_own_scale_and_its_own_place() -> None:
+    patch, projection = RNG.random((3, 6, 5)), RNG.normal(size=(3, 6, 5))
+    row = ChannelPatches(
+        "conv1", 4, [projection], [patch], [2.5], ["cat"], [0], [(0, 3)], (6, 8), [False]
+    )
+    image = made(np.full((3, 4, 8), 255, np.uint8), (16, 2, 20, 10))
+    strongest, between, optimised = beside_strongest([row], [image], projections=True)
+    plain = beside_strongest([row], [image])
+    assert [p.title for p in plain] == ["channel 4", "optimised"]
+    assert np.array_equal(plain[0].picture, strongest.picture)
+    assert np.array_equal(plain[1].picture, optimised.picture)
+    assert between.title == "projection" and (between.picture[:, :, :3] == 0.5).all()
+    largest = np.abs(projection).max()
+    assert np.allclose((between.picture[:, :, 3:] - 0.5) * 2 * largest, projection)
+    assert np.abs(between.picture - 0.5).max() == pytest.approx(0.5)
