@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from internals.figures.canvas import Canvas, shorten, text_width
+from internals.figures.canvas import Canvas, shorten, text_width, wrap
 from internals.figures.illustration import Illustration
 from internals.figures.inks import (
     BODY_PX,
@@ -254,7 +254,7 @@ def overlays(
         titles: The name of each column of maps.
         caption: How to read the figure and what to notice, in twelve words or more.
         alt: The same for a reader who cannot see it.
-        names: Words under each image.
+        names: Words under each image, on as many lines as they need.
         notes: Words under each map, a row an image.
 
     Raises:
@@ -264,20 +264,21 @@ def overlays(
     columns, gap, first = 1 + len(titles), 10, 32
     zoom = tile_zoom(images[0].shape[1:], tile_slot(columns, gap=gap, largest=160))
     height, width = (side * zoom for side in images[0].shape[1:])
-    pitch = height + LINE * (1 + bool(notes)) + gap
+    named = [wrap(name, width, SMALL_PX) for name in names] or [[""]] * len(images)
+    pitch = height + LINE * max(1 + bool(notes), *map(len, named)) + gap
     canvas = Canvas(first + pitch * len(images) - 6)
     _overlay_key(canvas, max(320, columns * (width + gap) - gap))
     for column, title in enumerate(["image", *titles]):
         canvas.text(column * (width + gap), first - 7, title, TEXT, LABEL_PX)
     for row, (image, heat_maps) in enumerate(zip(images, maps, strict=True)):
         pictures = [natural(image), *(blended(image, heat_map) for heat_map in heat_maps)]
-        below = [[names[row]] if names else []]
+        below = [named[row]]
         below += [[f"±{number(float(np.abs(heat_map).max()))}"] for heat_map in heat_maps]
         for column, (pixels, words) in enumerate(zip(pictures, below, strict=True)):
-            words = [*words, notes[row][column - 1]] if notes and column else words
-            short = [shorten(line, width, SMALL_PX) for line in words]
+            if notes and column:
+                words = [*words, shorten(notes[row][column - 1], width, SMALL_PX)]
             left, top = column * (width + gap), first + row * pitch
-            draw_tile(canvas, left, top, pixels, width, height, short)
+            draw_tile(canvas, left, top, pixels, width, height, words)
     return Illustration(canvas.figure, caption, alt)
 
 

@@ -81,6 +81,20 @@ def test_overlays_show_each_map_over_its_own_image(words, tiles) -> None:
     assert f"±{np.abs(maps[0][0]).max():.2f}" in printed(figure)
 
 
+def test_a_name_that_is_longer_than_its_image_goes_on_below(words, tiles) -> None:
+    images = [RNG.random((3, 20, 20)) for _ in range(2)]
+    maps = [[RNG.normal(size=(20, 20))] * 4 for _ in images]
+    long = "cassette player → garbage truck"
+    short, wrapped = (
+        overlays(images, maps, list("abcd"), names=names, **words)
+        for names in (["church", "tench"], ["church", long])
+    )
+    lines = [word for word in printed(wrapped) if len(word) > 1 and word in long]
+    assert " ".join(lines) == long and len(lines) == 2
+    assert wrapped.figure.get_figheight() > short.figure.get_figheight()
+    assert len(tiles(wrapped)) == len(tiles(short))
+
+
 def test_overlays_refuse_what_does_not_fit(words) -> None:
     image, good = np.zeros((3, 8, 8)), np.zeros((8, 8))
     for images, maps, titles in [
