@@ -270,7 +270,7 @@ def _on_white(png: bytes) -> bytes:
     opaque = Image.new("RGBA", transparent.size, "white")
     opaque.alpha_composite(transparent)
     file = io.BytesIO()
-    opaque.convert("RGB").save(file, "PNG")
+    opaque.convert("RGB").save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 
