@@ -44,8 +44,9 @@ chapter = open_chapter()
 # %% [markdown]
 # ## The images
 #
-# The data are those of [AlexNet](02_alexnet.py): ten classes, ImageNet's photographs of them or,
-# where those are not at hand, the stand-in of drawn shapes. The recipe says how large:
+# The data are those of [AlexNet](02_alexnet.py#the-photographs): ten classes, ImageNet's photographs of
+# them or, where those are not at hand, the stand-in of drawn shapes. The photographs of the copy at
+# hand are squeezed to squares, as told there. The recipe says how large they are kept:
 
 # %%
 from internals import load
@@ -726,6 +727,7 @@ chapter.finding(
 # Back to the answers. Which test images were taken for what?
 
 # %% tags=["hide-input"]
+from internals.book import most_confused, recall
 from internals.figures import confusion
 
 names = images.test.class_names
@@ -738,16 +740,14 @@ show(
     ),
     "confusion",
 )
-counts = np.asarray(run.test.confusion)
-swapped = np.triu(counts + counts.T, 1)
-first, second = np.unravel_index(swapped.argmax(), swapped.shape)
-recall = counts.diagonal() / counts.sum(axis=1)
+counts, found = run.test.confusion, recall(run.test.confusion)
+first, second = most_confused(counts)
 chapter.finding(
     f"The two classes that are taken for one another most are {names[first]} and {names[second]}, "
-    f"{swapped.max()} times. {names[int(recall.argmin())].capitalize()} is recognised least, "
-    f"{percent(recall.min())} of the time.",
+    f"{counts[first, second] + counts[second, first]} times. "
+    f"{names[found.argmin()].capitalize()} is recognised least, {percent(found.min())} of the time.",
     holds={names[first], names[second]} == {"cassette player", "gas pump"}
-    and names[int(recall.argmin())] == "chain saw",
+    and names[found.argmin()] == "chain saw",
 )
 
 # %% [markdown]

@@ -229,7 +229,7 @@ def chart(*names, **words):
         for level, arm in planned.factor(name).levels:
             result = swept.result(level, arm)
             if result.collapsed:
-                instead[name][level] = f"{result.collapsed} of {n} collapse"
+                instead[name][level] = f"{result.collapsed} of {n} collapsed"
     return replicates(
         {name: swept.errors(planned.factor(name)) for name in names},
         reference=max(1 - reference.mean, 0.5 / swept.tested),
@@ -256,7 +256,7 @@ def verdicts(*factors):
         if name.partition(":")[0] in factors:
             interval = f"[{100 * c.low:+.2f}, {100 * c.high:+.2f}]"
             print(
-                f"{name}: {c.arm.collapsed} of {n} runs collapse"
+                f"{name}: {c.arm.collapsed} of {n} runs collapsed"
                 if c.arm.collapsed
                 else f"{name}: {points(name)} points {interval}, {c.verdict}"
             )
