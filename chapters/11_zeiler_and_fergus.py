@@ -1005,8 +1005,8 @@ chapter.finding(
 #
 # A patch shows what drove a unit. A projection shows which pixels of the patch did. An optimised
 # image asks no photograph: it is made from noise, step by step, so that the unit fires as hard as it
-# can [@erhan2009; @olah2017]. Here are three channels of `conv5` in all three ways, and below each
-# the same with the network's weights replaced by untrained ones:
+# can [@erhan2009; @olah2017]. Here are three channels of `conv5` in all three ways, and at the
+# right the same with untrained weights:
 
 # %%
 from internals.figures import Portrait, beside_strongest, portraits
