@@ -772,6 +772,13 @@ top = {name: strongest[layer] for name, layer in layer_of.items()}
 six = range(chapter.at(smoke=1, quick=6, full=6))
 three = range(chapter.at(smoke=1, quick=3, full=3))
 
+
+def listed(layer: str, channels: range) -> str:
+    """From how many classes the nine images of each channel come."""
+    rows = searched.labels[top[layer].image[: len(channels)]]
+    return ", ".join(str(len(row.unique())) for row in rows)
+
+
 # %% [markdown]
 # #### conv2: colours and edges, mixed
 #
@@ -784,8 +791,8 @@ from internals.figures import panels
 show(
     panels(
         net.patches(top["conv2"], six),
-        caption="Channels of conv2: the 11 × 11 pixels that drive each hardest in nine different images, "
-        "with their projections.",
+        caption="Six channels of conv2: the 11 × 11 pixels that drive each hardest in nine different images, "
+        f"with their projections. The nine images of a row come from {listed('conv2', six)} classes.",
         alt="For each channel of conv2 nine projections and their patches: patches of eleven pixels.",
     ),
     "conv2-strongest",
@@ -800,8 +807,8 @@ show(
 show(
     panels(
         net.patches(top["conv4"], six),
-        caption="Channels of 3a's 1 × 1 branch. Its units see 27 pixels and mix what the maps below have "
-        "found at one position.",
+        caption="Six channels of 3a's 1 × 1 branch, patches of 27 × 27 pixels. The nine images of a row come "
+        f"from {listed('conv4', six)} classes.",
         alt="For each channel of conv4 nine projections and their patches: patches of 27 pixels.",
     ),
     "conv4-strongest",
@@ -814,8 +821,8 @@ show(
 show(
     panels(
         net.patches(top["conv6"], six),
-        caption="Channels of 3a's 3 × 3 branch, with fields of 43 pixels. They can answer to arrangements, "
-        "such as a corner or two parallel lines.",
+        caption="Six channels of 3a's 3 × 3 branch, patches of 43 × 43 pixels. The nine images of a row come "
+        f"from {listed('conv6', six)} classes.",
         alt="For each channel of conv6 nine projections and their patches: patches of 43 pixels.",
     ),
     "conv6-strongest",
@@ -828,8 +835,8 @@ show(
 show(
     panels(
         net.patches(top["conv8"], six),
-        caption="Channels of 3a's 5 × 5 branch, with fields of 59 pixels. A projection may mark a part of "
-        "its patch only.",
+        caption="Six channels of 3a's 5 × 5 branch, patches of 59 × 59 pixels. The nine images of a row come "
+        f"from {listed('conv8', six)} classes.",
         alt="For each channel of conv8 nine projections and their patches: patches of 59 pixels.",
     ),
     "conv8-strongest",
@@ -846,7 +853,8 @@ show(
 show(
     panels(
         net.patches(top["conv10"], six),
-        caption="Channels of 3b's 1 × 1 branch. All have fields of 59 pixels, whatever part of it they use.",
+        caption="Six channels of 3b's 1 × 1 branch. All have fields of 59 pixels, whatever part of them they "
+        f"use. The nine images of a row come from {listed('conv10', six)} classes.",
         alt="For each channel of conv10 nine projections and their patches: patches of 59 pixels.",
     ),
     "conv10-strongest",
@@ -859,7 +867,8 @@ show(
 show(
     panels(
         net.patches(top["conv12"], six),
-        caption="Channels of 3b's 3 × 3 branch, with fields of 75 pixels, and the class of each patch.",
+        caption="Six channels of 3b's 3 × 3 branch, patches of 75 × 75 pixels. The nine images of a row come "
+        f"from {listed('conv12', six)} classes.",
         alt="For each channel of conv12 nine projections and their patches: patches of 75 pixels.",
     ),
     "conv12-strongest",
@@ -872,8 +881,8 @@ show(
 show(
     panels(
         net.patches(top["conv14"], six),
-        caption="Channels of 3b's 5 × 5 branch, with fields of 91 pixels, the last before the grid is "
-        "halved.",
+        caption="Six channels of 3b's 5 × 5 branch, patches of 91 × 91 pixels. The nine images of a row come "
+        f"from {listed('conv14', six)} classes.",
         alt="For each channel of conv14 nine projections and their patches: patches of 91 pixels.",
     ),
     "conv14-strongest",
@@ -889,8 +898,8 @@ show(
 show(
     panels(
         net.patches(top["conv16"], six),
-        caption="Channels of 4a's 1 × 1 branch, whose units see 107 pixels, nearly half of the image's "
-        "side.",
+        caption="Six channels of 4a's 1 × 1 branch, whose units see 107 pixels. The nine images of a row come "
+        f"from {listed('conv16', six)} classes.",
         alt="For each channel of conv16 nine projections and their patches: large patches or whole images.",
     ),
     "conv16-strongest",
@@ -904,8 +913,9 @@ show(
 show(
     panels(
         net.patches(top["conv18"], six),
-        caption="Channels of 4a's 3 × 3 branch, whose units see 139 pixels. How much of these projections "
-        "comes from the weights is tested further down.",
+        caption="Six channels of 4a's 3 × 3 branch, whose units see 139 pixels. The nine images of a row come "
+        f"from {listed('conv18', six)} classes. How much of such a projection was learned is tested further "
+        "down.",
         alt="For each channel of conv18 nine projections and their patches: large patches or whole images.",
     ),
     "conv18-strongest",
@@ -920,8 +930,8 @@ show(
 show(
     panels(
         net.patches(top["conv24"], three),
-        caption="Channels of 4b's 3 × 3 branch, with fields of 203 pixels. The names below the images are "
-        "their classes.",
+        caption="Three channels of 4b's 3 × 3 branch, with fields of 203 pixels. The nine images of a row come "
+        f"from {listed('conv24', three)} classes.",
         alt="For each channel of conv24 nine projections and their patches: whole images or nearly so.",
     ),
     "conv24-strongest",
@@ -935,22 +945,22 @@ show(
 show(
     panels(
         net.patches(top["conv30"], three),
-        caption="Channels of 4c's 3 × 3 branch, with fields of 267 pixels. Images and projections are shown "
-        "whole.",
+        caption="Three channels of 4c's 3 × 3 branch, with fields of 267 pixels, on whole images. The nine "
+        f"images of a row come from {listed('conv30', three)} classes.",
         alt="For each channel of conv30 nine projections and their patches: whole images.",
     ),
     "conv30-strongest",
 )
 
 # %% [markdown]
-# The paper's second auxiliary head reads the output of 4d:
+# The paper's second auxiliary head reads the output of 4d, and has to name the class from it alone:
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv36"], three),
-        caption="Channels of 4d's 3 × 3 branch on whole images. In the paper's training a head has to name "
-        "the class from this module's output alone.",
+        caption="Three channels of 4d's 3 × 3 branch on whole images. The nine images of a row come from "
+        f"{listed('conv36', three)} classes.",
         alt="For each channel of conv36 nine projections and their patches: whole images.",
     ),
     "conv36-strongest",
@@ -963,8 +973,8 @@ show(
 show(
     panels(
         net.patches(top["conv42"], three),
-        caption="Channels of 4e's 3 × 3 branch on whole images, with the value that each unit reaches, the "
-        "largest first.",
+        caption="Three channels of 4e's 3 × 3 branch on whole images. The nine images of a row come from "
+        f"{listed('conv42', three)} classes.",
         alt="For each channel of conv42 nine projections and their patches: whole images.",
     ),
     "conv42-strongest",
@@ -979,8 +989,8 @@ show(
 show(
     panels(
         net.patches(top["conv48"], three),
-        caption="Channels of 5a's 3 × 3 branch on whole images. The images of a row may share their class, "
-        "or something else that has no name.",
+        caption="Three channels of 5a's 3 × 3 branch on whole images. The nine images of a row come from "
+        f"{listed('conv48', three)} classes.",
         alt="For each channel of conv48 nine projections and their patches: whole images.",
     ),
     "conv48-strongest",
@@ -993,18 +1003,12 @@ show(
 show(
     panels(
         net.patches(top["conv54"], three),
-        caption="Channels of 5b's 3 × 3 branch on whole images, the last convolution of this branch. Each "
-        "channel is averaged over the image and weighted by the classifier.",
+        caption="Three channels of 5b's 3 × 3 branch on whole images. The nine images of a row come from "
+        f"{listed('conv54', three)} classes. Each channel is averaged over the image, and the classifier "
+        "weights the averages.",
         alt="For each channel of conv54 nine projections and their patches: whole images.",
     ),
     "conv54-strongest",
-)
-rows_of = searched.labels[top["conv54"].image[:3]]
-commonest = torch.nn.functional.one_hot(rows_of).sum(dim=1).amax(dim=1)
-print(
-    f"The commonest class of a channel has {', '.join(map(str, commonest.tolist()))} of the",
-    f"{rows_of.shape[1]} images, in channels 0, 1 and 2.",
-    sep="\n",
 )
 
 # %% [markdown]
@@ -1063,6 +1067,22 @@ drawn = torch.randint(count, (2_000, 9), generator=lot)
 by_lot = class_purity(drawn, searched.labels)
 
 # %% [markdown]
+# A stricter count is that of channels whose nine images are all of one class:
+
+
+# %%
+def unanimous(images: torch.Tensor) -> float:
+    """The share of rows with images of one class only."""
+    rows = searched.labels[images]
+    return (rows == rows[:, :1]).all(dim=1).double().mean().item()
+
+
+one_class = {
+    name: [unanimous(t.image) for t in by.values()]
+    for name, by in found.items()
+}
+
+# %% [markdown]
 # The distance between the two curves is what was learned. It does not say what the images of a class
 # have in common:
 
@@ -1094,8 +1114,10 @@ chapter.finding(
     f"In conv2 the share is {purity['trained'][0]:.0%} with trained weights and "
     f"{purity['untrained'][0]:.0%} with random ones, in conv54 {purity['trained'][-1]:.0%} and "
     f"{purity['untrained'][-1]:.0%}. It is highest in {numbered[peak]}, at "
-    f"{purity['trained'][peak]:.0%}.",
-    holds=bool(gain[-1] > gain[0] + 0.1),
+    f"{purity['trained'][peak]:.0%}. All nine are of one class in {percent(one_class['trained'][-1], 0)} of "
+    f"the channels of conv54, and with random weights in {percent(one_class['untrained'][-1], 0)}.",
+    holds=bool(gain[-1] > gain[0] + 0.1)
+    and one_class["trained"][-1] > one_class["untrained"][-1] + 0.1,
 )
 
 # %% [markdown]

@@ -9,8 +9,9 @@ Departures of the default form from the paper, each absent from `InceptionNet(pa
 In both, the auxiliary heads that the paper trains with are there only when asked for, and the last
 average is over the whole map, which is 7 x 7 for the paper's images of 224 x 224 pixels.
 
-What the paper leaves open: pools pad by one pixel; weights start by Kaiming's rule or, in the
-paper's form, as in Caffe's replication (bvlc_googlenet), which also gives LRN its constants.
+What the paper leaves open: pools pad by one pixel; weights start by Kaiming's rule, smaller in
+conv1, or in the paper's form as in Caffe's replication (bvlc_googlenet), which also gives LRN its
+constants.
 """
 
 from collections.abc import Mapping
@@ -267,6 +268,11 @@ class InceptionNet(nn.Module):
         heads = [self.auxiliary4a.fc2, self.auxiliary4d.fc2] if self.auxiliary else []
         for classifier in [self.fc, *heads]:
             nn.init.zeros_(classifier.bias)
+        if not self.paper:
+            # Normalisation makes the output indifferent to a filter's scale, while its gradient
+            # grows as the filter shrinks. From Kaiming's scale these wide filters would keep much
+            # of the noise that they begin as; from here they are learned.
+            nn.init.normal_(self.conv1.weight, std=0.005)
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n classes"] | InceptionLogits:
         x = self._stem(x)

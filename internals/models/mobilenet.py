@@ -65,6 +65,10 @@ class MobileNet(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool2d(output_size=(1, 1))
         self.fc = nn.Linear(channels, num_classes)
         self.apply(kaiming_by_inputs)
+        # Normalisation makes the output indifferent to a filter's scale, while its gradient grows
+        # as the filter shrinks. From Kaiming's scale these filters would keep much of the noise
+        # that they begin as; from here they are learned.
+        nn.init.normal_(self.conv1.weight, std=0.01)
 
     def _append(
         self,

@@ -286,3 +286,13 @@ def test_the_catalogue_knows_it():
 def test_refuses_a_width_that_leaves_nothing():
     with pytest.raises(ModelError, match=r"width=0\.01 leaves no channel; the paper's are"):
         MobileNet(width=0.01)
+
+
+def test_first_weights():
+    """He et al. (2015), eq. 10: variance 2 / inputs, of which a depthwise filter has nine."""
+    torch.manual_seed(0)
+    model = MobileNet()
+    assert model.conv1.weight.std().item() == pytest.approx(0.01, rel=0.1)  # of 864 weights
+    for layer, inputs in (("conv24", 9), ("conv27", 1024)):
+        spread = model.get_submodule(layer).weight.std().item()
+        assert spread == pytest.approx((2 / inputs) ** 0.5, rel=0.03), layer
