@@ -39,8 +39,9 @@ chapter = open_chapter()
 #
 # The first layer has two kernels of 3 × 3. One answers where an image grows brighter to the right,
 # the other where it grows brighter downwards. After a rectifier and a 2 × 2 maximum, one more
-# kernel asks for a left edge on its left and a top edge at its top. A left edge further right, or a
-# top edge further down, counts against it:
+# kernel combines the two maps. It is positive for a left edge in the left half of its window and for
+# a top edge in the upper half. A left edge further right, or a top edge further down, counts against
+# it:
 
 # %%
 from collections import OrderedDict
@@ -194,8 +195,9 @@ assert not moves[~inside].any() and moves[inside].sum() == 33
 # ## What does it want?
 #
 # The plainest way to learn what a channel answers to is to show it many images and keep those that
-# drive it hardest [@zeiler2014]. The book calls that *mining*. Of each image only the best place
-# counts, so that one image cannot fill the list; equal values keep the order of their images:
+# drive it hardest [@zeiler2014]. The book calls that *mining*. Only the best place in each image
+# counts, so that one image cannot fill the list. Where values are equal, the earlier image comes
+# first:
 
 # %%
 from internals.activations import strongest
@@ -269,9 +271,9 @@ for rule, projection in projections.items():
 
 # %% [markdown]
 # Here are the three answers for two units of this drawing: the strongest, and one whose field holds
-# the box's bottom row and nothing else of it. In the gradient mid grey is no influence: more light
-# on an amber pixel would raise the unit, on a blue one it would lower it. The other two leave part
-# of that out, each by its rule:
+# the box's bottom row and nothing else of it. The gradient is about slight changes. A little more
+# light on an amber pixel would raise the unit, and on a blue one it would lower it. On a mid-grey
+# pixel it would change nothing. The other two leave part of that out, each by its rule:
 
 # %% tags=["hide-input"]
 from internals.figures import comparison
@@ -288,8 +290,8 @@ show(
         images=[image[0].numpy()] * 2,
         names=["at the corner", "below it"],
         caption="Two units of conv2 in one drawing, and three ways back from each. The gradient has "
-        "every pixel whose change would move the unit. Deconvnet drops what comes back negative to a "
-        "rectifier; guided drops also what comes back to one that was silent.",
+        "every pixel whose slightest change would move the unit. Deconvnet drops what comes back "
+        "negative to a rectifier; guided drops also what comes back to one that was silent.",
         alt="Two rows. Above, deconvnet and guided show the same amber corner with blue outside. "
         "Below, deconvnet shows a corner again, and guided only two short upright bars.",
     ),
@@ -300,7 +302,7 @@ with torch.no_grad():
 chapter.finding(
     "At the corner deconvnet and guided agree exactly, because all that matters there was active. "
     f"Below it the unit is nearly silent, {low:.2f} against {best.value[0, 0]:.1f}, and yet "
-    "deconvnet draws a corner, the one that the unit would like to see. Guided keeps a trace of "
+    "deconvnet draws a corner, the one that would drive the unit hardest. Guided keeps a trace of "
     "what was there.",
     holds=(three[0][1] == three[0][2]).all()
     and abs(three[1][1]).max() == 4 * abs(three[1][2]).max()
@@ -326,8 +328,9 @@ assert added.sum() == 9 > overwritten.sum()
 # %% [markdown]
 # ### Where there is no rule
 #
-# The papers speak of rectifiers only. Hooks that know nothing else pass over a tanh, or a rectifier
-# written as a function, and return the plain gradient without a word. We refuse instead:
+# The papers speak of rectifiers only. Code that replaces the backward pass of `nn.ReLU` modules
+# alone misses a tanh, and a rectifier written as a function. It then returns the plain gradient
+# without a warning. The book's instrument raises an error instead:
 
 # %%
 from internals.errors import ProjectionError
@@ -359,9 +362,9 @@ print(f"{chosen.unit} has the value {chosen.value:.3f} and sees {chosen.box}")
 # replace the weights by random ones and look again [@adebayo2018]. Here that is done to the upper
 # layer of the toy, with twenty draws of its eight weights.
 #
-# How much of a picture is left is measured by *rank correlation* (Spearman's ρ). The pixels of each
-# picture are ranked by their magnitude, and the two lists of ranks are correlated: 1 means the same
-# order, 0 that one order says nothing about the other.
+# How much of a picture is left is measured by *rank correlation* (Spearman's ρ). The pixels of the
+# unit's receptive field are ranked by their magnitude, whatever their sign. Then the ranks of two
+# pictures are correlated: 1 means the same order, 0 that one order says nothing about the other.
 
 # %%
 from internals.projection import sanity
@@ -396,8 +399,9 @@ show(
         caption="The strongest unit's projection with the weights of conv2 set by hand, and with "
         "random ones, three times. ρ is the rank correlation of magnitudes with the picture on the "
         "left. Each picture has its own scale, which is printed below it.",
-        alt="Three rows of four small pictures: all show amber and blue bars along the edges of the "
-        "box's corner, also under random weights.",
+        alt="Three rows of four small pictures. The first and last of a row show nearly the same "
+        "corner. Draw 1 has patches with other signs and places, and draw 2 has part of the corner "
+        "and further bars.",
     ),
     "random-weights",
 )
@@ -436,9 +440,9 @@ chapter.finding(
 )
 
 # %% [markdown]
-# In the next chapter's network it is the guided rule whose pictures change least. Nobody can know
-# beforehand. That is why the chapters about a network end their pictures with this control,
-# and why claims about what a channel *detects* rest on the images that drive it, not on the look of
+# In the next chapter's network it is the guided rule whose pictures change least. Which rule changes
+# least depends on the network. That is why the chapters about a network end their pictures with this
+# control, and why claims about what a channel *detects* rest on the images that drive it, not on the look of
 # a projection.
 #
 # ## How to read a panel
@@ -479,8 +483,10 @@ chapter.finding(
     "Every patch holds a top left corner, and every projection is amber along its two edges. The "
     f"patches say more: {squares} of the nine are boxes of 4 × 4, seen whole, although only "
     f"{names.count('4 × 4')} of the 200 drawings are. What we built as a corner finder prefers "
-    "small boxes.",
-    holds=squares == 5 and names.count("4 × 4") == 29,
+    "boxes of 4 × 4: no box with a side of 3 is among the nine.",
+    holds=squares == 5
+    and names.count("4 × 4") == 29
+    and not any("3" in names[number] for number in best.image[0]),
 )
 
 # %% [markdown]

@@ -31,7 +31,7 @@
 # **What you will see**
 #
 # - why this network spends 60,000 parameters on 340,908 connections, and what each layer adds;
-# - the network trained in minutes, and its score beside the paper's;
+# - the network trained in a minute and a half, and its score beside the paper's;
 # - how it says no: it refuses 5.8 % of the test digits, and 79 of its 83 errors are among them;
 # - for five layers, the nine digits that drive each channel hardest, and which of their pixels did it.
 
@@ -44,8 +44,8 @@ chapter = open_chapter()
 # ## The digits
 #
 # The size-normalised character sits in the middle of a 28 × 28 field. LeNet-5 sees that field with
-# two more pixels of background on each side, so that the end of a stroke can come to lie in the
-# centre of the fields of its highest units:
+# two more pixels of background on each side. So the end of a stroke can lie in the centre of the
+# receptive field of a unit of C3, which is `conv2` here:
 
 # %%
 from internals import load
@@ -276,9 +276,10 @@ assert abs(floor - log(1 + exp(-5))) < 1e-6
 # Every map shows what the next layer sees, on one scale: mid grey is 0, amber +1.7159, blue
 # −1.7159. Of a unit you point at you see its *projection*, made as in the panels further down: a
 # signal of 1 goes back to the pixels, and at each tanh only what agrees in sign with the activation
-# passes. The bars are the roots of the ten distances. The dashed line across them lies where 95 of a
-# hundred training digits that were held out come no farther from their own bitmap. Whatever lies
-# beyond it is refused: most scribbles, and one proper digit in twenty.
+# passes. The bars are the roots of the ten distances. The dashed line across them is set on held-out
+# training digits: 95 of a hundred come no farther from their own bitmap. What lies beyond it is
+# refused, which is one such digit in twenty. The table of refusals further down uses a stricter
+# limit, a posterior of one half.
 #
 # ## The whole network
 #
@@ -463,7 +464,7 @@ chapter.finding(
     f"The paper's form misreads {wrong_too.sum()} digits, the full connection, which has 900 weights "
     f"more, {wrong.sum()}. {(wrong & wrong_too).sum()} digits are misread by both, {lost} only by the "
     f"paper's form and {won} only by the other. A coin would split these {lost + won} so unevenly in "
-    f"{percent(chance, 0)} of the cases. Table I and the trained sub-sampling bring no gain here. "
+    f"{percent(chance, 0)} of the cases (McNemar's exact test). Table I and the trained sub-sampling bring no gain here. "
     "But a seed makes a difference too, and these are one run each.",
     holds=(wrong.sum(), wrong_too.sum()) == (83, 105)
     and round(chance, 2) == 0.02,
@@ -532,8 +533,8 @@ chapter.finding(
 )
 
 # %% [markdown]
-# So the output layer is able to say no. Refuse every digit whose best posterior is below one half,
-# as a cheque reader would hand it to a clerk:
+# So the network can reject a digit. Here every digit is refused whose best posterior is below one
+# half. A cheque reader would hand it to a clerk:
 
 # %%
 right, sure = ~wrong, test.confidence >= 0.5
@@ -560,8 +561,8 @@ chapter.finding(
 # %% [markdown]
 # ### Digits that have moved
 #
-# Sub-sampling was to make the exact place of a feature matter less. How much less? Move every test
-# digit to the right, pixel by pixel, and ask again:
+# Sub-sampling was to make the exact place of a feature matter less. How much less? Every test digit
+# is moved to the right, pixel by pixel, and read again:
 
 # %%
 from torch.nn import functional
@@ -612,8 +613,9 @@ chapter.finding(
 # %% [markdown]
 # ### What is not a digit
 #
-# It was never shown anything but digits. Here are four kinds of strangers, made of the test digits
-# or of nothing:
+# It was never shown anything but digits. Here are four kinds of images outside its training
+# distribution, three made from the test digits and one from noise. Some of the pairs are two digits
+# of one class:
 
 # %%
 random = torch.Generator().manual_seed(chapter.seed)
@@ -697,7 +699,7 @@ show(
         caption="The six 5 × 5 kernels of conv1 on one scale: mid grey is 0, amber adds where there "
         "is ink, blue subtracts. All six have amber weights side by side and blue ones side by side, "
         "so they answer to edges and strokes: kernel 0 to a level stroke, kernel 4 to a slanting "
-        "one, kernel 5 to paper at the lower left with ink around it.",
+        "one, kernel 5 to paper at the lower left with ink above it and to its right.",
         alt="Six five by five grids of coloured squares, each with an amber part and a blue part.",
     ),
     "conv1-filters",
@@ -802,7 +804,7 @@ if chapter.profile == "full" and chapter.data == "real":
 # #### conv1
 #
 # A unit of conv1 sees 5 × 5 pixels, and one linear layer lies between it and them. So its
-# projection is its kernel, whatever the digit: nine times the same picture:
+# projection is its kernel, whatever the digit. The cell checks this for channel 0:
 
 # %%
 for projection in net.project(digits.train, top["conv1"][0], "gradient"):
@@ -905,8 +907,9 @@ chapter.finding(
 # %% [markdown]
 # #### pool2
 #
-# The field grows by two pixels. Ranked are again the sums, here the mean of four of them before they
-# are squashed. Printed is what the layer puts out, which hardly differs: 1.68 to 1.72.
+# The field grows by two pixels. The digits are again ranked before squashing, here by the mean of
+# four sums. The printed values are the layer's outputs, which hardly differ (1.68 to 1.72) and need
+# not fall from left to right.
 
 # %% tags=["hide-input"]
 rows = net.patches(top["pool2"], tanh="agreeing")
@@ -947,9 +950,10 @@ chapter.finding(
 show(
     panels(
         net.patches(top["conv3"], tanh="agreeing"),
-        caption="Six of the 120 channels of conv3 and the whole digits that drive them. Where a row "
-        "has several classes, they share something: channel 2 the strokes of fives and threes, "
-        "channel 3 thick ink, channel 5 a bar at the top.",
+        caption="Six of the 120 channels of conv3 and the whole digits that drive them. Channel 2 has "
+        "fives, threes and one six, which share a curved stroke at the bottom. Channel 3 has thick "
+        "ink. Most digits of channel 5 have a bar at the top. What the eights, twos and one seven of "
+        "channel 4 share is not plain.",
         alt="Nine projections above their patches, for six channels of conv3: whole digits, twos in "
         "the first row, fours in the second, then several classes a row.",
     ),
@@ -1010,9 +1014,8 @@ chapter.finding(
 #
 # A projection that looks sensible need not say anything about what was learned: guided
 # backpropagation in particular can redraw the input whatever the weights above
-# [@adebayo2018; @nie2018]. The control is simple. Put untrained weights into the network, layer by
-# layer from the top, and project the same unit of the same digit again. If the picture hardly
-# changes, it did not come from the weights. This is done for the strongest unit of each of twenty
+# [@adebayo2018; @nie2018]. The control replaces the weights by untrained ones, layer by layer from
+# the top, and projects the same unit of the same digit again. If the picture hardly changes, it did not come from the weights. This is done for the strongest unit of each of twenty
 # channels of conv3, under all three rules:
 
 # %%
@@ -1053,8 +1056,8 @@ chapter.finding(
 )
 
 # %% [markdown]
-# In the panels above, then, the patches and their classes are what to trust. The projections only
-# say where in a patch to look.
+# The patches and their classes are what the panels above show reliably. The projections of conv3
+# mostly repeat the strokes of the digit, and would do so with untrained weights too.
 #
 # The deconvnet row has a weakness of another kind. LeNet-5 has neither rectifiers nor the switches
 # of a maximum, so nothing in that backward pass depends on the digit. Its "projection" is the same
@@ -1070,8 +1073,8 @@ for projection in same[1:]:
 #
 # - **Local fields and shared weights** make a convolution: 156 parameters do the work of 122,304.
 # - **Sub-sampling** trades where for what, twice, until conv3 has no places left.
-# - **A table of connections** was to keep maps from becoming copies of one another. Trained here, all
-#   connections did no worse.
+# - **A table of connections** was to keep maps from becoming copies of one another. In one run of
+#   each form, the network with all connections and plain averages did no worse.
 # - **The scaled tanh** keeps targets of ±1 clear of saturation.
 # - **Fixed bitmaps and a distance** as output leave room for "none of these": what is far from all
 #   ten codes is refused, and nearly all the errors with it.

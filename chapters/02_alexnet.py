@@ -79,7 +79,7 @@ if from_imagenet:  # the stand-in is drawn, and has no files
 # The paper also reports top-5 errors, the share of pictures whose class is not among the five best
 # answers. With ten classes five guesses are right half of the time, so we report top-1 only.
 #
-# The copy of Imagenette at hand is not the original one. All its photographs are squeezed to
+# The copy of Imagenette used here is not the original one. All its photographs are squeezed to
 # squares, so that a golf ball may be egg-shaped. We cannot undo that, and no sentence of this book
 # rests on the proportions of a photograph:
 

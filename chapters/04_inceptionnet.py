@@ -46,7 +46,7 @@ chapter = open_chapter()
 # ## The images
 #
 # The data are those of AlexNet: photographs of ten classes of ImageNet, or the stand-in of drawn
-# shapes where those are not at hand. The photographs of the copy at hand are squeezed to squares, as
+# shapes where those are missing. In the copy used here the photographs are squeezed to squares, as
 # [chapter 2](02_alexnet.py) says. The recipe says how large the network needs them:
 
 # %%

@@ -23,10 +23,10 @@
 #
 # In 2015 Kaiming He, Xiangyu Zhang, Shaoqing Ren and Jian Sun led a shortcut round every two or three
 # convolutions [@he2016]. It carries the signal on unchanged, and the convolutions compute only what is
-# to be added. Networks of 152 layers could then be trained. Six such networks of different depths,
-# together, won the ImageNet challenge of that year with 3.57 % top-5 errors. The network of this
-# chapter has 18 layers and was not among them. It is the shallowest that the paper trains on ImageNet,
-# beside a plain network of the same layers without shortcuts.
+# to be added. Networks of 152 layers could then be trained. Six residual networks of different depths,
+# combined, won the ImageNet challenge of that year with 3.57 % top-5 errors. The network of this
+# chapter has 18 layers. It is the shallowest that the paper trains on ImageNet, beside a plain network
+# of the same layers without shortcuts.
 #
 # **What you will see**
 #
@@ -34,9 +34,9 @@
 #   the plain network are as healthy;
 # - a block that passes on exactly what it gets, and 256 paths through eight blocks;
 # - ResNet-18 and its plain twin trained side by side. The residual network learns faster and ends
-#   better, and none of its blocks adds little;
+#   better, and what every block adds is nearly as large as what it receives;
 # - what drives the channels of ten layers, how classes gather with depth, and guided projections that
-#   stay when the last stage forgets.
+#   hardly change when the last stage gets random weights.
 
 # %%
 from internals.book import open_chapter, show
@@ -47,8 +47,8 @@ chapter = open_chapter()
 # ## The images
 #
 # The data are those of [AlexNet](02_alexnet.py#the-photographs): ten classes, ImageNet's photographs of
-# them or, where those are not at hand, the stand-in of drawn shapes. The photographs of the copy at
-# hand are squeezed to squares, as told there. The recipe says how large they are kept:
+# them or, where those are missing, the stand-in of drawn shapes. In the copy used here the photographs
+# are squeezed to squares, as explained there. The recipe says how large they are kept:
 
 # %%
 from internals import load
@@ -69,7 +69,7 @@ images = load(
 # If more layers are put on a good network, it should not get worse: the new layers need only pass on
 # what they receive. In the paper's experiments it did get worse. The cause was not that it learned its
 # training images too well. A plain network of 34 layers made *more* errors than one of 18 on the very
-# images that both were trained on, and on new ones:
+# images that both were trained on. It also made more on new images, and the table has these:
 
 # %% tags=["hide-input"]
 from internals.figures import Table
@@ -177,9 +177,9 @@ with torch.no_grad():
     assert torch.allclose(first_block(maps["pool1"]), maps["relu3"], atol=1e-5)
 
 # %% [markdown]
-# Now it takes very little to pass $x$ on. With the scale of the second normalisation at zero, as its
-# shift is before training, $F$ is zero. What has been through one rectifier goes through the next one
-# unchanged:
+# Now it takes very little to pass $x$ on. Before training the shift of the second normalisation is
+# zero. With its scale at zero too, $F$ is zero. What has been through one rectifier goes through the
+# next one unchanged:
 
 # %%
 torch.nn.init.zeros_(resnet.bn3.weight)
@@ -298,9 +298,9 @@ assert sum(layer.parameters for layer in layers) == 11_181_642
 # %% [markdown]
 # ## 256 paths
 #
-# At each block the signal goes both ways, so there are 2⁸ paths through eight blocks. Veit, Wilber and
-# Belongie read a residual network as the collection of all its paths, most of them much shorter than
-# the network is deep [@veit2016]. Short paths also see less. How much each branch widens the field
+# Through each block there are two ways, the branch and the shortcut, so eight blocks have 2⁸ paths.
+# Veit, Wilber and Belongie read a residual network as the collection of all its paths, most of them
+# much shorter than the network is deep [@veit2016]. Short paths also see less. How much each branch widens the field
 # follows from the table:
 
 # %%
@@ -408,7 +408,7 @@ chapter.record(
 )
 
 # %% [markdown]
-# The paper expects little difference at 18 layers: "the 18-layer plain/residual nets are comparably
+# The paper finds little difference at 18 layers: "the 18-layer plain/residual nets are comparably
 # accurate", and the residual one "converges faster" early on (section 4.1). In our runs we look at the
 # loss of every epoch, and at the test images that only one of the two networks names rightly:
 
@@ -456,8 +456,8 @@ chapter.finding(
 )
 
 # %% [markdown]
-# This is one run each, and another seed may move the difference. So would other test images, and by how
-# much is printed below the table. The paper's scores stand beside ours. They are for a thousand classes,
+# This is one run each, and another seed may move the difference. Other test images would move it too.
+# The lines below the table say by how much. The paper's scores stand beside ours. They are for a thousand classes,
 # and the two columns cannot be compared:
 
 # %% tags=["hide-input"]
@@ -548,7 +548,8 @@ assert healthy.min() > 1e-3 > 10 * weak.max()
 
 # %% [markdown]
 # Where a normalisation follows, the gradient of a layer is larger the smaller its weights are, because
-# the normalisation undoes their scale. `conv1` has the fewest weights, and its numbers are given apart:
+# the normalisation undoes their scale. The norm of a layer's initial weights grows with the number of
+# its input channels. `conv1` has only three, so its gradients are the largest, and they are given apart:
 
 # %% tags=["hide-input"]
 show(
@@ -685,12 +686,16 @@ chapter.finding(
 )
 
 # %% [markdown]
+# Part of this comes from the normalisation. It starts every branch at a deviation of 1, and training
+# moved that little.
+#
 # ### How much of its field a unit uses
 #
 # A field of 435 pixels is what a unit of `conv17` *can* see. Luo and others showed that influence is
 # concentrated in the middle of a field, in a shape like a Gaussian's [@luo2016]. We measure it by the
-# squared gradient of the middle unit by every pixel. It is summed to 1 for an image and averaged over
-# images and channels, with random weights and after training:
+# squared gradient of the middle unit with respect to every pixel. Each of 24 images is paired with
+# another channel. The squares of a pair are scaled to sum to 1, and the pairs are averaged. This is
+# done with random weights and after training:
 
 # %%
 count = chapter.at(smoke=4, quick=24, full=24)
@@ -1272,6 +1277,8 @@ for a, b in combinations(ways, 2):
 print(f"Mean rank correlations over the three images: {', '.join(agree)}.")
 
 # %% [markdown]
+# The three maps agree little. None of them alone says where the network saw the class.
+#
 # ## Which pictures to believe
 #
 # The control of every chapter: trained weights are replaced by random ones from the top down, and the
@@ -1348,9 +1355,11 @@ chapter.finding(
 #
 # - **A branch that adds.** $y = F(x) + x$: to pass a signal on, a block needs only $F = 0$.
 # - **Shortcuts without parameters.** Identity where shapes agree, zeros or a 1 × 1 projection where
-#   they do not: 11,515,688 weights with or without them, 11,689,512 with projections.
+#   they do not. With 1,000 classes there are 11,515,688 parameters with zeros and in the plain twin,
+#   and 11,689,512 with projections.
 # - **Normalisation after each convolution**, in the plain network as in the residual one. Both have
-#   healthy gradients. The shortcut is for what remains, in the paper: degradation with depth.
+#   healthy gradients before training. In the paper the shortcut is the remedy for degradation with
+#   depth.
 # - **Many paths.** Fields from 11 to 435 pixels end in the same unit.
 # - **A mean instead of wide layers at the end.** Grad-CAM is then exact: before its rectifier it sums to
 #   the score less the bias.

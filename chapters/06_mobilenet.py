@@ -44,7 +44,7 @@ chapter = open_chapter()
 # ## The images
 #
 # The data are those of the [AlexNet chapter](02_alexnet.py): ten classes of photographs or, where
-# they are not at hand, an embedded stand-in. The photographs of the copy at hand are squeezed to
+# they are missing, an embedded stand-in. In the copy used here the photographs are squeezed to
 # squares, as [chapter 2](02_alexnet.py) says. The recipe sets the size at which the network sees
 # them:
 

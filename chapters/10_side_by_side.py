@@ -40,7 +40,7 @@ chapter = open_chapter()
 # ## Five networks for photographs, and one for digits
 #
 # Five networks were trained on the photographs of the [AlexNet chapter](02_alexnet.py), or on their
-# embedded stand-in. The photographs of the copy at hand are squeezed to squares, as
+# embedded stand-in. In the copy used here the photographs are squeezed to squares, as
 # [chapter 2](02_alexnet.py) says. LeNet-5 reads digits. It has a row in the tables of costs, but its
 # score cannot be compared with the others'.
 

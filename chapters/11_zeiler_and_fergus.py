@@ -19,7 +19,7 @@
 # %% [markdown]
 # # Zeiler and Fergus: the paper behind the pictures
 #
-# The projections of this book come from one paper, *Visualizing and Understanding Convolutional
+# The projections of this book go back to one paper, *Visualizing and Understanding Convolutional
 # Networks* by Matthew Zeiler and Rob Fergus [@zeiler2014]. It is remembered for its pictures. But
 # the authors did not stop at looking. They asked when a layer's features settle, what a shifted
 # picture does to them, whether the network needs the thing it names, and which layers it can do
@@ -32,7 +32,7 @@
 # - what a shifted, scaled or turned picture does to the features and to the answer;
 # - what stride and window of the first layer do to its filters;
 # - a grey square that slides over the picture, and dogs that lose their eyes;
-# - what the network loses with each part taken out;
+# - AlexNet with parts taken out, after four epochs of training;
 # - one unit shown in three ways, and which of them would mislead you.
 
 # %%
@@ -56,8 +56,8 @@ chapter = open_chapter()
 # | filters | brought back to an RMS of 0.1 when above it | left as they are |
 # | images | ImageNet, 1,000 classes, 70 epochs | Imagenette, 10 classes |
 #
-# The weights are those of [the AlexNet chapter](02_alexnet.py), with the snapshots that its run
-# kept on the way:
+# The weights are those of a full training by the recipe of [the AlexNet chapter](02_alexnet.py), with
+# the snapshots that the run kept on the way:
 
 # %%
 from internals import Network, load
@@ -73,8 +73,9 @@ images = load(
 )
 
 # %% [markdown]
-# The photographs of the copy at hand are squeezed to squares, as [told there](02_alexnet.py#the-photographs).
-# The run is read from the weights that the other chapter left, or made here:
+# In the copy used here the photographs are squeezed to squares, as
+# [explained there](02_alexnet.py#the-photographs). The run is read from the weights that the other
+# chapter left, or made here:
 
 # %%
 run = trained(recipe, images, seed=chapter.seed)
@@ -115,8 +116,8 @@ nets = {
 print("epochs:", *nets)
 
 # %% [markdown]
-# The last of these is the end of the run. All of them look at the same training pictures, and of
-# each channel we keep the nine strongest:
+# The last of these is the end of the run, three epochs after the weights used elsewhere. All of them
+# look at the same training pictures, and of each channel we keep the nine strongest:
 
 # %%
 layers = ["conv1", "conv2", "conv3", "conv4", "conv5"]
@@ -179,7 +180,7 @@ for layer, what in {
 # Two numbers say how far a layer is from what it will be. The first counts how many of a channel's
 # nine pictures at the end are among its nine already. The second projects a channel's strongest unit
 # at the end through the network of that epoch, and takes the rank correlation with the projection
-# at the end:
+# at the end, for the first 24 channels:
 
 # %%
 import numpy as np
@@ -224,7 +225,7 @@ kept = {
 same = {layer: [alike(layer, n) for n in nets] for layer in layers}
 
 # %% [markdown]
-# By lot, nine of so many pictures have next to none in common with nine others. But correlations do
+# Nine random pictures of so many have next to none in common with nine others. But correlations do
 # not begin at 0: two projections of one unit share its picture and its place, whatever the weights.
 
 # %% tags=["hide-input"]
@@ -287,7 +288,7 @@ originals = images.validation.head(number)
 # %% [markdown]
 # A picture is moved before it is cut, so that what comes in at its side is more of the picture. Where
 # there is no more, it is the mean grey. A picture turned by 45 degrees has four grey corners, and one
-# turned by 90 has none, so part of what a turn does is the corners' doing:
+# turned by 90 has none, so part of what a turn does may come from the corners:
 
 
 # %%
@@ -378,7 +379,7 @@ for name, (unit, values) in tried.items():
     )
 
 # %% [markdown]
-# The two layers differ most at the smallest step:
+# The ratio of the two distances is largest at the smallest step:
 
 # %%
 step = {
@@ -408,8 +409,8 @@ chapter.finding(
 # windows 11 pixels wide step over it four at a time. A window of 7 × 7 at a stride of two mended
 # both, and left fewer dead filters.
 #
-# We train both forms alike. All extra networks of this chapter are short runs of one recipe, since
-# six whole ones would take ten hours. So short a run can show a first layer's filters, and which network
+# We train both forms alike. All extra networks of this chapter are short runs of one recipe, since six
+# whole ones would take too long. A run this short can show a first layer's filters, and which network
 # learns faster. It cannot say which one would be better in the end.
 
 # %%
@@ -472,11 +473,11 @@ for name, weights in kernels.items():
     )
 
 # %% [markdown]
-# Aliasing can be read off the kernels alone. Whoever looks at every fourth pixel only can tell no
-# wave apart that is shorter than eight pixels; at a stride of two the limit is four. What a filter
-# passes beyond that limit comes back as a wave that was not there. Take the power spectrum of each
-# kernel and ask which share of it lies beyond the limit. A filter counts as dead when its contrast
-# is less than a tenth of the median's:
+# Aliasing can be read off the kernels alone. Sampling every fourth pixel cannot represent waves
+# shorter than eight pixels. At a stride of two the limit is four. What a filter passes beyond that
+# limit comes back as a wave that was not there. We take the power spectrum of all kernels together,
+# and the share of it that lies beyond the limit. A filter counts as dead when its contrast is less
+# than a tenth of the median's. A filter that keeps its first noise counts as alive by this measure:
 
 # %%
 strides = dict(zip(kernels, (4, 4, 2), strict=True))
@@ -609,7 +610,7 @@ classes = originals.labels[chosen]
 
 
 # %% [markdown]
-# The answer is watched by a score that is the number of the winning class:
+# To follow the answer, every score is replaced by the number of the winning class:
 
 
 # %%
@@ -619,8 +620,8 @@ def answer(scores: torch.Tensor) -> torch.Tensor:
 
 
 # %% [markdown]
-# All three answers come from one square that slides over every picture. What a pixel loses is the
-# mean over all squares that lie on it:
+# All three are measured with the same square at the same places. What a pixel loses is the mean over
+# all squares that lie on it:
 
 # %%
 from internals.projection import occlusion_map
@@ -743,6 +744,9 @@ chapter.finding(
 )
 
 # %% [markdown]
+# Whether the worst place is the thing itself we cannot count, since the pictures have no outlines of
+# it.
+#
 # ## Do eyes mean eyes?
 #
 # Does the network relate the eyes of one dog to those of another? The paper's table 1 hides the same
@@ -754,10 +758,10 @@ chapter.finding(
 # \Delta = \sum_{i \ne j} H\bigl(\mathrm{sign}\,\epsilon_i,\, \mathrm{sign}\,\epsilon_j\bigr)
 # $$
 #
-# is small, where $H$ is the Hamming distance as a share of the entries. The control hides a place
-# drawn by lot in each picture. The paper finds smaller distances for eyes and nose than for the
-# control in layer 5, and not in layer 7. An entry that a part leaves as it was has the sign 0, and two
-# of those agree. So we count a second time, over those entries only that change in both pictures.
+# is small, where $H$ is the Hamming distance as a share of the entries. The control hides a random
+# place in each picture. The paper finds smaller distances for eyes and nose than for the control in
+# layer 5, and not in layer 7. An entry that hiding does not change has the sign 0, and two of those
+# agree. So we count a second time, over those entries only that change in both pictures.
 #
 # Here are five English springers who look into the camera. Where their eyes and noses are was read
 # off by eye, as shares of the picture's width and height:
@@ -805,7 +809,7 @@ def stored_place(name: str, x: float, y: float) -> tuple[float, ...]:
 
 
 # %% [markdown]
-# Where the photographs are not at hand, five pictures of one class stand in, and the parts are the
+# Where the photographs are missing, five pictures of one class stand in, and the parts are the
 # same places without a meaning:
 
 # %%
@@ -823,8 +827,8 @@ else:
 five = five[:, :, middle, middle]
 
 # %% [markdown]
-# A square of a tenth of the picture's side hides the part. With it come as many controls as parts,
-# each with a place of its own in every picture:
+# A square of a tenth of the picture's side covers an eye, or the middle of a nose. The control hides
+# a random place in every picture, and is drawn 50 times:
 
 # %%
 half = recipe.size // 20
@@ -897,7 +901,7 @@ def disagreement(layer: str, spots) -> list[float]:
 
 
 # %% [markdown]
-# For each hidden part, and for each draw by lot:
+# For each hidden part, and for each draw of the control:
 
 # %%
 hamming = {
@@ -912,7 +916,7 @@ control = {
 }
 
 # %% [markdown]
-# Parts above, places by lot below:
+# Parts above, random places below:
 
 # %% tags=["hide-input"]
 show(
@@ -948,9 +952,10 @@ chapter.finding(
 )
 
 # %% [markdown]
-# Five pictures are few, and the control is not fair in one way. A place by lot may lie beside the dog,
-# where covering changes other features in every picture, while eyes and noses always lie in the
-# middle of a face. So lin2 may relate faces, and not eyes.
+# Five pictures are few, and the square does not cover the whole of the larger noses. The control is
+# not fair in one way. A random place may lie beside the dog, where covering changes other features in
+# every picture, while eyes and noses always lie in the middle of a face. So lin2 may relate faces, and
+# not eyes.
 #
 # ## What it can do without
 #
@@ -998,14 +1003,15 @@ chapter.finding(
 )
 
 # %% [markdown]
-# That is no contradiction of the paper, which trained every network to its end. A network with fewer
-# layers learns faster at first, and four epochs show no more than that.
+# That is no contradiction of the paper, which trained every network to its end. After four epochs the
+# two networks without conv3 and conv4 are just ahead of the noise. One seed and four epochs show no
+# more than that.
 #
 # ## One unit, three ways
 #
-# A patch shows what drove a unit. A projection shows which pixels of the patch did. An optimised
-# image asks no photograph: it is made from noise, step by step, so that the unit fires as hard as it
-# can [@erhan2009; @olah2017]. Here are three channels of `conv5` in all three ways, and at the
+# A patch shows what drove a unit. A projection is meant to show which pixels of the patch did. An
+# optimised image needs no photograph: it is made from noise, step by step, so that the unit fires as
+# hard as it can [@erhan2009; @olah2017]. Here are three channels of `conv5` in all three ways, and at the
 # right the same with untrained weights:
 
 # %%
@@ -1072,9 +1078,9 @@ show(
 # %% [markdown]
 # How much of what was learned is in each of the three? For patches we count classes: how many of the
 # nine strongest pictures are of one class. For projections we take the rank correlation of the two
-# networks' projections of the same unit. For optimised images we ask two judges. One is the trained
-# network itself. The other is [ResNet-18](05_resnet18.py), which has nothing of this network but the
-# training pictures. If an image shows what a channel learned, both should give it the same class, the
+# networks' projections of the same unit. For optimised images we ask two judges. One is AlexNet with
+# the weights of its best epoch, 33, where the images are made with those of epoch 36. The other is
+# [ResNet-18](05_resnet18.py), which has nothing of this network but the training pictures. If an image shows what a channel learned, both should give it the same class, the
 # one of the photographs that drive the channel:
 
 # %%
@@ -1164,9 +1170,9 @@ told = {
 }
 
 # %% [markdown]
-# A judge that answers "parachute" to everything agrees with any other that often does. So we ask
-# what would be left if the answers were dealt out to other channels. The mean over all ways to deal
-# is what two draws have in common:
+# A judge that answers "parachute" to everything agrees with any other that often does. So we also
+# compute how often they would agree if the answers were shuffled among the channels. The mean over all
+# shuffles is the chance that a random answer from each list is the same:
 
 
 # %%
@@ -1237,8 +1243,8 @@ chapter.finding(
 # %% [markdown]
 # ## Key features
 #
-# - **The paper's method is one of comparison**: a picture of a unit is the beginning of a question,
-#   and the answer comes from a number beside a control.
+# - **This chapter's method is comparison**: a picture of a unit is the beginning of a question, and the
+#   answer comes from a number beside a control.
 # - **Epoch by epoch**, the nine strongest pictures settle from the bottom of the network to its top.
 # - **Occlusion** tests a projection: it takes the pixels away instead of drawing them.
 # - **An optimised image** needs no photograph, and shows what a unit would answer to, not what it
@@ -1268,7 +1274,7 @@ chapter.finding(
 #
 # 1. Drive a channel down with `negative=True`. What do the pictures that silence it have in common?
 # 2. Hide an ear in place of an eye in the five dogs. Is the distance nearer to the parts' or to the
-#    one by lot?
+#    control's?
 # 3. Add `{"hidden": (512,)}` to `choices`. How small may a fully connected layer be?
 #
 # The book's six networks are put side by side in [the chapter before this one](10_side_by_side.py).
