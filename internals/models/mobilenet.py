@@ -68,7 +68,9 @@ class MobileNet(nn.Module):
         # Normalisation makes the output indifferent to a filter's scale, while its gradient grows
         # as the filter shrinks. From Kaiming's scale these filters would keep much of the noise
         # that they begin as; from here they are learned.
-        nn.init.normal_(self.conv1.weight, std=0.01)
+        first = self.get_submodule("conv1")
+        assert isinstance(first, nn.Conv2d)
+        nn.init.normal_(first.weight, std=0.01)
 
     def _append(
         self,
