@@ -22,9 +22,9 @@
 # # AlexNet: the same idea, a thousand times larger
 #
 # In 2012 Alex Krizhevsky, Ilya Sutskever and Geoffrey Hinton trained a convolutional network on 1.2
-# million photographs of 1,000 classes [@krizhevsky2012]. Averaged over seven such networks, two of
-# them taught more classes first, the right name was missing from the five best guesses for 15.3 %
-# of the test photographs. The second best entry of that year's contest, built on features designed
+# million photographs of 1,000 classes [@krizhevsky2012]. When the predictions of seven such networks
+# were averaged, two of them pre-trained on more classes, the right name was missing from the five
+# best guesses for 15.3 % of the test photographs. The second best entry of that year's contest, built on features designed
 # by hand, missed 26.2 %. Most parts of the network had been published before. What the paper showed
 # is how large the old idea can be made, and which measures make so large a network trainable.
 #
@@ -67,8 +67,10 @@ images = load(
 # trained on ImageNet has seen them. The names of the files say which:
 
 # %%
+from pathlib import Path
+
 from_imagenet = [
-    not name.rsplit("/")[-1].startswith("ILSVRC2012_val")
+    not Path(name).name.startswith("ILSVRC2012_val")
     for name in images.test.files
 ]
 if from_imagenet:  # the stand-in is drawn, and has no files
@@ -124,10 +126,10 @@ show(
 # %% [markdown]
 # ## The network in one drawing
 #
-# Five convolutional layers, then three in which every unit reads all units of the layer before. As in LeNet-5,
-# maps become smaller on the way up, and at first more numerous. The network is larger than any
-# before it, takes maxima where LeNet-5 averages, and its first layer steps over the picture four
-# pixels at a time:
+# Five convolutional layers, then three in which every unit reads all units of the layer before. As in
+# LeNet-5, maps become smaller on the way up, and at first more numerous. The network is about a
+# thousand times as large as LeNet-5. It takes maxima where LeNet-5 averages. Its first layer steps
+# over the picture four pixels at a time:
 
 # %% tags=["hide-input"]
 from internals.figures import Stage, stack
@@ -180,8 +182,8 @@ show(
         xlabel="weighted sum a",
         ylabel="slope",
         caption="The slopes of both functions. An active rectifier passes a signal back unchanged, "
-        "however large its sum; a tanh weakens it more, the further its sum is from 0. On the left "
-        "is the price: a rectifier that is off for every picture learns nothing more.",
+        "however large its sum. LeNet-5's tanh amplifies it a little near 0 and weakens it further "
+        "out. On the left is the price: a rectifier that is off for every picture learns nothing more.",
         alt="Two curves over the weighted sum: a step from zero to one at zero, and a bell that "
         "peaks slightly above one at zero and is near zero beyond three.",
     ),
@@ -192,8 +194,8 @@ assert at_two**5 < 0.01
 # %% [markdown]
 # ### 2. Response normalisation
 #
-# A rectifier does not saturate, so it needs no normalisation. The paper finds that one helps it to
-# generalise all the same. After the rectifiers of `conv1` and `conv2`, a unit of channel $i$ is
+# A rectifier does not saturate, so its inputs need not be normalised to prevent that. The paper finds
+# that a local normalisation improves generalisation all the same. After the rectifiers of `conv1` and `conv2`, a unit of channel $i$ is
 # divided by a power of a sum over five channels $j$ at the same place, its own in the middle:
 #
 # $$
@@ -262,8 +264,8 @@ assert torch.equal(dropout.eval()(torch.ones(5)), torch.ones(5))
 # The network did not fit into the 3 GB of one card. Each of two cards therefore held half of the
 # channels of every layer, and only `conv3` and the fully connected layers read both halves. The paper
 # reports 1.7 percentage points less top-1 error than for a network of half as many kernels on one
-# card. Today this is called a convolution in two groups: two convolutions side by side that share
-# nothing.
+# card. Today this is called a *grouped convolution*, here of two groups: two convolutions side by side
+# that share nothing.
 
 # %%
 from internals.models import AlexNet
@@ -325,7 +327,7 @@ assert (227 - 11) / 4 + 1 == 55 == (224 + 2 * 2 - 11) // 4 + 1
 # %% [markdown]
 # Our default form is the one trained below, with ten classes and without groups, since one machine
 # holds it all. So `conv2`, `conv4` and `conv5` cost twice as much, and the network takes 1.13
-# thousand million multiply-adds where the paper's takes 0.72:
+# billion multiply-adds where the paper's takes 0.72:
 
 # %%
 alexnet = AlexNet()
@@ -381,8 +383,8 @@ in_linear = {name: part[5:].sum() for name, part in shares.items()}
 assert in_linear["parameters"] > 0.93 and in_linear["multiply-adds"] < 0.05
 
 # %% [markdown]
-# The convolutions do the work, and the full connections hold the parameters. VGG-16 keeps this
-# division; InceptionNet, ResNet-18 and MobileNet do without the large full connections.
+# The convolutions do the work, and the fully connected layers hold the parameters. VGG-16 keeps this
+# division. InceptionNet, ResNet-18 and MobileNet do without the large fully connected layers.
 #
 # ### Where this implementation departs from the paper
 #
@@ -391,7 +393,7 @@ assert in_linear["parameters"] > 0.93 and in_linear["multiply-adds"] < 0.05
 # | groups | two in conv2, conv4 and conv5 | none; `AlexNet(paper=True)` has them |
 # | input | 224 said, 227 needed | 224, two pixels of padding in conv1 |
 # | pixels | raw, 0 to 255, less their mean | 0 to 1, less their mean |
-# | first weights | N(0, 0.01), five layers' biases 1 | He et al. [@he2015], smaller in conv1, biases 0 |
+# | initial weights | deviation 0.01, five layers' biases 1 | He et al. [@he2015], smaller in conv1, biases 0 |
 # | dropout | outputs halved in the test | doubled in training |
 # | classes | 1,000 | 10 |
 #
@@ -411,7 +413,7 @@ show(
 )
 
 # %% [markdown]
-# Why other first weights? With weights of standard deviation 0.01, every layer makes the differences
+# Why other initial weights? With weights of standard deviation 0.01, every layer makes the differences
 # between pictures smaller. The paper's pixels run to 255, so enough is left at the scores. Ours run
 # to 1, and nearly nothing would be left. We send the same eight pictures through untrained networks
 # and measure how far apart they still are, as the standard deviation over pictures:
@@ -447,7 +449,7 @@ spread = {
 # %% tags=["hide-input"]
 show(
     Table.of(
-        ("first weights", *layers),
+        ("initial weights", *layers),
         ((name, *values) for name, values in spread.items()),
         caption="How far apart eight pictures are, layer by layer, before any training. The paper's "
         "weights lose a factor of hundreds between conv1 and lin3 whatever the pixels, He et al.'s "
@@ -490,9 +492,10 @@ from internals.book import learning_curves
 show(
     learning_curves(
         run,
-        caption="Loss and accuracy by epoch. The training accuracy is a mean over the epoch, on cut and "
-        "recoloured pictures and with half of lin1's and lin2's units at zero; at first it is "
-        "therefore below the held-out one. The dashed line is the kept epoch's accuracy on the "
+        caption="Loss and accuracy by epoch. Training pictures are scored during the epoch, augmented and "
+        "with half of lin1's and lin2's units at zero. Held-out pictures are scored after it, with a "
+        "moving average of the weights where the recipe has one. Label smoothing keeps a loss above 0, "
+        "however good the network. The dashed line is the kept epoch's accuracy on the "
         "test pictures.",
         alt="Two charts by epoch: training and held-out loss, and training and held-out accuracy "
         "with the test accuracy as a dashed line.",
@@ -514,15 +517,17 @@ chapter.finding(
 # ### What the network is shown
 #
 # Three things happen to a picture, all from sections 2 and 4.1 of the paper. The mean of all training
-# pictures is subtracted, pixel by pixel. A training picture is cut out of a larger square at random
-# and mirrored half of the time. A test picture is cut out at its centre, or, for a little more
-# accuracy, at ten places whose answers are averaged. And the light of a training picture is changed:
-# along each principal component $p_i$ of all colours, with variance $\lambda_i$, by
+# pictures is subtracted, pixel by pixel. The other two are *data augmentation*. A training picture is
+# cut out of a larger square at random and mirrored half of the time. And its light is changed: with
+# $p_i$ the principal components of all colours and $\lambda_i$ their variances, all its pixels get
 #
 # $$
 # [p_1, p_2, p_3]\,[\alpha_1\lambda_1, \alpha_2\lambda_2, \alpha_3\lambda_3]^T,
-# \qquad \alpha_i \sim N(0, 0.1) .
+# \qquad \alpha_i \sim N(0, 0.1)
 # $$
+#
+# added. A test picture is cut out at its centre. For a little more accuracy, it can be cut out at the
+# four corners and the centre, each also mirrored, and the ten answers averaged.
 
 # %% tags=["hide-input"]
 colours = run.pipeline.colours
@@ -546,10 +551,10 @@ p1, variances = colours.directions[:, 0], colours.variances
 assert p1.min() > 0.4 and variances[0] > 10 * variances[1:].sum()
 
 # %% [markdown]
-# The formula is meant for pixels from 0 to 1. On pixels from 0 to 255 the variances are 65,025 times
-# as large, and it would turn every picture white or black. Here are all three at work on one
-# picture. The light is changed up to twenty times as much as in training, since nobody would see it
-# otherwise:
+# The paper does not say on which scale the variances are measured. Ours are of pixels from 0 to 1. On
+# pixels from 0 to 255 they are 65,025 times as large, and most pictures would turn white or black.
+# Here are all three at work on one picture. The light is changed up to twenty times as much as in
+# training, since nobody would see it otherwise:
 
 # %% tags=["hide-input"]
 from torchvision.transforms.functional import ten_crop
@@ -651,8 +656,8 @@ names = images.test.class_names
 one, other = most_confused(test.confusion)
 found = recall(test.confusion)
 chapter.finding(
-    f"{names[one].capitalize()} and {names[other]} are confused most, {test.confusion[one, other]} "
-    f"one way and {test.confusion[other, one]} the other. {names[found.argmin()].capitalize()} is "
+    f"{names[one].capitalize()} and {names[other]} are confused most: {test.confusion[one, other]} of "
+    f"the first are taken for the second and {test.confusion[other, one]} the other way. {names[found.argmin()].capitalize()} is "
     f"recognised least, {percent(found.min())} of the time.",
     holds={names[one], names[other]} == {"cassette player", "gas pump"}
     and names[found.argmin()] == "chain saw",
@@ -669,8 +674,8 @@ show(
         run,
         images.test,
         caption="Test pictures that were named wrongly: true class → answer, the probability that "
-        "the network gave to the answer, and the picture's number, the most confident first. A network "
-        "can be wrong and sure, since its softmax cannot answer 'none of these'. A tench on grass is "
+        "the network gave to the answer, and the picture's number, the most confident first. A high "
+        "softmax probability does not mean that the answer is right. A tench on grass is "
         "called a golf ball, and a golf ball before blue sky a parachute.",
         alt="Ten misnamed test pictures, each with its true class, the answer and its probability.",
     ),
@@ -694,9 +699,9 @@ if chapter.profile == "quick":
     )
 
 # %% [markdown]
-# The three differ in one argument of the network each. First weights, pictures and their order are
-# the same. With the normalisation goes its plain division by $2^{0.75}$, so activations are 1.7 times
-# as large where it stood:
+# The three differ in one argument of the network each. Initial weights, pictures and their order are
+# the same. Without the normalisation its division by $2^{0.75}$ is missing too. At the start
+# activations are therefore 1.7 times as large behind the first layer and 2.8 times behind the second:
 
 # %%
 arms = {
@@ -710,9 +715,10 @@ histories = {
 }
 
 # %% [markdown]
-# With dropout the training accuracy is measured while units are at zero, so it is too low. Only the
-# held-out column can be compared. All three saw the same held-out pictures, and the margin below is
-# twice the standard error of a difference:
+# With dropout the training accuracy is measured while units are at zero, so it is too low. The
+# held-out columns can be compared. The margin below is twice the standard error of a difference between
+# independent samples, which is cautious here, because all three saw the same pictures. It does not
+# cover the chance of another seed:
 
 # %%
 scored = min(len(images.validation), short.most_tested or 10**6)
@@ -726,21 +732,21 @@ show(
             for name, h in histories.items()
         ),
         caption="Accuracy after a short run of each (n = 1, one seed, the last epoch). Differences "
-        f"between held-out accuracies below {percent(margin_of_error)} cannot be told from chance.",
+        f"between held-out accuracies below {percent(margin_of_error)} may be the choice of pictures.",
     ),
     "measures",
 )  # fmt: skip
 whole, *others = (h.epochs[-1].validation_top1 for h in histories.values())
 for name, other in zip(list(arms)[1:], others, strict=True):
     clear = abs(other - whole) > margin_of_error
-    verdict = "clear" if clear else "within the noise"
+    verdict = "above the margin" if clear else "below the margin"
     print(f"{name}: {100 * (other - whole):+.1f} points, {verdict}")
 
 # %% [markdown]
 # There is a reason to expect little of the normalisation here. Its sum is added to $k = 2$, and on
-# pixels from 0 to 1 activations are small. How much more does the layer take from a unit that is on
-# than the plain division by $2^{0.75}$ would? And how much would it be if all that reached it were
-# 255 times as large, as with the paper's raw pixels and the same weights?
+# pixels from 0 to 1 activations are small. By how much more does the layer reduce an active unit than
+# the plain division by $2^{0.75}$ would? And by how much if its inputs were 255 times as large, as the
+# paper's raw pixels would make them in the first layer?
 
 # %%
 from internals import Network
@@ -753,7 +759,10 @@ for number, a in enumerate(maps.values(), start=1):
     for scale in (1, 255):
         normalised = respond(scale * a)[a > 0] / (scale * a[a > 0])
         effect.append(1 - (normalised * 2**0.75).mean().item())
-    print(f"lrn{number} takes {effect[0]:.1%}, {effect[1]:.1%} on raw pixels")
+    print(
+        f"lrn{number} reduces active units by {effect[0]:.1%}, and by "
+        f"{effect[1]:.1%} with inputs 255 times as large"
+    )
     assert effect[0] < effect[1]
 
 # %% [markdown]
@@ -804,7 +813,7 @@ assert abs(before.mean() - 2 / 3) < 0.03
 chapter.finding(
     f"Before training the share of colour lies between {before.min():.2f} and {before.max():.2f}. "
     f"After it {grey} kernels are nearly grey, below 0.2, and {coloured} nearly all colour, above "
-    "0.9. Grey and coloured kernels form without two cards; the cards decide only where they lie.",
+    "0.9. Grey and coloured kernels form without two cards as well.",
     holds=bool(grey >= 10 and coloured >= 5),
 )
 
@@ -814,8 +823,8 @@ chapter.finding(
 # Zeiler and Fergus looked at this network's second layer and found patterns that were not in the
 # pictures. They call it *aliasing*, and blame the first layer, whose windows move four pixels at a time
 # [@zeiler2014]. It can be measured without any projection. We move a picture by $d$ pixels and compare
-# the maps of `conv1` with those of the unmoved picture, shifted by the nearest whole number of steps.
-# If it did not matter where a thing lies on the grid, the difference would be small for every $d$:
+# the maps of `relu1` with those of the unmoved picture, shifted by the nearest whole number of steps.
+# Were the layer *equivariant* to translation, the difference would be small for every $d$:
 
 # %%
 pixels = images.train.images[:4] / 255 - run.normalization.image
@@ -874,8 +883,8 @@ layers = ["conv2", "conv3", "conv4", "conv5"]
 top = net.strongest(pictures, layers, k=9)
 
 # %% [markdown]
-# Projections are guided. At a response normalisation the signal takes the true derivative, and where
-# a pixel is the maximum of two windows the signals of both are added.
+# Projections use guided backpropagation. At a response normalisation the signal takes the true
+# derivative, and where a pixel is the maximum of two windows the signals of both are added.
 #
 # #### conv2
 #
@@ -900,7 +909,7 @@ show(
 # %% [markdown]
 # #### conv3
 #
-# At 99 × 99 pixels a patch holds a part of a thing. In the paper's network this layer is the first to
+# At 99 × 99 pixels a patch holds a part of an object. In the paper's network this layer is the first to
 # read the channels of both cards.
 
 # %% tags=["hide-input"]
@@ -931,7 +940,7 @@ show(
         "fronts of pumps, players and trucks, and 5 to round white things and to wound tubes, golf "
         "balls and French horns.",
         alt="Nine projections with their patches for six channels of conv4: patches that hold most "
-        "of a thing.",
+        "of an object.",
     ),
     "conv4-strongest",
 )
@@ -946,27 +955,27 @@ chapter.finding(
 # %% [markdown]
 # #### conv5
 #
-# The last layer with places sees 163 × 163 pixels, nearly three quarters of the picture's width. Not
-# all of them matter alike: influence falls off from the middle of a field outwards [@luo2016].
+# A unit of the last convolution sees 163 × 163 pixels, nearly three quarters of the picture's width.
+# Not all of them matter alike: influence falls off from the middle of a field outwards [@luo2016].
 
 # %% tags=["hide-input"]
 show(
     panels(
         net.patches(top["conv5"]),
-        caption="Six channels of conv5, the last layer with places. Channel 0 answers to level stripes, 1 "
+        caption="Six channels of conv5, the last convolution. Channel 0 answers to level stripes, 1 "
         "to red on black, 3 to strong red, orange and yellow. Channel 4 has rows of characters on price "
         "boards and signs, and channel 5 crossing diagonals, mostly the tubes of French horns. Channel 2 "
         "has no theme that can be named.",
         alt="Nine projections with their patches for six channels of conv5: patches that hold whole "
-        "things.",
+        "objects.",
     ),
     "conv5-strongest",
 )
 
 # %% [markdown]
-# What would these channels draw themselves? No photograph is asked. An image is made from noise and
-# changed step by step, so that it drives the unit in the middle of the map as hard as it
-# can:[@olah2017]
+# An image can also be made for a channel. It starts as noise, with the colours of photographs, and is
+# changed step by step so that it drives the unit in the middle of the map as hard as it can
+# [@olah2017]:
 
 # %% tags=["hide-input"]
 from internals.figures import beside_strongest, portraits
@@ -1022,12 +1031,12 @@ show(
         ("network", *layers),
         ((name, *(f"{9 * share:.1f}" for share in row)) for name, row in pure.items()),
         caption="How many of the nine pictures that drive a channel hardest are of its commonest class, "
-        f"the mean over all channels of each layer. Nine drawn by lot have {9 * by_lot:.1f}.",
+        f"the mean over all channels of each layer. Nine drawn at random have {9 * by_lot:.1f}.",
     ),
     "purity",
 )  # fmt: skip
 chapter.finding(
-    "Classes gather from layer to layer. In conv5 "
+    "Channels become more class-specific from layer to layer. In conv5 "
     f"{9 * pure['trained'][-1]:.1f} of nine pictures are of one class, in the untrained network "
     f"{9 * pure['untrained'][-1]:.1f}; in conv2 the two differ by "
     f"{9 * (pure['trained'][0] - pure['untrained'][0]):.1f}.",
@@ -1038,7 +1047,7 @@ chapter.finding(
 # %% [markdown]
 # ## What the answer rests on
 #
-# Three instruments ask about a class instead of a channel. *Grad-CAM* weighs the maps of `conv5`, after
+# Three instruments explain the score of a class instead of a channel. *Grad-CAM* weighs the maps of `conv5`, after
 # their rectifier, by how the class score depends on them [@selvaraju2017]. *Saliency* is the gradient
 # at each pixel [@simonyan2014]. The third changes the picture itself: a grey square covers one place
 # after another, and we record the probability of the class and the sum of the strongest map
@@ -1102,9 +1111,8 @@ show(
         ["Grad-CAM, conv5", "saliency", "covered: class", "covered: conv5"],
         names=[shown.class_names[int(label)] for label in classes],
         caption="Held-out pictures of different classes, with four maps of evidence. The largest value "
-        "stands below each; in the third map it is a probability. Amber speaks for the class, in the "
-        "last map for the strongest map of conv5. Where the last two are blue, covering raises the "
-        "probability or the map.",
+        "stands below each; in the third map it is a drop in probability. Saliency has no sign: it is "
+        "the size of the gradient. In the two maps of covering, amber marks a drop and blue a rise.",
         alt="Rows of one picture and four heat maps over it: Grad-CAM blobs, a scatter of salient "
         "pixels, and two coarse maps of what covering a place does.",
     ),
@@ -1160,7 +1168,7 @@ show(
         shared=False,
         caption="The strongest unit of channel 0 of conv5 projected as trained, and with the weights "
         "of conv5, then also of conv4 and so on down to conv1, replaced by untrained ones. ρ is the "
-        "rank correlation with the trained picture, the mean over all units asked.",
+        "rank correlation with the trained picture, the mean over all units tested.",
         alt="Three rows of six projections of one unit, from the trained network on the left to the "
         "untrained one on the right, with a rank correlation under each.",
     ),
@@ -1185,15 +1193,16 @@ chapter.finding(
 
 # %% [markdown]
 # So the panels above are read from the patches: what drives a channel is what its patches share. A
-# guided projection shows edges of the patch, and nearly the same ones whatever conv5 has learned.
+# guided projection hardly changes when the weights of conv5 are random.
 #
 # ## Key features
 #
-# - **Size**: with ten classes still 58 million parameters, 94 % of them in full connections that do
-#   a twentieth of the work.
-# - **Rectifiers** pass a signal back unweakened through every layer that is active.
+# - **Size**: with ten classes still 58 million parameters, 94 % of them in fully connected layers that
+#   do a twentieth of the work.
+# - **Rectifiers** pass the gradient back unchanged through every active unit.
 # - **Dropout, random crops and light** stand against overfitting.
-# - **Response normalisation** and its constants belong to raw pixels, and later networks left it.
+# - **Response normalisation** and its constants belong to raw pixels, and most later networks do
+#   without it.
 # - **Overlapping maxima** and a **stride of four** make maps small early, at the price of aliasing.
 #
 # ## Do this with your own network

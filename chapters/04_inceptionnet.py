@@ -33,8 +33,8 @@
 # - how a layer of 1 × 1 windows makes the 5 × 5 ones ten times cheaper, and what that saves in time;
 # - the paper's table of operations recounted: all modules but one agree, and the first row belongs
 #   to another layer than the text describes;
-# - what drives the channels of all nine modules, with their true fields, 11 to 651 pixels wide, beside
-#   the same count for random weights;
+# - what drives channels of conv2 and of all nine modules, whose receptive fields are 11 to 651 pixels
+#   wide, and how strongly they sort images by class, with trained and with random weights;
 # - through which branch of the last module the evidence for each class comes.
 
 # %%
@@ -74,7 +74,7 @@ images = load(
 # $$
 #
 # where $f_k$ are convolutions with windows of $k$ pixels, and $r_3$, $r_5$ and $p$ have 1 × 1
-# windows. A rectifier follows each of the six. This is the first of the nine modules:
+# windows. A rectifier follows each of the six, which the formula leaves out. This is the first of the nine modules:
 
 # %% tags=["hide-input"]
 from internals.figures import branches
@@ -129,8 +129,9 @@ assert by_hand.shape == (1, 256, 28, 28)
 # a_{mij} = b_m + \sum_n w_{mn}\, x_{nij} .
 # $$
 #
-# With fewer rows than columns it reduces the number of maps, and little is lost where maps repeat one
-# another. The idea comes from Lin, Chen and Yan's *Network in network* [@lin2014]:
+# Lin, Chen and Yan introduced it to make layers more expressive [@lin2014]. GoogLeNet uses it mainly to
+# reduce the number of maps: the matrix has fewer rows than columns. Little is lost where maps repeat
+# one another:
 
 # %%
 weight, bias = m.conv5x5_reduce.weight[:, :, 0, 0], m.conv5x5_reduce.bias
@@ -173,6 +174,7 @@ wide = {
     "1 × 1": m.conv1x1,
     "3 × 3": torch.nn.Conv2d(192, 128, 3, padding=1),
     "5 × 5": torch.nn.Conv2d(192, 32, 5, padding=2),
+    "maximum": m.pool,
 }
 thin = {
     "1 × 1": m.conv1x1,
@@ -196,7 +198,7 @@ took = [
 from internals.figures import Table
 
 timed = [
-    (name, direct_cost, took[0].get(name, 0), thin_cost, took[1][name])
+    (name, direct_cost, took[0][name], thin_cost, took[1][name])
     for name, direct_cost, thin_cost in cost
 ]
 totals = [sum(row[column] for row in timed) for column in range(1, 5)]
@@ -329,9 +331,9 @@ assert len(convolutions) == 57 and 3 + 9 * 2 + 1 == 22
 # times as many. The paper says twelve times.
 #
 # Two rows do not fit. For 5a the paper's own widths give 51 million, not 54. And the first row's 34
-# million, with "2.7K" parameters, is not the 7 × 7 convolution of the text but a *separable* one: eight
-# 7 × 7 filters for each colour, then a 1 × 1 convolution from those 24 maps to 64. That fits both
-# numbers, and MobileNet's authors mention such layers at the bottom of Inception models [@howard2017]:
+# million, with "2.7K" parameters, do not fit the 7 × 7 convolution of the text. They fit a *separable*
+# one exactly: eight 7 × 7 filters for each colour, then a 1 × 1 convolution from those 24 maps to 64.
+# MobileNet's authors mention such layers at the bottom of Inception models [@howard2017]:
 
 # %%
 separable = 3 * 8 * 7 * 7 + 24 * 64
@@ -386,15 +388,17 @@ print(f"{extra[0]:,} and {extra[1]:,} parameters, dropped after training")
 assert extra == [3_188_840, 3_190_888]
 
 # %% [markdown]
-# In February 2015 came *batch normalisation* [@ioffe2015], and the network below uses it instead, after
-# every convolution. In training it takes the mean $\mu$ and the variance $\sigma^2$ of each channel over
-# the batch and all positions, and gives the channel a learned factor $\gamma$ and shift $\beta$:
+# *Batch normalisation* was published in February 2015 [@ioffe2015], and the network below uses it
+# instead, after every convolution. In training it takes the mean $\mu$ and the variance $\sigma^2$ of
+# each channel over the batch and all positions, and gives the channel a learned factor $\gamma$ and
+# shift $\beta$:
 #
 # $$
 # \hat a = \gamma\, \frac{a - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta .
 # $$
 #
-# So the signal can neither vanish nor explode on its way up, as it can in [VGG-16](03_vgg16.py). After
+# So the signal can neither vanish nor explode on its way up, as it can in [VGG-16](03_vgg16.py). The
+# [next chapter](05_resnet18.py#are-the-gradients-healthy) measures what that does to gradients. After
 # training, means and variances that were averaged over many batches take the place of the batch's. By
 # hand:
 
@@ -417,7 +421,7 @@ assert torch.allclose(by_hand, norm(batch), atol=1e-4)
 # | normalisation | local responses, twice in the stem | batch normalisation after every convolution |
 # | auxiliary heads | at 4a and 4d | none |
 # | dropout | 40 % | 50 % |
-# | first weights | not given | He et al. [@he2015], smaller in conv1 |
+# | initial weights | not given | He et al. [@he2015], smaller in conv1 |
 # | classes | 1,000 | 10 |
 # | optimiser | asynchronous SGD, weights averaged over time | as in the table below |
 # | tested on | 144 crops, 7 networks | one crop, one network |
@@ -435,7 +439,7 @@ show(
     Table.of(
         ("hyperparameter", "here", "the paper"),
         hyperparameters(recipe, images.train),
-        caption="The recipe of the run below and what the paper says. It gives neither a first learning "
+        caption="The recipe of the run below and what the paper says. It gives neither an initial learning "
         "rate nor a batch size nor a number of epochs. Sizes are earlier phases with smaller images, as "
         "a share of the epochs and the side in pixels. An average of weights is the decay per step of "
         "a moving average; where there is one, it is what is scored and kept.",
@@ -461,8 +465,8 @@ print(
 chapter.record(test_top1=test.top1, test_loss=test.loss, seconds=seconds)
 
 # %% [markdown]
-# The training images are harder than the held-out ones. In training the network sees windows cut at
-# random, from 8 to 100 % of the image, with their colours changed. Of held-out images it sees the
+# The training images are harder than the held-out ones. In training the network sees random
+# crops, of 8 to 100 % of the image, with their colours changed. Of held-out images it sees the
 # middle, all but a narrow rim:
 
 # %% tags=["hide-input"]
@@ -491,8 +495,8 @@ print(
 
 # %% [markdown]
 # The paper's scores are top-5 errors on ImageNet's thousand classes, where ours is top-1 on ten, so the
-# two cannot be compared. And the famous 6.67 % is not what one GoogLeNet does: it is seven networks
-# asked about 144 crops of each image [@szegedy2015]:
+# two cannot be compared. And the famous 6.67 % is not what one GoogLeNet does: it is the error of
+# seven networks averaged over 144 crops of each image [@szegedy2015]:
 
 # %% tags=["hide-input"]
 scores = [
@@ -578,8 +582,8 @@ print(
 # ### The filters of the first layer
 #
 # The stem begins with windows of 7 × 7 pixels, large enough for an edge, a stripe or a border of two
-# colours. In such patterns neighbouring weights are alike; in noise they are not. Their correlation
-# tells the two apart:
+# colours. In such smooth patterns neighbouring weights are alike, and in noise they are not. Their
+# correlation is near 0 in noise. It can also be low in a fine stripe:
 
 # %%
 kernels = run.model.conv1.weight.detach()
@@ -597,16 +601,16 @@ show(
     filters(
         kernels.numpy(),
         caption="The 64 kernels of conv1, 7 × 7 pixels in colour, on one scale with mid grey as 0. A "
-        "kernel whose halves differ in brightness answers to an edge, one whose halves differ in hue "
+        "kernel whose halves differ in brightness responds to an edge, one whose halves differ in hue "
         "to a border of colours, and a speckled one is noise.",
         alt="Four rows of sixteen small coloured squares.",
     ),
     "conv1-filters",
 )
 print(
-    f"Weights that lie side by side have a correlation of {alike.median():.2f} in the median kernel,",
-    f"where noise would have about 0. In {int((alike > 0.5).sum())} of the 64 kernels it is above",
-    "0.5: these hold a pattern.",
+    f"Horizontally neighbouring weights have a correlation of {alike.median():.2f} in the median",
+    f"kernel, where noise would have about 0. In {int((alike > 0.5).sum())} of the 64 kernels it is",
+    "above 0.5: these hold a smooth pattern.",
     sep="\n",
 )
 
@@ -711,8 +715,8 @@ print(
 # ### What drives each channel
 #
 # The 57 convolutions are numbered in a row, six per module in the order of table 1. Fields have to
-# follow the graph, where the branches of a module stand side by side. Counted as if the six
-# convolutions stood one behind the other, fields come out too large from conv8 on:
+# follow the graph, where the branches of a module stand side by side. The notebook that this book grew
+# from counted the six convolutions as if they stood in series. Its fields are too large from conv7 on:
 
 # %%
 numbers = range(2, 19, 2)
@@ -749,7 +753,8 @@ show(
 # The panels show these nine layers with six channels each, then the 3 × 3 branch of the six modules
 # above them with three channels each. They are always the first channels, so none was picked. Values
 # are taken after normalisation, whose factor can turn a channel's sign, and before the rectifier. One
-# pass over the training images finds the nine strongest positions of every channel:
+# pass over the training images finds the nine strongest images of every channel, with one position in
+# each:
 
 # %%
 count = chapter.at(smoke=64, quick=1_024, full=len(pictures))
@@ -924,7 +929,7 @@ show(
 # %% [markdown]
 # #### 4b to 4e: the modules in between
 #
-# Of the next modules the 3 × 3 branch is shown. That of 4b sees 203 of the image's 224 pixels:
+# The next panels show the 3 × 3 branch. That of 4b sees 203 of the image's 224 pixels:
 
 # %% tags=["hide-input"]
 show(
@@ -938,8 +943,8 @@ show(
 )
 
 # %% [markdown]
-# 4c sees 267 pixels, more than the image has. A unit's position in the grid now says where the middle
-# of its field lies, and no longer what it can see:
+# Units of 4c have receptive fields of 267 pixels, wider than the image. A unit in the middle of the
+# grid sees the whole image. One at the edge still sees a part of it only:
 
 # %% tags=["hide-input"]
 show(
@@ -1042,12 +1047,12 @@ print(
 )
 
 # %% [markdown]
-# ### From anything to a class, layer by layer
+# ### Class selectivity, layer by layer
 #
 # Six channels are no evidence about a layer. So we take *all* channels of each layer shown. What share
 # of the nine images that drive a channel hardest belongs to the commonest class among them? The
-# control is the network of random weights, which gets the same images. Nine images drawn at random
-# have a share of one class, too:
+# control is the network of random weights, which gets the same images. Even among nine random images
+# one class is the commonest. Its share is the baseline:
 
 # %%
 from internals.activations import class_purity
@@ -1110,7 +1115,7 @@ if chapter.profile != "smoke":
 peak = int(purity["trained"].argmax())
 gain = purity["trained"] - purity["untrained"]
 chapter.finding(
-    "Classes gather with depth, by training. "
+    "Training makes the deep channels sort by class. "
     f"In conv2 the share is {purity['trained'][0]:.0%} with trained weights and "
     f"{purity['untrained'][0]:.0%} with random ones, in conv54 {purity['trained'][-1]:.0%} and "
     f"{purity['untrained'][-1]:.0%}. It is highest in {numbered[peak]}, at "
@@ -1132,8 +1137,9 @@ chapter.finding(
 # $$
 #
 # and the inner sum is a *class activation map*: what each position adds to the score [@zhou2016].
-# Grad-CAM weights the maps by mean gradients instead [@selvaraju2017]. For this network these are
-# $w_{ck} / Z$, so the two maps are the same but for the factor $1 / Z$:
+# Grad-CAM weights the maps by mean gradients instead [@selvaraju2017], and sets negative sums to 0. For
+# this network these gradients are $w_{ck} / Z$. Apart from that factor and the rectifier the two maps
+# are the same:
 
 # %%
 tested = run.pipeline.view(images.test)
@@ -1225,8 +1231,8 @@ cams = net.grad_cam(favourites, "inception5b", upsample=True)
 answers = outputs["fc"].flatten(1).argmax(1)
 
 # %% [markdown]
-# The grid has one cell for every 32 pixels. Each cell is drawn at the centre of the pixels that its
-# unit sees:
+# The grid has one cell for every 32 × 32 pixels. Each cell is drawn at the centre of its unit's
+# receptive field:
 
 # %% tags=["hide-input"]
 from internals.figures import overlays
@@ -1258,7 +1264,8 @@ print(
 # %% [markdown]
 # ### Three instruments
 #
-# Grad-CAM says here exactly how the positions of 5b add up to the score. It does not say which pixels
+# Before its rectifier, Grad-CAM here says exactly what each position of 5b adds to the score. It does
+# not say which pixels
 # counted, because a unit of 5b sees the whole image. Two other instruments work on the pixels.
 # Occlusion slides a grey square, a sixth of the image wide, over the image and records how far the
 # score falls [@zeiler2014]. Saliency is the size of the score's gradient at each pixel [@simonyan2014].
@@ -1329,7 +1336,7 @@ print(f"Mean rank correlations over the three images: {', '.join(agree)}.")
 # %%
 units = top["conv18"][: chapter.at(smoke=2, quick=10, full=10)].head(1)
 stages = {part: f"inception{part}" for part in ("4a", "3b", "3a")}
-stages |= {stem: stem for stem in ("conv3", "conv2", "conv1")}
+stages |= {f"conv{n}": [f"conv{n}", f"bn{n}"] for n in (3, 2, 1)}
 control = net.sanity(searched, units, untrained=untrained, stages=stages)
 unit = units.units()[0]
 box = net.receptive_field(unit.layer).box(unit.row, unit.column)
@@ -1397,7 +1404,8 @@ chapter.finding(
 # - **Reduction by 1 × 1** makes wide windows affordable: 5 × 5 on 192 maps for a tenth of the products.
 # - **An average instead of wide fully connected layers** leaves a million parameters at the top, where
 #   AlexNet has 59 million, and the class score becomes a sum over positions.
-# - **Auxiliary heads**, or batch normalisation as here, bring gradients to the lower modules.
+# - **Auxiliary heads** were to bring gradients to the lower modules; here batch normalisation keeps the
+#   signal in range instead.
 # - **Twenty-two layers with seven million parameters**: a deep network need not be a large one.
 #
 # ## Do this with your own network
@@ -1430,5 +1438,5 @@ chapter.finding(
 # 3. Silence one branch of every module (set its last normalisation's factor and shift to 0) and test
 #    again. Does the branch that gives most of the lead cost most accuracy?
 #
-# InceptionNet has 22 layers, each module made with care. The next network,
-# [ResNet](05_resnet18.py), has more of them and a simpler idea: layers that add to what they are given.
+# InceptionNet's modules are designed branch by branch. The next network, [ResNet](05_resnet18.py),
+# repeats one simple block. Each block adds its result to its own input.
