@@ -25,7 +25,7 @@
 #
 # **What you will see**
 #
-# - every choice in LeNet-5 exchanged for its usual alternatives, from the input to the optimiser;
+# - a dozen choices in LeNet-5 exchanged for their usual alternatives, from the input to the optimiser;
 # - how far one and the same network scatters from seed to seed, and what that hides;
 # - runs that collapse, counted apart from those that train;
 # - a verdict on every difference, corrected for how many were looked at.
@@ -40,8 +40,8 @@ chapter = open_chapter()
 #
 # The default is the network of [LeNet-5](01_lenet5.py#the-whole-network), with the MAP loss and AdamW.
 # There are many runs, so each is short: little more than one pass over the training digits in the
-# published edition, where chapter 1 makes twenty. This chapter tells how a short training goes. What
-# a part is worth in a network that is trained to its end, it cannot tell.
+# published edition, where chapter 1 makes twenty. This chapter measures short training. It says nothing
+# about networks that are trained to the end.
 
 # %%
 from internals.ablations import plan
@@ -75,13 +75,13 @@ show(
 )
 
 # %% [markdown]
-# The digits come in a 32 × 32 field, as in chapter 1, and test digits judge the arms. No epoch and
-# no arm is chosen by their score, nor is the default: its rate is the one of a handful that read
-# held-out training digits best at its batch size. All other arms have that same rate, except where
-# the rate is what is varied. So a loss may be owed to a rate that does not suit the arm. A gain is
-# not: it was made at a rate that was tuned for the default.
+# The digits come in a 32 × 32 field, as in chapter 1, and test digits judge the arms. They choose
+# neither an epoch nor the default: its rate is the one of a handful that read held-out training digits
+# best at its batch size. The section on optimisers names the one exception. All other arms have the
+# default's rate, except where the rate is what is varied. So an arm may score lower only because the
+# rate does not suit it. A gain cannot be explained that way.
 #
-# A seed decides the first weights, the order of the digits, and how each is distorted. Arms share
+# A seed decides the initial weights, the order of the digits, and how each is distorted. Arms share
 # their seeds:
 
 # %%
@@ -135,12 +135,13 @@ print(
 # $$
 #
 # Welch's test [@welch1947] would treat the runs as if they shared nothing. Wilcoxon's would do without
-# a distribution, but with eight seeds its smallest $p$ is 2/256, too large to pass the next step.
+# a distribution, where the $t$ test assumes roughly normal differences. But with eight seeds its
+# smallest $p$ is 2/256, too large to pass the next step.
 #
 # Of many comparisons some come out at the 5 % level by chance. Holm's correction [@holm1979] keeps the
 # risk of one false alarm among *all* of them below 5 %. A difference that passes it *exceeds the
 # noise*. One that would only pass as the sole comparison gets a *perhaps*. All others are *within the
-# noise*. No spread is taken for smaller than one test digit.
+# noise*. The standard deviation of the differences is set to at least one test digit.
 
 # %%
 from internals.ablations import compare
@@ -154,16 +155,17 @@ comparisons = compare(reference, others, least=1 / swept.tested)
 
 # %% [markdown]
 # Within the noise does not mean equal. It means that so few seeds cannot tell. Here is how large the
-# mean difference of an arm with a typical spread must be for a verdict, before and after the
-# correction:
+# mean difference of an arm with a typical spread must be for a verdict. Holm's threshold depends on
+# rank, and the second number is for its strictest step:
 
 # %%
+from math import isnan
 from statistics import fmean, median, stdev
 
 from scipy.stats import t as student
 
 n, least = reference.n, 1 / swept.tested
-tested = [c for c in comparisons if c.p == c.p]  # NaN: not tested
+tested = [c for c in comparisons if not isnan(c.p)]  # a collapse
 typical = median(
     [
         stdev(
@@ -183,7 +185,7 @@ for name, risk in [
 # %% [markdown]
 # ## Runs that collapse
 #
-# Some runs do not read a little worse but fail. A class counts as *lost* when no more of its test digits
+# Some runs fail outright. A class counts as *lost* when no more of its test digits
 # are read than by guessing, one in ten. A run that loses a class has *collapsed*; near chance it has
 # lost nine. Where some runs collapse and others train, a mean over both describes neither. Such an arm
 # is not tested, and not counted in the correction. Its collapses are counted instead:
@@ -208,14 +210,13 @@ sigmoid, relu = arms["activation: sigmoid"], arms["activation: ReLU"]
 fastest = [arm for name, arm in arms.items() if name.startswith("sgd")][-1]
 chapter.finding(
     f"Every run with sigmoids collapsed, {relu.collapsed} of {relu.n} with ReLUs did, and "
-    f"{fastest.collapsed} of {fastest.n} of {fastest.name.partition(': ')[2]}, the fastest rate.",
+    f"{fastest.collapsed} of {fastest.n} at SGD's highest rate, {fastest.name.partition(': ')[2]}.",
     holds=sigmoid.collapsed == sigmoid.n
     and min(relu.collapsed, fastest.collapsed) > 0,
 )
 
 # %% [markdown]
-# Three small functions for the rest of the chapter: one draws the runs of some factors, one prints
-# their verdicts, and one writes a difference in points.
+# Four small functions serve the rest of the chapter. The first draws the runs of some factors:
 
 # %%
 from internals.figures import replicates
@@ -241,12 +242,14 @@ def chart(*names, **words):
 
 
 # %% [markdown]
-# The differences are points of accuracy, each with the 95 % interval of its own paired test:
+# The others write a difference in points of accuracy, print the verdicts, and say whether a difference
+# of one sign exceeds the noise. The 95 % intervals are each of a single paired test. They are not
+# corrected, so one may exclude 0 beside a *perhaps*:
 
 
 # %%
 def points(name):
-    if found[name].p != found[name].p:  # NaN: not tested
+    if isnan(found[name].p):
         return "untested"
     return f"{100 * found[name].difference:+.2f}".replace("-", "−")
 
@@ -271,11 +274,11 @@ def exceeds(name, sign):
 # ## Input, connections, pooling
 #
 # The paper surrounds the 28 × 28 field with two pixels of background, so that the end of a stroke
-# can reach the centre of the highest fields. Today's readings leave the padding to the first
-# convolution, whose zeros are not background (paper is −0.1), or enlarge the digit. The paper's
-# C3 follows Table I, with 900 weights fewer. Its sub-sampling has a trained coefficient and bias,
-# where we average and others take the maximum. One would expect little of the first, and a small
-# price of the second:
+# can reach the centre of the highest fields. Today's implementations leave the padding to the first
+# convolution, whose zeros are not background (which is −0.1), or enlarge the digit. The paper's C3
+# follows Table I, with 900 weights fewer. Its sub-sampling has a trained coefficient and bias, where we
+# average and others take the maximum. One would expect the padding to matter little, and the sparse
+# connections to cost a little:
 
 # %% tags=["hide-input"]
 show(
@@ -316,7 +319,7 @@ verdicts("input", "connections", "pooling")
 #
 # The scaled tanh has a slope above 1 at the origin and targets of ±1 inside its range. A plain tanh
 # cannot reach ±1 at all, so it should do worse. A ReLU cannot be negative, so a unit whose target is
-# −1 is wrong by 1 whatever it does. A sigmoid is worse off still: it is never near −1, its slope is
+# −1 is wrong by at least 1. A sigmoid is worse off still: it is never near −1, its slope is
 # at most 1/4, and six layers multiply six slopes. An earlier notebook that compared activations
 # changed them in two fully connected layers only. Here every layer changes. How many of the targets
 # are −1?
@@ -325,13 +328,14 @@ verdicts("input", "connections", "pooling")
 from internals.models import LeNet5Variant
 
 negative = LeNet5Variant().output.prototypes < 0
-print(f"{negative.float().mean():.0%} of the ten bitmaps is −1")
+print(f"{negative.float().mean():.0%} of the bitmaps' pixels are −1")
 
 # %% [markdown]
 # ## Where the weights start
 #
-# The bound 2.4/F shrinks with the number of inputs $F$ itself, where Xavier's [@glorot2010] and
-# Kaiming's [@he2015] shrink with its root; orthogonal matrices [@saxe2014] keep lengths. The paper
+# The paper draws weights from a uniform distribution. Its bound 2.4/F shrinks with the number of inputs
+# $F$ itself, where Xavier's [@glorot2010], which also counts outputs, and Kaiming's [@he2015] shrink
+# with the root; orthogonal matrices [@saxe2014] keep lengths. The paper
 # reasons that neighbouring inputs are highly correlated. If so, its weights are right, and if not,
 # too small to begin with:
 
@@ -340,8 +344,8 @@ show(
     chart(
         "activation",
         "initialisation",
-        caption="Test errors by non-linearity and by initialisation, drawn as before; guessing has "
-        "90 %. All rows of the first group begin with the paper's initialisation.",
+        caption="Test errors by non-linearity and by initialisation, drawn as before; guessing gives "
+        "90 % errors. All rows of the first group begin with the paper's initialisation.",
         alt="Rows of dots on a logarithmic scale of test errors, one for each of four "
         "non-linearities and five initialisations.",
     ),
@@ -371,8 +375,8 @@ verdicts("activation", "initialisation")
 #
 # The ten bitmaps are far apart. The notebook that this book grew from meant to draw codes of ±1, and
 # then overwrote them with numbers from U(−0.1, 0.1). Between ten codes so close together even the best
-# answer is in doubt, so its loss could not come near 0. Were the 84 values free to be anything, the
-# MAP loss would still have a floor. It is convex in those values, so the floor can be computed:
+# answer is in doubt, so its loss could not come near 0. Even if the 84 values could be anything, the MAP
+# loss would have a floor. It is convex in those values, so the floor can be computed:
 
 # %%
 import torch
@@ -443,8 +447,8 @@ show(
 named = ("codes of U(−0.1, 0.1)", "learned codes", "softmax")
 lost = [points(f"output: {level}") for level in named]
 chapter.finding(
-    f"The close codes end {lost[0]} points from the bitmaps, learned codes {lost[1]} and softmax {lost[2]}: "
-    "after so short a training, at the bitmaps' rate, none of them reads as well.",
+    f"The close codes end {lost[0]} points from the bitmaps, which exceeds the noise, learned codes "
+    f"{lost[1]} and softmax {lost[2]}, all at the rate that was tuned for the bitmaps.",
     holds=exceeds(f"output: {named[0]}", -1)
     and all(found[f"output: {level}"].difference < 0 for level in named),
 )
@@ -459,9 +463,9 @@ verdicts("output")
 # ## Optimiser and learning rate
 #
 # A learning rate means something for one optimiser only. To compare two at one rate says nothing;
-# each has to be swept. SGD has momentum 0.9 here. AdamW [@loshchilov2019] differs from Adam in a weight
-# decay of 0.0001, which in a run as short as this takes less than 1 % of a weight. Adam is therefore
-# not swept beside it, for that would be the same arm twice:
+# each has to be swept. SGD has momentum 0.9 here. AdamW [@loshchilov2019] is Adam with a decoupled
+# weight decay, here 0.0001. In so short a run it takes less than 1 % of a weight. So Adam is not swept
+# beside it, for that would be the same arm twice:
 
 # %% tags=["hide-input"]
 from internals.figures import sweeps
@@ -505,8 +509,8 @@ best = {
 }
 chapter.finding(
     f"At its best rate, {best['SGD'][2]:g}, SGD with momentum reads {percent(best['SGD'][1], 2)}; AdamW "
-    f"at {best['AdamW'][2]:g} reads {percent(best['AdamW'][1], 2)}: the default's optimiser is not the "
-    "better one here.",
+    f"at {best['AdamW'][2]:g} reads {percent(best['AdamW'][1], 2)}. SGD's best mean is the higher one; "
+    "the two were not tested against each other.",
     holds=best["SGD"] > best["AdamW"],
 )
 
@@ -536,29 +540,30 @@ torch.manual_seed(0)
 untrained = LeNet5Variant()
 inputs = Normalization.from_range(-0.1, 1.175).apply(digits.train.images[:500])
 curvature = gauss_newton_diagonal(untrained, inputs, j=5.0)
-weights = {n: p for n, p in untrained.named_parameters() if "weight" in n}
+bends = {
+    n: curvature[p].mean().item()
+    for n, p in untrained.named_parameters()
+    if "weight" in n
+}
 show(
     Table.of(
         ("weights", "mean second derivative", "rate with η = 0.0005"),
-        [
-            (name, h, 5e-4 / (0.02 + h))
-            for name, p in weights.items()
-            for h in [curvature[p].mean().item()]
-        ],
+        [(name, h, 5e-4 / (0.02 + h)) for name, h in bends.items()],
         caption="Curvature and learning rate by layer, before training, over 500 digits.",
     ),
     "curvature",
 )
 chapter.finding(
-    "Before training the loss is nearly flat along all weights, so μ alone sets the rate.",
-    holds=max(curvature[p].mean().item() for p in weights.values())
-    < 0.02 / 50,
+    "Before training the mean second derivative of every layer is below a fiftieth of μ, so μ nearly "
+    "sets the rate.",
+    holds=max(bends.values()) < 0.02 / 50,
 )
 
 # %% [markdown]
 # The paper measured the curvature anew before each pass. A run here is little more than one pass, so we
 # keep a running estimate, three hundredths of which come from each new batch. That share was chosen on
-# held-out digits, as the default's rate was. $\eta$ = 0.0005, the rate of the paper's first
+# held-out digits after shorter runs; after runs of this length a hundredth is better by a third of a
+# point. $\eta$ = 0.0005, the rate of the paper's first
 # passes, and µ are the paper's. The batch, where the paper took one digit at a time, the estimate and
 # the schedule are not:
 
@@ -588,7 +593,7 @@ verdicts("curvature")
 #
 # The paper's errors fell from 0.95 to 0.8 % when it added distorted digits. Ours are shifted
 # by up to so many pixels in each direction, or turned by up to so many degrees, anew each time
-# they are shown, and what comes in from outside is paper. With *half as is* only every second digit
+# they are shown, and what comes in from outside is background. With *half as is* only every second digit
 # is distorted; the number shown is the same. MNIST's digits are centred by their mass, in the test
 # set too. A shift prepares for what never comes, so it should cost something; small turns do occur:
 
@@ -607,16 +612,16 @@ show(
 turned = [c for name, c in found.items() if name.startswith("rotation")]
 slight = next(name for name in found if name.startswith("shift"))
 chapter.finding(
-    f"A shift has its price only where it is large: 5 px end {points('shift: 5 px')} points from none, "
-    f"{slight.partition(': ')[2]} {points(slight)}. No rotation makes a difference that exceeds the noise.",
+    f"Shifts of 5 px end {points('shift: 5 px')} points from none, and those of "
+    f"{slight.partition(': ')[2]} {points(slight)}, where no loss exceeds the noise. No rotation makes a difference that exceeds the noise.",
     holds=exceeds("shift: 5 px", -1)
     and not exceeds(slight, -1)
     and not any(c.verdict == "exceeds the noise" for c in turned),
 )
 
 # %% [markdown]
-# Distortion pays when digits are shown so often that they could be learned by heart. In runs as
-# short as these there is little to prevent:
+# Distortion pays when digits are shown so often that a network overfits them. In runs as short as these
+# there is little to prevent:
 
 # %%
 verdicts("shift", "rotation")
@@ -626,7 +631,7 @@ verdicts("shift", "rotation")
 #
 # All arms see as many digits, so a batch twice as large means half as many steps, here at one and
 # the same learning rate. Dropout [@srivastava2014] takes inputs of F6 away at random. Like distortion
-# it is a remedy for learning by heart:
+# it is a remedy for overfitting:
 
 # %% tags=["hide-input"]
 show(
@@ -647,7 +652,7 @@ sizes = {
 }
 half = "dropout: 50% of F6's inputs"
 chapter.finding(
-    "The larger the batch, the fewer the steps and the worse the reading: "
+    f"From {default.batch_size} digits a batch on, accuracy falls with the size of the batch: "
     f"{percent(sizes[default.batch_size], 2)} with {default.batch_size} digits a step, "
     f"{percent(sizes[max(sizes)], 2)} with {max(sizes)}. Dropout of half of F6's inputs ends "
     f"{points(half)} points from none.",
@@ -715,7 +720,8 @@ chapter.record(
 # %% [markdown]
 # ## Key features
 #
-# - **One factor at a time**, or a difference has no name.
+# - **One factor at a time**, or a difference has no name. What two factors do together, their
+#   *interaction*, is not seen in this way.
 # - **Several seeds an arm, the same for all**: a single run cannot tell a better network from a
 #   luckier one, and what seeds do to both arms drops out of a paired difference.
 # - **Collapsed runs are counted**, not averaged with those that trained.
@@ -727,8 +733,8 @@ chapter.record(
 # ## Do this with your own network
 #
 # Two runs of one network differ by their seeds alone. `mine:network` stands for the function or
-# class `network` in your file `mine.py`: draw the same channels of two of its runs before you
-# explain a difference between two networks.
+# class `network` in your file `mine.py`. Channel k of one run need not correspond to channel k of
+# another. These two pictures show how far two runs of one network differ.
 #
 # ```sh
 # internals project mine:network --weights mine.pth --layer conv2 \
