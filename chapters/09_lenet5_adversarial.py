@@ -25,7 +25,7 @@
 #
 # **What you will see**
 #
-# - one step and many small steps that fool LeNet-5, measured in grey levels of the image;
+# - one step and many small steps that fool LeNet-5, by changes of the pixel values;
 # - an output layer that seems to withstand the attack, and why that is not to be believed;
 # - what training on attacked digits buys, what it costs, and what becomes of the filters.
 
@@ -38,8 +38,10 @@ chapter = open_chapter()
 # ## Two networks
 #
 # We attack the network of [LeNet-5](01_lenet5.py), which answers with distances to ten bitmaps, and
-# a sibling that ends in ten logits and a softmax, as networks do today. Everything before the
-# output layer is nearly the same. Further down the sibling's recipe is used again with an adversary:
+# a sibling that ends in ten logits and a softmax, as networks do today. Before the output layer it
+# differs in its plain tanh and its Xavier initial weights. Further down the sibling's recipe is used
+# again with an adversary. The attacker knows the network and its weights (a *white-box* attack), but may
+# change each pixel only a little:
 
 # %%
 from dataclasses import replace
@@ -88,8 +90,8 @@ print(f"{len(tested):,} test digits; {steps} steps where there are many")
 # x' = \operatorname{clip}_{[0,1]}\bigl(x + \varepsilon \operatorname{sign} \nabla_x J(x, y)\bigr).
 # $$
 #
-# We count $\varepsilon$ in pixels, from 0 for paper to 1 for ink, so that 0.1 is 25 of 255 grey levels
-# whatever a network makes of them. MNIST draws it the other way round to print: paper is black and
+# $\varepsilon$ is measured in pixel values, from 0 for paper to 1 for ink, so that 0.1 is 25 of 255 grey
+# levels whatever a network makes of them. MNIST draws it the other way round to print: paper is black and
 # ink is white. LeNet-5 reads −0.1 to 1.175: there the same step is 1.275 times as long and the range
 # another. Once by the package, once by hand:
 
@@ -120,8 +122,8 @@ shown = np.argsort(~fooled, kind="stable")[:6]
 print(f"{fooled.sum():,} of {len(tested):,} digits fooled")
 
 # %% [markdown]
-# Under each digit stands what it is taken for and the posterior of that answer. What is added is
-# drawn magnified, for on the scale of the images it would be hard to see:
+# The caption under each digit gives the answer and its posterior. What is added is drawn magnified,
+# since on the scale of the images it would be hard to see:
 
 # %% tags=["hide-input"]
 from internals.figures import percent, perturbations
@@ -146,10 +148,10 @@ show(
 )
 
 # %% [markdown]
-# ## A coin does less
+# ## Random noise does less
 #
-# Is the network merely afraid of a dirty page? As a control every pixel goes up or down by the same
-# $\varepsilon$, by the toss of a coin:
+# Is any change of this size enough? As a control every pixel goes up or down by the same $\varepsilon$
+# at random:
 
 # %%
 from internals.attacks import RandomSigns, correct_under_attack
@@ -158,13 +160,13 @@ epsilons = [0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]
 if chapter.profile == "smoke":
     epsilons = [0.0, 0.1, 0.15, 0.2]
 networks = {"RBF": rbf, "softmax": softmax}
-coin = RandomSigns(chapter.seed)
+noise = RandomSigns(chapter.seed)
 single = {
     f"{name}, {kind}": correct_under_attack(
         net, tested, epsilons, [attack]
     ).mean(axis=1)
     for name, net in networks.items()
-    for kind, attack in {"coin": coin, "FGSM": one_step}.items()
+    for kind, attack in {"noise": noise, "FGSM": one_step}.items()
 }
 
 # %% [markdown]
@@ -188,47 +190,49 @@ draw(
     single,
     "one-step-curves",
     caption="Accuracy after one step, and after the same amount of noise, for the network with "
-    "distances to bitmaps (RBF) and for the one with a softmax; black to white is ε = 1. Between the "
-    "coin and FGSM of one network lies what the direction is worth.",
+    "distances to bitmaps (RBF) and for the one with a softmax; black to white is ε = 1. The gap "
+    "between noise and FGSM is the effect of the gradient's direction.",
     alt="Four falling curves from near the top left. Those for random noise fall late, that for FGSM "
     "on the softmax network first and lowest, that for FGSM on the RBF network more slowly.",
 )
 size = chapter.at(smoke=0.2, quick=0.25, full=0.25)
 at, far = epsilons.index(0.1), epsilons.index(size)
-told = {
+shares = {
     name: [percent(share) for share in (curve[0], curve[at], curve[far])]
     for name, curve in single.items()
 }
 chapter.finding(
-    f"At ε = 0.1 the coin leaves the softmax network {told['softmax, coin'][1]} of the digits and one "
-    f"step {told['softmax, FGSM'][1]}; the RBF network {told['RBF, coin'][1]} and {told['RBF, FGSM'][1]}.",
+    f"At ε = 0.1 noise leaves the softmax network {shares['softmax, noise'][1]} of the digits and one "
+    f"step {shares['softmax, FGSM'][1]}; the RBF network {shares['RBF, noise'][1]} and "
+    f"{shares['RBF, FGSM'][1]}.",
     holds=all(
-        single[f"{name}, FGSM"][at] < single[f"{name}, coin"][at] - 0.05
+        single[f"{name}, FGSM"][at] < single[f"{name}, noise"][at] - 0.05
         for name in networks
     ),
 )
 wrong = {name: percent(1 - curve[far]) for name, curve in single.items()}
 chapter.finding(
-    f"At ε = {size} the coin alone leaves the softmax network {told['softmax, coin'][2]} and the RBF "
-    f"network {told['RBF, coin'][2]}. One step makes the softmax network misread "
+    f"At ε = {size} noise alone leaves the softmax network {shares['softmax, noise'][2]} and the RBF "
+    f"network {shares['RBF, noise'][2]}. One step makes the softmax network misread "
     f"{wrong['softmax, FGSM']} and the RBF network {wrong['RBF, FGSM']}.",
     holds=all(
-        single[f"{name}, coin"][far] < single[f"{name}, coin"][0] - 0.1
+        single[f"{name}, noise"][far] < single[f"{name}, noise"][0] - 0.1
         for name in networks
     )
     and single["RBF, FGSM"][far] > single["softmax, FGSM"][far] + 0.2,
 )
 
 # %% [markdown]
-# A large step costs something in any direction: not all that is lost far out is owed to the gradient.
+# A large step costs something in any direction: not all that is lost at a large ε is due to the gradient.
 #
 # ## Many small steps
 #
-# One long step trusts that the loss is a plane. *Projected gradient descent* takes short ones and
-# looks again after each, and brings every pixel back to within $\varepsilon$ of where it was and
-# to [0, 1], which is the projection $\Pi$ [@madry2018]. It sets out from a random place in the
-# ball, so as not to depend on the spot where the digit happens to lie. Each of $T$ steps is
-# $\alpha = 2.5\,\varepsilon / T$ long, so that together they can cross the ball from any start:
+# One long step assumes that the loss is linear. *Projected gradient descent* takes short ones and
+# computes the gradient anew after each [@madry2018]. The images within $\varepsilon$ of $x$ in every
+# pixel form the *$L_\infty$ ball* $x + \mathcal{S}$. The projection $\Pi$ brings an image back to it,
+# and to [0, 1]. The attack begins at a random place in the ball, so as not to depend on the spot where
+# the digit happens to lie. Each of $T$ steps is $\alpha = 2.5\,\varepsilon / T$ long, so that together
+# they can cross the ball from any start:
 #
 # $$
 # x^{t+1} = \Pi_{x + \mathcal{S}}\bigl(x^t + \alpha \operatorname{sign} \nabla_x J(x^t, y)\bigr).
@@ -253,8 +257,8 @@ for net in networks.values():
 #
 # The authors of the one-step attack saw the same with a shallow network of radial basis functions:
 # 55.4 % errors at $\varepsilon = 0.25$, where a softmax had 99.9 % [@goodfellow2015]. A network can
-# also survive because the attack is led astray, and such *obfuscated gradients* have made many
-# a defence look better than it was [@athalye2018]. A first suspect is a gradient of exactly 0, for
+# also survive because the attack is led astray. Such *obfuscated gradients*, or *gradient masking*, have
+# made many a defence look better than it was [@athalye2018]. A first suspect is a gradient of exactly 0, for
 # the sign of 0 is 0 and the pixel stays. A second is the place it points to:
 
 # %%
@@ -277,8 +281,8 @@ print(
 # makes digits into rubbish, which was not the aim. To be misread a digit must come nearer to a wrong
 # bitmap than to its own. That is a loss too, the *margin* between the best wrong score and the right
 # one [@carlini2017], and no confidence makes it flat. Two checks follow. One sets out from five random
-# places instead of one. The other asks nothing of the network's own gradient: it borrows what fools
-# the sibling.
+# places instead of one. The other does not use the network's own gradient: it is a *transfer attack*,
+# which borrows what fools the sibling.
 
 # %%
 margin = SignedSteps(steps, "margin", chapter.seed)
@@ -296,14 +300,14 @@ def attacks_with(sibling):
 
 
 # %% [markdown]
-# The last row counts a digit as standing only if none of them fools it. If the borrowed attack
-# did best, the network's own gradient would be at fault:
+# The last row counts a digit as correct only if none of them fools it. If the borrowed attack did best,
+# the network's own gradient would be at fault:
 
 # %%
 from internals.figures import Table
 
 siblings = {"RBF": softmax, "softmax": rbf}
-standing = {
+correct = {
     name: {
         kind: correct_under_attack(net, tested, [0.1], attacks).mean()
         for kind, attacks in attacks_with(siblings[name])
@@ -312,43 +316,43 @@ standing = {
 }
 
 # %% [markdown]
-# What the first row has more than the last is robustness that was never there:
+# The gap between the first row and the last is apparent robustness:
 
 # %% tags=["hide-input"]
 show(
     Table.of(
-        ("attack, ε = 0.1", *standing),
+        ("attack, ε = 0.1", *correct),
         [
-            (kind, *(percent(shares[kind]) for shares in standing.values()))
-            for kind in standing["RBF"]
+            (kind, *(percent(shares[kind]) for shares in correct.values()))
+            for kind in correct["RBF"]
         ],
         caption=f"The share of {len(tested):,} test digits that is still read rightly after each attack of "
         "one and the same size.",
     ),
     "attacks-compared",
 )
-told = {
+shares = {
     name: {kind: percent(share) for kind, share in shares.items()}
-    for name, shares in standing.items()
+    for name, shares in correct.items()
 }
 first, own = "one step, own loss", f"{steps} steps, margin"
 chapter.finding(
-    f"Under one step the RBF network keeps {told['RBF'][first]} and the softmax network "
-    f"{told['softmax'][first]}. Under all attacks together it is {told['RBF']['all']} against "
-    f"{told['softmax']['all']}: the result of 2014 comes out again, and is no robustness.",
-    holds=standing["RBF"][first] > standing["softmax"][first] + 0.1
-    and standing["RBF"]["all"] < standing["softmax"]["all"] + 0.03,
+    f"Under one step the RBF network keeps {shares['RBF'][first]} and the softmax network "
+    f"{shares['softmax'][first]}. Under all attacks together it is {shares['RBF']['all']} against "
+    f"{shares['softmax']['all']}: the result of 2014 is reproduced, and is not robustness.",
+    holds=correct["RBF"][first] > correct["softmax"][first] + 0.1
+    and correct["RBF"]["all"] < correct["softmax"]["all"] + 0.03,
 )
 chapter.finding(
-    f"The borrowed attack leaves the RBF network {told['RBF']['borrowed from the other']}, its own "
-    f"margin {told['RBF'][own]}, and from five starts {told['RBF']['margin, best of 5 starts']}: its "
+    f"The borrowed attack leaves the RBF network {shares['RBF']['borrowed from the other']}, its own "
+    f"margin {shares['RBF'][own]}, and from five starts {shares['RBF']['margin, best of 5 starts']}: its "
     "own gradient is the better guide, once the margin takes the place of the loss.",
-    holds=standing["RBF"]["borrowed from the other"] > standing["RBF"][own],
+    holds=correct["RBF"]["borrowed from the other"] > correct["RBF"][own],
 )
 
 # %% [markdown]
-# From here on a network stands only if it stands the three attacks that follow its own gradient, each
-# from one start. A larger
+# From here on a digit counts as correct only if it is still read correctly after each of three attacks
+# on the network's own gradient, each from one start. A larger
 # ball holds all smaller ones, so a digit that was fooled at one $\varepsilon$ counts as fooled at
 # every larger one without being attacked again: these curves fall by construction.
 
@@ -372,14 +376,14 @@ under_attack = {name: robust_accuracy(net) for name, net in networks.items()}
 draw(
     under_attack | {"RBF, FGSM": single["RBF, FGSM"]},
     "strongest-attack",
-    caption="Accuracy of both networks under the strongest of three attacks, and of the RBF network "
-    "under the weakest. What lies between the two RBF curves is owed to a weak attack.",
+    caption="Accuracy of both networks under the worst of three attacks for each digit, and of the RBF "
+    "network under FGSM alone. The gap between the two RBF curves is due to a weak attack.",
     alt="Two curves that fall to the bottom well before the right edge, and a third, for FGSM alone on "
     "the RBF network, above them.",
 )
 chapter.finding(
-    "Under the strongest attack both networks are at the bottom before ε = 0.3, where one step still "
-    f"leaves the RBF network {percent(single['RBF, FGSM'][-1])}.",
+    f"At ε = 0.3 both networks read less than 5 % of the digits under the worst of three attacks, where "
+    f"one step alone leaves the RBF network {percent(single['RBF, FGSM'][-1])}.",
     holds=max(curve[-1] for curve in under_attack.values()) < 0.05
     and single["RBF, FGSM"][-1] > 0.1,
 )
@@ -387,8 +391,8 @@ chapter.finding(
 # %% [markdown]
 # ## To a class of our choice
 #
-# An attack can also have an aim. With a target $t$ it makes the loss of $t$ small instead of that of
-# the right class large. There is only one way to win, so fewer attacks succeed:
+# An attack can also have a *target* $t$. It then makes the loss of $t$ small instead of that of the right
+# class large. Only one answer counts as a success, so fewer attacks succeed:
 
 # %%
 from internals.attacks import targeted_success
@@ -396,7 +400,11 @@ from internals.attacks import targeted_success
 aimed = SignedSteps(steps, "target", chapter.seed)
 reached = targeted_success(rbf, tested, 0.15, aimed)
 misread = 1 - under_attack["RBF"][epsilons.index(0.15)]
-print(f"misread {misread:.1%}, and as intended {np.nanmean(reached):.1%}")
+print(
+    f"{misread:.1%} are misread after the worst of three untargeted attacks;",
+    f"a targeted attack reaches its class in {np.nanmean(reached):.1%} of the attempts.",
+    sep="\n",
+)
 assert np.nanmean(reached) < misread or chapter.profile == "smoke"
 
 # %% [markdown]
@@ -467,7 +475,7 @@ for name, theirs, count, size, target in demonstrations:
 digit = f"digit 2, a {tested.class_names[true[2]]}"
 show(
     Table.of(
-        ("attack", "ε in pixels", "the notebook", digit, "of all digits"),
+        ("attack", "ε", "the notebook", digit, "of all digits"),
         rows,
         caption=f"The four demonstrations on one digit, and the share of {len(tested):,} test digits on which each "
         "succeeds (where there is a target, without the digits of its class). One digit says nothing "
@@ -487,8 +495,9 @@ show(
 # J(\theta, x + \delta, y) \Bigr].
 # $$
 #
-# The inner maximum is approximated by an attack on the weights of the moment: one step, as in the
-# adversarial training of 2014, or several, as in that of 2017. Half of each batch stays clean. We
+# The inner maximum is approximated by an attack on the network with its current weights: one step, as in
+# the adversarial training of 2014, or several, as in that of 2017. In place of this objective we make
+# the mean loss over clean and attacked digits small, half of each, as Goodfellow and others did. We
 # train the network with the softmax, whose loss has no rubbish for an attack to run into. The one
 # above was trained in as many steps on as many digits, all of them clean; these two see half as many
 # clean ones. The one-step training is done twice, with another seed the second time:
@@ -519,8 +528,8 @@ show(
 )
 
 # %% [markdown]
-# What has it bought, and against whom? One column is for a single step, one for the strongest of the
-# three attacks, both of the size that was trained against:
+# How much does it help, and against which attack? One column is for a single step, one for the worst of
+# the three attacks, both of the size that was trained against:
 
 # %%
 at = epsilons.index(0.2)
@@ -537,37 +546,43 @@ for name, net in (hardened | {"FGSM, another seed": again}).items():
 # %% tags=["hide-input"]
 show(
     Table.of(
-        ("trained on", "clean", "one step, ε = 0.2", "strongest, ε = 0.2"),
+        (
+            "trained on",
+            "clean",
+            "one step, ε = 0.2",
+            "worst of three, ε = 0.2",
+        ),
         [(name, *map(percent, shares)) for name, shares in rows.items()],
-        caption=f"Accuracy on {len(tested):,} test digits: clean, after one step, and after the strongest of "
-        "three attacks. The first column is the price of the training.",
+        caption=f"Accuracy on {len(tested):,} test digits: clean, after one step, and under the worst of three "
+        "attacks for each digit. Each network was trained once, FGSM's twice. The first column is the price of the training.",
     ),
     "hardened",
 )
-told = {name: list(map(percent, shares)) for name, shares in rows.items()}
-other = told["FGSM, another seed"]
+shares = {name: list(map(percent, row)) for name, row in rows.items()}
+other = shares["FGSM, another seed"]
 chapter.finding(
-    f"Trained on FGSM, the network reads {told['FGSM'][1]} after one step and {told['FGSM'][2]} after the "
-    f"strongest attack (with another seed {other[1]} and {other[2]}). Trained on PGD, it reads "
-    f"{told['PGD'][1]} and {told['PGD'][2]}, and {told['PGD'][0]} of the clean digits where the network "
-    f"trained on those reads {told['clean digits'][0]}.",
+    f"Trained on FGSM, the network reads {shares['FGSM'][1]} after one step and {shares['FGSM'][2]} under "
+    f"the worst of three attacks (with another seed {other[1]} and {other[2]}). Trained on PGD, it reads "
+    f"{shares['PGD'][1]} and {shares['PGD'][2]}, and {shares['PGD'][0]} of the clean digits where the "
+    f"network trained on those reads {shares['clean digits'][0]}.",
     holds=rows["FGSM"][1] > rows["FGSM"][2] + 0.3
     and rows["PGD"][2] > rows["FGSM"][2] + 0.05,
 )
 
 # %% [markdown]
-# The network trained on FGSM has learned to mislead one step, not to stand. This is known as
-# *catastrophic overfitting* [@wong2020]: the training attack always arrives at the same distance along
-# a gradient that the network itself shapes, and the network bends its loss at just that place.
+# The network trained on FGSM has learned to resist one step only. A sudden change of this kind in the
+# course of a training is known as *catastrophic overfitting* [@wong2020]: the training attack always
+# arrives at the same distance along a gradient that the network itself shapes, and the network bends its
+# loss at just that place.
 #
-# The same for every $\varepsilon$, under the strongest of three attacks:
+# The same for every $\varepsilon$, under the worst of three attacks:
 
 # %% tags=["hide-input"]
 draw(
     {name: curves[name] for name in hardened},
     "hardened-curves",
     marks={"trained against": 0.2},
-    caption="Accuracy of the softmax network under the strongest of three attacks, trained on clean "
+    caption="Accuracy of the softmax network under the worst of three attacks, trained on clean "
     "digits, against one step and against many. At ε = 0 stands the price in clean accuracy; the mark "
     "is what was trained against.",
     alt="Three falling curves. The one for training on FGSM drops first and then falls slowly; the one "
@@ -593,7 +608,8 @@ chapter.finding(
 #
 # The same suspicion is due to the network trained on PGD: its gradient may merely have become a bad
 # guide. So it is attacked from five starts, with five times as many steps, and with what fools three
-# other networks, a *black-box* attack that asks nothing of it. A smaller set of digits will do:
+# other networks. Such a *black-box* attack does not use the network's own gradient. A smaller set of
+# digits will do:
 
 # %%
 fewer = tested.head(chapter.at(smoke=20, quick=200, full=1000))
@@ -614,7 +630,7 @@ left = {
 }
 
 # %% [markdown]
-# A gradient that hides something would be beaten by the borrowed attacks:
+# A gradient that is masked would probably be beaten by the borrowed attacks:
 
 # %% tags=["hide-input"]
 show(
@@ -629,7 +645,7 @@ show(
 borrowed = min(share for kind, share in left.items() if "borrowed" in kind)
 chapter.finding(
     f"The best borrowed attack leaves {percent(borrowed)}, the network's own gradient "
-    f"{percent(left['margin, 1 start'])}: it is the better guide. All attempts together leave "
+    f"{percent(left['margin, 1 start'])}: its own gradient is the better guide. All attempts together leave "
     f"{percent(left['all'])}.",
     holds=borrowed > left["margin, 1 start"]
     and left["all"] > left["margin, 1 start"] - 0.1,
@@ -641,7 +657,8 @@ chapter.finding(
 # All three networks of the figure began with the same weights, so filter 0 of one is filter 0 of the
 # others after another training. A network's inputs move 1.275 times as far as the pixels, so an
 # adversary moves the sum of a unit of conv1 by at most $1.275\,\varepsilon\,\lVert w \rVert_1$, with
-# $\lVert w \rVert_1$ the sum of its kernel's magnitudes. What can the layer do about it?
+# $\lVert w \rVert_1$ the $L_1$ norm of its kernel, the sum of its magnitudes. Does the layer make it
+# small?
 
 # %%
 from internals.figures import comparison
@@ -650,8 +667,8 @@ kernels = {
     name: net.model.conv1.weight.detach().contiguous().numpy()
     for name, net in hardened.items()
 }
-reach = {
-    name: np.abs(kernel).sum(axis=(1, 2, 3))
+norms = {
+    name: np.linalg.norm(kernel.reshape(6, -1), ord=1, axis=1)
     for name, kernel in kernels.items()
 }
 
@@ -664,10 +681,10 @@ show(
         list(kernels.values()),
         [f"filter {index}" for index in range(6)],
         names=list(kernels),
-        notes=[[f"‖w‖₁ {one:.2f}" for one in each] for each in reach.values()],
+        notes=[[f"‖w‖₁ {one:.2f}" for one in each] for each in norms.values()],
         caption="The six kernels of conv1 after training on clean digits, on FGSM and on PGD; amber adds "
         "where there is ink. Each has a scale of its own, whose end stands below it, and under that "
-        "the sum of its magnitudes, which is the reach that it gives an adversary.",
+        "its L1 norm, which limits what an adversary can do.",
         alt="Three rows of six small kernels in two colours with two numbers under each.",
         shared=False,
     ),
@@ -675,7 +692,7 @@ show(
 )
 
 # %% [markdown]
-# Two numbers for each row: the mean reach, and how much of a kernel's magnitude sits in its five
+# Two numbers for each row: the mean $L_1$ norm, and how much of a kernel's magnitude sits in its five
 # largest weights of twenty-five, which would be 20 % if all were equal. Madry and others found in
 # their robust network for MNIST that few first filters were left, and that those worked as
 # thresholds [@madry2018]:
@@ -684,13 +701,13 @@ show(
 tops = {}
 for name, kernel in kernels.items():
     sizes = np.sort(np.abs(kernel).reshape(6, 25), axis=1)
-    tops[name] = (sizes[:, -5:].sum(axis=1) / reach[name]).mean()
-    mean = reach[name].mean()
-    print(f"{name}: reach {mean:.2f}, five largest {tops[name]:.0%}")
+    tops[name] = (sizes[:, -5:].sum(axis=1) / norms[name]).mean()
+    mean = norms[name].mean()
+    print(f"{name}: L1 norm {mean:.2f}, five largest {tops[name]:.0%}")
 chapter.finding(
-    "Training on PGD goes the same way: it gives the kernels the shortest reach, and puts most of it "
-    "into few weights.",
-    holds=min(reach, key=lambda name: reach[name].mean()) == "PGD"
+    "Of the three trainings, PGD gives the kernels the smallest L1 norm and the largest share in five "
+    "weights.",
+    holds=min(norms, key=lambda name: norms[name].mean()) == "PGD"
     and max(tops, key=lambda name: tops[name]) == "PGD",
 )
 
@@ -700,10 +717,10 @@ chapter.finding(
 # LeNet-5's output layer can say "none of these": what its ten posteriors leave of 1 belongs to
 # rubbish. The radial basis network of 2014 was wrong on 55.4 % of attacked digits, but with a mean
 # confidence of 1.2 % on its mistakes, where a softmax was 79.3 % sure [@goodfellow2015]. A mistake
-# that is refused does no harm. So count the digits that are misread *and* accepted, with a posterior
-# of at least one half. Refusing has a price too, the clean digits that are refused. And the adversary
-# may know the rule: the last attack makes the posterior of the likeliest wrong class as large as it
-# can.
+# that is refused does no harm. We therefore count the digits that are misread *and* accepted, with a
+# posterior of at least one half. Such a *reject option* has a price too, the clean digits that are
+# refused. And the adversary may know the rule: the last attack makes the posterior of the likeliest
+# wrong class as large as it can.
 
 # %%
 accepted = SignedSteps(steps, "runner-up", chapter.seed)
@@ -735,7 +752,8 @@ outcomes = {
 }
 
 # %% [markdown]
-# Each with the share misread, refused, and misread all the same:
+# Each row has the share misread, the confidence of these answers, the share refused, and the share
+# misread and accepted:
 
 # %% tags=["hide-input"]
 columns = ("misread", "confidence then", "refused", "misread, accepted")
@@ -763,14 +781,14 @@ chapter.finding(
 # So the old result says as much about the attack as about the network. Nothing forces a point that
 # one step has driven from its own bitmap to arrive at another, and far from all of them it is
 # refused. An adversary with more steps, and with the rule in its loss, finds its way to a wrong
-# bitmap more often. What a defence is worth is told by the best attack on it, and we know only the
-# best that we have tried:
+# bitmap more often. What a defence is worth is shown by the best attack on it, and we know only the best
+# that we have tried:
 
 # %%
 chapter.record(
-    fgsm_rbf=standing["RBF"]["one step, own loss"],
-    all_rbf=standing["RBF"]["all"],
-    all_softmax=standing["softmax"]["all"],
+    fgsm_rbf=correct["RBF"]["one step, own loss"],
+    all_rbf=correct["RBF"]["all"],
+    all_softmax=correct["softmax"]["all"],
     pgd_trained=float(rows["PGD"][2]),
 )
 
@@ -778,18 +796,17 @@ chapter.record(
 # ## Key features
 #
 # - **The gradient reaches the pixels**, and its sign is enough: one step of 25 grey levels.
-# - **The unit is the pixel.** ε is a share of the way from paper to ink, however a network's inputs are
-#   scaled.
-# - **A weak attack flatters.** The MAP loss leads one step to rubbish; the margin goes where it hurts.
+# - **ε is a pixel value**, whatever the scale of a network's inputs.
+# - **A weak attack flatters.** The MAP loss leads one step to rubbish; the margin leads to a wrong answer.
 # - **Adversarial training** buys accuracy under attack. With one step it can buy nothing but a loss
 #   that misleads one step, which is called catastrophic overfitting.
-# - **A check that needs no gradient**, a borrowed attack, tells a strong network from a hidden one.
-# - **Refusal** by distance helps against an adversary who has not heard of it, and less against one who has.
+# - **A check that needs no gradient**, a transfer attack, helps to detect gradient masking.
+# - **Refusal** by distance helps against an adversary who does not know the rule, and less against one
+#   who does.
 #
 # ## Do this with your own network
 #
-# How far must the pixels of your pictures move before your network changes its mind? `mine:network`
-# stands for the function or class `network` in your file `mine.py`:
+# Does a change of 8 grey levels alter the answers of your network? `mine:network` stands for the function or class `network` in your file `mine.py`:
 #
 # ```python
 # from internals import Network, read_folder
@@ -799,10 +816,12 @@ chapter.record(
 # net = Network.open("mine:network", weights="mine.pth")
 # photos = read_folder("photos").images.head(4)
 # answers = net.model(net.inputs(photos)[:]).argmax(dim=1)
-# fooled = fgsm(
+# changed = fgsm(
 #     net.model, photos.images / 255, answers, epsilon=8 / 255,
 #     normalization=net.normalization, loss=CrossEntropy(),
 # )
+# inputs = net.normalization.apply(255 * changed)
+# print(net.model(inputs).argmax(dim=1) != answers)
 # ```
 #
 # ```sh
