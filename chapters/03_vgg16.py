@@ -22,8 +22,9 @@
 # # VGG-16: small windows, many layers
 #
 # In 2014 Karen Simonyan and Andrew Zisserman asked how much depth alone improves a network
-# [@simonyan2015]. They fixed everything else: every convolution has a window of 3 × 3, every pooling
-# takes the maximum of 2 × 2, and only the number of layers with weights grows, from 11 to 19. This
+# [@simonyan2015]. They fixed nearly everything else: convolutions have windows of 3 × 3, but for a few of
+# 1 × 1 in one network, every pooling takes the maximum of 2 × 2, and only the number of layers with
+# weights grows, from 11 to 19. This
 # chapter trains the network with sixteen. Seven of their networks together came second in the
 # classification task of ILSVRC-2014, with 7.3 % top-5 errors on the test images. The winner is in the
 # [next chapter](04_inceptionnet.py). In localisation, where the answer has to say where the object is,
@@ -33,8 +34,9 @@
 #
 # - why two windows of 3 × 3 see as much as one of 5 × 5, and three as much as one of 7 × 7;
 # - five networks of growing depth that have nearly the same number of parameters;
-# - why so plain a stack may never begin to learn, and how its first weights decide that;
-# - what drives the channels of all thirteen convolutions, beside the same count for random weights;
+# - why so plain a stack may never begin to learn, and how its initial weights decide that;
+# - what drives the channels of all thirteen convolutions, and how class-specific they are, beside random
+#   weights;
 # - how much of the clear pictures that guided backpropagation draws comes from the weights.
 
 # %%
@@ -64,7 +66,7 @@ names = images.test.class_names
 # ## One window size
 #
 # AlexNet begins with windows of 11 × 11 pixels at a stride of four and goes on with 5 × 5 and 3 × 3.
-# All windows of VGG are 3 × 3, the smallest size with a centre and a neighbour on every side. A unit
+# All windows of VGG-16 are 3 × 3, the smallest size with a centre and a neighbour on every side. A unit
 # on top of two such layers sees 5 × 5 pixels, a unit on top of three sees 7 × 7:
 
 # %%
@@ -91,8 +93,8 @@ print(fields)
 assert fields == [3, 5, 7, 9]
 
 # %% [markdown]
-# The same can be measured. If every weight is 1, the gradient of a unit by a pixel is the number of
-# paths that lead from that pixel to the unit:
+# The same can be measured. If every weight is 1, the gradient of a unit with respect to a pixel is the
+# number of paths that lead from that pixel to the unit:
 
 # %%
 import numpy as np
@@ -188,7 +190,7 @@ show(
         ],
         caption="VGG-16, a stage for the last maps of each block. Maps are drawn to scale, vectors are "
         "not. The box on a stage is what one unit of the next stage sees, through the pooling and all "
-        "convolutions in between. The sides of the maps are halved at each stage, where AlexNet's "
+        "convolutions in between. The sides of the maps are halved at each pooling, where AlexNet's "
         "first layer goes from 224 pixels to 55 at once.",
         alt="Nine stages from a 224 by 224 colour input through 64 maps of 224, 128 of 112, 256 of "
         "56, 512 of 28 and 512 of 14 to two layers of 4096 units and one of ten.",
@@ -197,7 +199,7 @@ show(
 )
 
 # %% [markdown]
-# Table 1 of the paper has five networks, A to E, and ours is D. Counting parameters needs no weights,
+# Table 1 of the paper has five depths, A to E, and ours is D. Counting parameters needs no weights,
 # so PyTorch can build all five without allocating any:
 
 # %%
@@ -287,7 +289,7 @@ show(
 )  # fmt: skip
 
 # %% [markdown]
-# The fields of six convolutions and the sum, for 224 pixels:
+# The receptive fields of six convolutions, and the number of parameters, are checked:
 
 # %%
 sees = {r.name: r.field.size for r in rows if r.kind == "Conv2d"}
@@ -304,7 +306,8 @@ assert sum(r.parameters for r in rows) == 134_301_514
 # %% [markdown]
 # ## Why it may never start
 #
-# In a plain stack each layer receives only what the layer below passes on. Let a unit add up $n$ inputs
+# In a plain stack each layer receives only what the layer below passes on. A signal may then *vanish* or
+# *explode* on its way up. Let a unit add up $n$ inputs
 # $x$ with random weights of mean 0 and variance $\sigma^2$. The variance of the sum is $n \sigma^2$
 # times the mean of $x^2$. After a rectifier that mean is half the variance of the sums below:
 #
@@ -312,7 +315,7 @@ assert sum(r.parameters for r in rows) == 134_301_514
 # \operatorname{Var} a_l = \tfrac{1}{2}\, n_l \sigma_l^2 \operatorname{Var} a_{l-1} .
 # $$
 #
-# A factor that is not 1 acts thirteen times. $\sigma = 0.01$ was good enough for AlexNet; here it
+# A factor that is not 1 acts at every layer. $\sigma = 0.01$ was good enough for AlexNet; here it
 # halves the signal at every layer of 512 maps. The paper writes "10⁻² variance", which would be
 # $\sigma = 0.1$, and most readers take it for a standard deviation of 0.01. The variance of Glorot and
 # Bengio, $2 / (n_{in} + n_{out})$, makes no allowance for the rectifier [@glorot2010]. That of He and
@@ -328,7 +331,7 @@ variances = {
 }
 factors = {name: (n * v / 2) ** 0.5 for name, v in variances.items()}
 for name, factor in factors.items():
-    print(f"{name:15} deviation times {factor:.2f} per layer")
+    print(f"{name:15} standard deviation multiplied by {factor:.2f} per layer")
 assert isclose(factors["He et al."], 1)
 assert factors["variance 0.01"] > 4 and factors["deviation 0.01"] < 0.5
 
@@ -374,7 +377,8 @@ def first_step():
 
 
 # %% [markdown]
-# First with the weights that this book's `VGG16` begins with, then with the four others:
+# First with the network as it is built, whose convolutions follow He and others, then with each of the
+# four ways drawn anew:
 
 # %%
 ours = (signal(), *first_step())
@@ -419,7 +423,7 @@ chapter.finding(
 # %% [markdown]
 # A network whose signal has vanished gives ten classes the same probability, whatever it is shown. Its
 # loss is $\ln 10 = 2.303$. No gradient to speak of reaches its first layers, so the loss stays there.
-# Several public reports describe a VGG stuck at the logarithm of its number of classes:
+# Here are the loss and the gradient before the first step:
 
 # %% tags=["hide-input"]
 show(
@@ -429,11 +433,11 @@ show(
             (name, f"{size[0]:.2g}", f"{size[-1]:.2g}", f"{loss:.6g}", f"{slope:.2g}")
             for name, size, (loss, slope) in (
                 *((name, sizes[name], steps[name]) for name in starts),
-                ("as this book does", ours[0], ours[1:]),
+                ("He et al., as built", ours[0], ours[1:]),
             )
         ),
         caption="The size of the signal at both ends of the convolutions, the loss, and the norm of its "
-        "gradient by the weights of conv1, for eight pictures before the first step.",
+        "gradient with respect to the weights of conv1, for eight pictures before the first step.",
     ),
     "starts",
 )  # fmt: skip
@@ -441,22 +445,23 @@ loss, slope = steps["deviation 0.01"]
 assert abs(loss - np.log(10)) < 1e-4 and slope < ours[2] / 1e3
 chapter.finding(
     f"With a deviation of 0.01 the loss is {loss:.4f}, which is ln 10, and the gradient at conv1 is "
-    f"{slope:.0e}. With the first weights of this book it is {ours[2]:.2g}.",
+    f"{slope:.0e}. With the initial weights of this book that gradient is {ours[2]:.2g}.",
     holds=f"{loss:.4f}" == f"{np.log(10):.4f}" and slope < ours[2] / 1e3,
 )
 
 # %% [markdown]
 # The authors knew the problem. They trained network A first, which has eight convolutions, and gave its
 # first four and its three fully connected layers to the deeper networks. After submission they found
-# that Glorot's weights make this unnecessary. Here three things take the place of network A. The first
-# weights keep the signal alive. The learning rate rises slowly from 0. And the norm of the gradient is
-# cut off at a limit, so that no single batch can move the weights far.
+# that Glorot's weights make this unnecessary. Here three things take the place of network A. The initial
+# weights of He and others keep the signal alive. A *warm-up* raises the learning rate slowly from 0.
+# *Gradient clipping* limits the norm of the gradient, so that no single batch can move the weights far.
 #
 # ### Where this implementation departs from the paper
 #
 # | what | the paper | here |
 # |---|---|---|
-# | first weights | normal, seven layers from network A | as in the table above |
+# | initial weights | normal, seven layers from network A | He et al. [@he2015], deviation 0.01 in fc3, biases 0 |
+# | training pictures | 224 pixels throughout | smaller ones first (*progressive resizing*) |
 # | first steps | at the full rate | a rate that rises, gradients of limited norm |
 # | shorter side, for crops of 224 | 256, 384, or drawn from 256 to 512 | 256 |
 # | colours | shifted together (RGB shift) | brightness, contrast, saturation and hue jittered |
@@ -515,7 +520,8 @@ show(
         run,
         caption="Loss and accuracy by epoch. A network that gives all classes the same probability has "
         "a loss of 2.303 and an accuracy near 10 %. The training curve is a mean over the epoch, while "
-        "the network changes, and may lie below the held-out one. Sides of the training pictures, one "
+        "the network changes. Held-out pictures are scored at the size of the epoch, so both curves may "
+        "jump where the size changes. Sides of the training pictures, one "
         f"after the other: {sides} pixels. The dashed line is the score on the test pictures.",
         alt="Two charts by epoch: training and held-out loss, and training and held-out accuracy "
         "with the test accuracy as a dashed line.",
@@ -617,8 +623,8 @@ print(
 # ## A network that slides
 #
 # A fully connected layer is a convolution whose window is as large as its input. Read this way, `fc1`
-# has a window of 7 × 7 over `pool5`, and `fc2` and `fc3` have windows of 1 × 1. The network then takes
-# pictures of any size from 224 pixels up and puts out a map of scores. At 224 pixels this map has one
+# has a window of 7 × 7 over `pool5`, and `fc2` and `fc3` have windows of 1 × 1. This *fully
+# convolutional* network takes pictures of any size from 224 pixels up and puts out a map of scores. At 224 pixels this map has one
 # position, with the scores of the network as it was:
 
 # %%
@@ -637,7 +643,7 @@ assert scores.shape == slid.shape == (1, 10, 1, 1)
 assert torch.allclose(slid, scores, atol=1e-3, rtol=1e-3)
 
 # %% [markdown]
-# The paper tests in this way, on pictures of 384 pixels for example, and takes the mean over the map.
+# The paper tests in this way (*dense evaluation*), on pictures of 384 pixels for example, and takes the mean over the map.
 # Crops that are cut out and tested one by one repeat most of that work. How much is saved?
 
 # %%
@@ -648,13 +654,13 @@ places = wide[-1].shape[1] * wide[-1].shape[2]
 crops = places * sum(r.multiply_adds for r in d.values())
 at_once = sum(r.multiply_adds for r in wide)
 print(
-    f"{places} positions, {crops / at_once:.1f} times as cheap as {places} crops"
+    f"{places} positions; {places} separate crops would take {crops / at_once:.1f} times the work"
 )
 assert places == 36 and 10 < crops / at_once < 12
 
 # %% [markdown]
-# A map of answers also says where an object is. The next function is the sliding network once more,
-# with a window over `pool5` as large as its maps were in training. For a window of 7 × 7 that is
+# A map of answers may also show where an object is. The next function is the sliding network once more,
+# with a window over `pool5` as large as its maps are at the size of the test. For a window of 7 × 7 that is
 # `fully_convolutional`:
 
 
@@ -677,10 +683,12 @@ assert torch.allclose(class_map(at_224, window=7), expected, atol=1e-3)
 
 # %% [markdown]
 # Four test pictures of different classes are put side by side, in one picture of twice the side. They
-# are those of which the network is surest. A window of 7 × 7 units of `pool5` can see 404 pixels, so
+# are those that the network names rightly and with the highest probability, a best case. A window of 7 × 7 units of `pool5` can see 404 pixels, so
 # that at every position it sees some of the neighbouring pictures as well:
 
 # %%
+from torchvision.utils import make_grid
+
 truth = images.test.labels[: len(test.predicted)].numpy()
 sure = test.confidence + (test.predicted == truth)
 best = [
@@ -688,9 +696,7 @@ best = [
 ]
 four = sorted(best, key=lambda i: -sure[i])[:4]
 quarter = tested.images[four]
-montage = torch.cat(
-    [torch.cat([*quarter[:2]], 2), torch.cat([*quarter[2:]], 2)], 1
-)
+montage = make_grid(quarter, nrow=2, padding=0)
 classes = [int(truth[i]) for i in four]
 window = recipe.size // 32
 answers = class_map(montage[None], window)[classes]
@@ -714,8 +720,8 @@ show(
         [list(spread.numpy())],
         [names[label] for label in classes],
         caption="Four test pictures in one, and the probability of the class named above each map, "
-        "wherever the window stands. The network was never told where anything is. Between the "
-        "quarters the window holds parts of two or four pictures.",
+        "wherever the window stands. The labels used in training say nothing about position. Every "
+        "window also sees parts of the neighbouring pictures.",
         alt="A picture of two by two pictures, then the same four times under a heat map, one for "
         "each of the four classes.",
     ),
@@ -764,7 +770,7 @@ show(
     "conv1-filters",
 )
 print(
-    "The correlation of a kernel with its own first weights has a median of",
+    "The correlation of a kernel with its own initial weights has a median of",
     f"{same.median():.2f}. {int((same > 0.9).sum())} of the 64 are above 0.9 and still show the",
     "pattern that they began with.",
     sep="\n",
@@ -806,7 +812,7 @@ show(
 )
 
 # %% [markdown]
-# The first pooling lies between the two layers. It keeps the larger of neighbouring values and not
+# The first pooling lies between the two layers. It keeps the largest of four neighbouring values and not
 # their positions, so a unit of `conv3` can answer alike to features that lie a pixel apart:
 
 # %% tags=["hide-input"]
@@ -962,8 +968,8 @@ show(
 show(
     panels(
         net.patches(top["conv13"]),
-        caption="Six channels of conv13, with fields of 196 pixels. Whether the trained weights drew these "
-        "projections is tested further down.",
+        caption="Six channels of conv13, with fields of 196 pixels. How much these projections depend on the "
+        "trained weights is tested further down.",
         alt="Nine projections and large patches or whole pictures for each of six channels of conv13.",
     ),
     "conv13-strongest",
@@ -977,8 +983,8 @@ print(
 )
 
 # %% [markdown]
-# An image can also be made for a channel, without any photograph. It starts as noise and is changed
-# step by step so that it drives the unit in the middle of the map as hard as it can [@olah2017]:
+# An image can also be made for a channel. It starts as noise, with the colours of photographs, and is
+# changed step by step so that it drives the unit in the middle of the map as hard as it can [@olah2017]:
 
 # %% tags=["hide-input"]
 from internals.figures import beside_strongest, portraits
@@ -1013,7 +1019,7 @@ print(
 # Six channels of 512 are no evidence about a layer. Two numbers can be had for all 4,224 channels. A
 # channel is *silent* if no picture makes it positive anywhere. And its *purity* is the number of its
 # nine strongest pictures that belong to the commonest class among them. The control is a network with
-# random weights: `vgg16` from above, whose convolutions are still drawn after He and others. It gets
+# random weights: `vgg16` from above, whose convolutions are still drawn as He and others propose. It gets
 # the same pictures:
 
 # %%
@@ -1061,7 +1067,7 @@ show(
 )
 gain = purity["trained"] - purity["untrained"]
 chapter.finding(
-    "Classes gather with depth, by training. "
+    "Training makes the deep channels sort by class. "
     f"In conv1 {purity['trained'][0]:.1f} of the nine are of one class with trained weights and "
     f"{purity['untrained'][0]:.1f} with random ones, in conv13 {purity['trained'][-1]:.1f} and "
     f"{purity['untrained'][-1]:.1f}. The difference is largest in conv{gain.argmax() + 1}. Of the 4,224 "
@@ -1074,10 +1080,11 @@ chapter.finding(
 # ## What the answer rests on
 #
 # Three instruments say which part of a picture counts for a class score. *Grad-CAM* adds up the maps of
-# `conv13`, each weighted by the mean gradient of the score over it [@selvaraju2017]. *Saliency* is the
+# `conv13` after their rectifier, each weighted by the mean gradient of the score over it, and sets
+# negative sums to 0 [@selvaraju2017]. *Saliency* is the
 # size of the score's gradient at each pixel [@simonyan2014]. *Occlusion* slides a grey square, a sixth
 # of the picture wide, over the picture and records the score [@zeiler2014]. We take three pictures of
-# different classes from the strongest of `conv13`:
+# different classes, from those that drive the first channels of `conv13` hardest:
 
 # %%
 best = top["conv13"].image[:, 0].flip(0)
@@ -1096,7 +1103,7 @@ whole = scores.gather(1, classes[:, None])[:, 0]
 from internals.projection import occlusion_map
 
 maps = {
-    "Grad-CAM, conv13": net.grad_cam(inputs, "relu13", classes, upsample=True),
+    "Grad-CAM, relu13": net.grad_cam(inputs, "relu13", classes, upsample=True),
     "saliency": net.saliency(inputs, classes),
     "occlusion": occlusion_map(covered, whole, inputs.shape[-2:], **square),
 }
@@ -1151,7 +1158,7 @@ print(
 # weights? In this control, which every chapter has, trained weights are replaced by random ones,
 # `conv13` first, then one layer more at a time [@adebayo2018]. The strongest unit of each of the first
 # channels is projected at every step. Below, ρ is the rank correlation of a projection's magnitudes
-# with those of the trained one: 1 for the same order of pixels, 0 for none of it. The random weights
+# with those of the trained one: 1 for the same order of pixels, 0 for unrelated orders. The random weights
 # are again those of `vgg16`:
 
 # %%
@@ -1160,7 +1167,7 @@ units = top["conv13"][:count].head(1)
 control = net.sanity(pictures, units, untrained=vgg16, stages=convs[::-1])
 
 # %% [markdown]
-# One unit, with one more block of random weights at each step:
+# One unit, with random weights in more and more layers:
 
 # %% tags=["hide-input"]
 ends = [0, 1, 3, 6, 9, 11, 13]
@@ -1182,7 +1189,7 @@ show(
 
 # %% [markdown]
 # The same for all thirteen steps, in numbers. Where a curve stays high and level, the weights replaced
-# so far had no part in the picture:
+# so far had little influence on which pixels are strong:
 
 # %% tags=["hide-input"]
 gradient, deconvnet, guided = left = control.magnitudes.mean(axis=2)
@@ -1212,7 +1219,7 @@ chapter.finding(
 # %% [markdown]
 # What can a projection show, if not the weights? Nie and others say that guided backpropagation and the
 # deconvnet partly recover the picture itself [@nie2018]. Edges are a simple test, because finding them
-# needs no network: take the difference of each pixel from the mean of its neighbourhood. How well does
+# needs no network: the difference of each pixel from the mean of its neighbourhood is enough. How well does
 # the order of these differences agree with that of the projections, within the units' fields?
 
 # %%
@@ -1276,8 +1283,8 @@ print(
 # - **Windows of 3 × 3 only**: three see 7 × 7, with fewer weights and more rectifiers.
 # - **Depth needs few parameters**: eight more layers add 8 %. Nearly three quarters of all parameters
 #   are in one fully connected layer.
-# - **A plain stack multiplies**: if each layer scales the signal by a factor that is not near 1,
-#   nothing is left to learn from.
+# - **A plain stack multiplies**: if each layer scales the signal by a factor far from 1, it vanishes or
+#   explodes.
 # - **Fully connected layers are convolutions**: slid over a larger picture, a classifier gives a map.
 # - **No response normalisation**: the paper tried it in network A, and it did not help.
 #

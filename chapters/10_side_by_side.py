@@ -29,7 +29,7 @@
 # - what an answer costs in weights, multiply-adds and time, which rank the networks differently;
 # - how far a unit sees at each depth, and where in a network the work is done;
 # - how alike the layers of different networks are, beside networks that have learned nothing;
-# - how often the five err together, and where in one picture each of them finds its answer.
+# - how often the five err together, and which part of a picture each answer rests on.
 
 # %%
 from internals.book import open_chapter, show
@@ -137,8 +137,8 @@ right = answers == truth
 best = int(right.mean(axis=1).argmax())
 
 # %% [markdown]
-# A share $p$ of $n$ test images is itself uncertain, by about $\pm 1.96\sqrt{p(1-p)/n}$, because other
-# test images would have given another. The difference of two networks is usually less uncertain than
+# A share $p$ of $n$ test images has a 95 % confidence interval of about $\pm 1.96\sqrt{p(1-p)/n}$, because
+# other test images would have given another. The difference of two networks is usually less uncertain than
 # their shares suggest, since both saw the same images. Its interval comes from the images on which just
 # one of the two is right:
 
@@ -151,8 +151,8 @@ def lead(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
 
 
 # %% [markdown]
-# Neither interval covers the chance in training itself: another seed gives another network. The data
-# set's own table allows for about a point from run to run [@howard2019].
+# Neither interval covers the chance in training itself: another seed gives another network. By the data
+# set's own table, runs differ by about a point [@howard2019].
 
 # %% tags=["hide-input"]
 from internals.figures import Table
@@ -176,7 +176,7 @@ for name, run in everyone.items():
     )
 show(
     Table.of(
-        ("network", "test top-1", "uncertain by", "points to the best", "seen at, px", "crops"),
+        ("network", "test top-1", "95 % interval", "difference to the best, points", "seen at, px", "crops"),
         scored,
         caption=f"The six as this book trained them, once each, on {runs['AlexNet'].provenance.data} "
         f"(LeNet-5: {lenet5.provenance.data}). Intervals are of 95 %.",
@@ -281,7 +281,7 @@ show(
 )
 order = {title: [names[k] for k in np.argsort(values[title])] for title in forms}  # fmt: skip
 chapter.finding(
-    "Weights do not tell the work. From least to most, the order is "
+    "The number of weights does not determine the work. From least to most, the order is "
     + "; ".join(
         f"by {title} {', '.join(ranked)}" for title, ranked in order.items()
     )
@@ -340,12 +340,13 @@ show(
 # The sources are the papers on AlexNet [@krizhevsky2012], VGG [@simonyan2015], GoogLeNet
 # [@szegedy2015], ResNet [@he2016] and MobileNet [@howard2017]; LeNet-5's 0.95 % [@lecun1998] is on
 # digits. None of these numbers can be compared with ours: ten classes are easier than a thousand, and
-# a few thousand images teach less than a million.
+# nine thousand training images are far fewer than a million.
 #
 # ## How far a unit sees
 #
-# A unit sees a window of the image that grows from layer to layer. We follow it through the layers
-# with weights, in InceptionNet along the widest branch:
+# A unit sees a window of the image that grows from layer to layer. We follow it through convolutions and
+# linear layers, in InceptionNet along the widest branch. It is an upper bound: influence is concentrated
+# in the middle of a receptive field [@luo2016].
 
 # %%
 MODULES = ["3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"]
@@ -391,7 +392,7 @@ show(
     lines(
         relative,
         fields,
-        xlabel="share of the layers with weights that are passed",
+        xlabel="share of the convolutions and linear layers that are passed",
         ylabel="side of the receptive field, px (logarithmic)",
         levels={"224 px": 224},
         logarithmic=True,
@@ -411,12 +412,14 @@ chapter.finding(
 
 # %% [markdown]
 # AlexNet and VGG-16 put the parts together in linear layers, with a weight for each position. The
-# other three average every map over its positions and have a single linear layer. A wide field goes
-# with that, and is not needed for it: an average can be taken of units with any field.
+# other three average every map over its positions and have a single linear layer. These three also have
+# wide receptive fields, but averaging does not need them.
 #
 # ## Where the work is done
 #
-# Multiply-adds are added up along the forward pass, and every layer with weights counts as one step:
+# Multiply-adds are added up along the forward pass, and every convolution and linear layer counts as one
+# step. Parallel branches and projections count one by one, so InceptionNet has more steps here than
+# layers in a row:
 
 # %%
 spent, passed = {}, {}
@@ -434,7 +437,7 @@ show(
     lines(
         passed,
         spent,
-        xlabel="share of the layers with weights, in the order of the forward pass",
+        xlabel="share of the convolutions and linear layers, in the order of the forward pass",
         ylabel="share of the multiply-adds",
         caption="Multiply-adds spent by depth. Work spread evenly would be a straight diagonal. A curve "
         "above it spends early, on large maps. MobileNet's has stairs, since every second layer is a "
@@ -455,8 +458,9 @@ chapter.finding(
 #
 # Channels of two networks cannot be compared one by one, since nothing fixes their order. But a layer
 # also says which pictures resemble each other. Let $K_{ij}$ be the inner product of its activations
-# for pictures $i$ and $j$, about the mean. Two layers of any two networks are alike as far as their
-# tables $K$ and $L$ are. *Centred kernel alignment* measures that [@kornblith2019]:
+# for pictures $i$ and $j$, each feature less its mean over the pictures. $K$ is called a *Gram matrix*.
+# *Centred kernel alignment* measures how alike two Gram matrices $K$ and $L$ are [@kornblith2019]. It is
+# made of the Hilbert-Schmidt independence criterion $h$:
 #
 # $$
 # \mathrm{CKA}(K, L) = \frac{h(K, L)}{\sqrt{h(K, K)\, h(L, L)}},
@@ -464,8 +468,8 @@ chapter.finding(
 # $$
 #
 # It is 1 for layers that agree up to a rotation and a scale, and about 0 for unrelated ones. We use
-# the unbiased estimate of $h$, as others have [@nguyen2021]. The plain sum is biased: where a layer has
-# many more features than there are pictures, it tends to 1 for any two layers. We take six layers of
+# the unbiased estimate of $h$, as others have [@nguyen2021]. With the plain sum, CKA tends to 1 for layers
+# with many more features than pictures, however unrelated they are. We take six layers of
 # each network, its *stations*, from an early one to the scores:
 
 # %%
@@ -488,14 +492,14 @@ number = min(chapter.at(smoke=16, quick=64, full=256), held)
 spread = torch.linspace(0, held - 1, number).long()
 
 # %% [markdown]
-# Each network sees them as its own recipe has it:
+# Each network sees them at the size and with the normalisation of its own recipe:
 
 # %%
 from internals.activations import centred_alignment, gram_matrices
 
 
 def tables(networks: dict) -> list[torch.Tensor]:
-    """For each station of each network, how much alike it finds any two pictures."""
+    """The Gram matrix of each station of each network."""
     grams = []
     for name, network in networks.items():
         run = runs[name]
@@ -511,7 +515,7 @@ assert np.allclose(similar.diagonal(), 1)
 
 # %% [markdown]
 # Each square below is a pair of networks. If depth meant the same in both, it would be dark along its
-# diagonal and pale towards its corners:
+# diagonal and pale towards the other two corners:
 
 # %% tags=["hide-input"]
 show(
@@ -531,7 +535,8 @@ show(
 # Such a pattern alone proves little. Neighbouring layers are alike because each is made from the one
 # before, and the first layers are alike because all of them are near the pixels. So the control is the
 # same matrix for networks that have learned nothing. Their random weights are drawn anew for each
-# control, from other seeds than training began with:
+# control, from other seeds than training began with. Their batch normalisations have seen no data, and
+# leave values unchanged:
 
 # %%
 draws = chapter.at(smoke=1, quick=1, full=3)
@@ -603,7 +608,7 @@ more = fall[0] - fall[1:].mean()
 around = 1.96 * (falls[0] - falls[1:].mean(axis=0)).std()
 
 # %% [markdown]
-# If training made layers at like depth alike, the numbers would fall faster from left to right in the
+# If training made layers at similar depth alike, the numbers would fall faster from left to right in the
 # first row than in the others:
 
 # %% tags=["hide-input"]
@@ -637,7 +642,7 @@ print(
 # ## Where they err together
 #
 # Some images are hard for every network. To see how far errors go together, we need to know how often
-# they would meet by chance. Some classes are harder than others for all five, and each network has
+# they would coincide by chance. Some classes are harder than others for all five, and each network has
 # answers that it gives too often. So the baseline is independence *given the class*: every network
 # keeps its shares of answers for each true class, and errs independently of the others otherwise:
 
@@ -675,7 +680,7 @@ show(
 chapter.finding(
     f"All five are right about {percent(observed[5])} of the images, where independence would give "
     f"{percent(chance[5])}. All five are wrong about {percent(observed[0])}, instead of "
-    f"{percent(chance[0])}. Images are easy or hard for all of them.",
+    f"{percent(chance[0])}. More images than independence predicts are easy or hard for all five.",
     holds=observed[5] > chance[5] and observed[0] > chance[0],
 )
 
@@ -728,10 +733,10 @@ show(
 )  # fmt: skip
 most, least = int(shared[:, 2].argmax()), int(shared[:, 2].argmin())
 chapter.finding(
-    "No two networks err independently. "
+    "All ten correlations are above 0. "
     f"Errors correlate most between {titles[most]} ({shared[most, 2]:.2f}) and least between "
     f"{titles[least]} ({shared[least, 2]:.2f}). In {int((shared[:, 3] > shared[:, 4]).sum())} of the ten "
-    "pairs the same wrong answer is more frequent than independence allows.",
+    "pairs the same wrong answer is more frequent than independence predicts.",
     holds=bool(shared[:, 2].min() > 0),
 )
 
@@ -739,8 +744,9 @@ chapter.finding(
 # These numbers do not say why. The image may suggest the wrong answer, or the training images that all
 # five have in common may.
 #
-# As far as errors differ, a vote can correct them. That is why competitions were won by several
-# networks together. Each network votes for its answer with its confidence:
+# Where errors differ, an *ensemble* can correct them. Ensembles won several competitions. Usually their
+# probabilities are averaged. Here each network adds its confidence to the class that it names, because
+# only the answers and their confidences are kept:
 
 # %%
 votes = np.zeros((len(truth), len(classes)))
@@ -765,7 +771,7 @@ print(
 )
 
 # %% [markdown]
-# ## One picture, six networks
+# ## Three pictures, five networks
 #
 # Three test images are chosen by rule. The first is read rightly by all five, and the lowest of the
 # five confidences is the highest there is. The second has the most different answers. The third is
@@ -774,16 +780,16 @@ print(
 # %%
 different = [len(set(column)) for column in answers.T]
 wrongest = right.sum(axis=0) - sure.mean(axis=0) * 0.5
-unsure = np.where(right.all(axis=0), sure.min(axis=0), -1)
+surest = np.where(right.all(axis=0), sure.min(axis=0), -1)
 ids = torch.tensor([
-    int(unsure.argmax()),
+    int(surest.argmax()),
     int(np.argmax(different)),
     int(wrongest.argmin()),
 ])  # fmt: skip
 
 # %% [markdown]
-# Grad-CAM [@selvaraju2017] shows where the last convolution of each network has what speaks for the
-# answer that it gave. Each cell of a map lies over the centre of its unit's receptive field. The views
+# Grad-CAM [@selvaraju2017] shows where the activations after the last convolution raise the score of the
+# network's answer. Each cell of a map lies over the centre of its unit's receptive field. The views
 # of all five cover the same part of a picture, so their maps can be laid over the largest view:
 
 # %%
@@ -802,7 +808,7 @@ for k, (name, run) in enumerate(runs.items()):
     evidence[name] = upsampled(cam, (side, side)).numpy()
 
 # %% [markdown]
-# How far do the five maps of an image agree? We take the mean correlation of two of them:
+# How far do the five maps of an image agree? We take the mean correlation over all ten pairs of maps:
 
 # %%
 agree = [
@@ -835,7 +841,7 @@ show(
     "grad-cam",
 )  # fmt: skip
 print(
-    "The maps of two networks have a mean correlation of "
+    "The mean correlation over the ten pairs of maps is "
     + ", ".join(f"{value:.2f}" for value in agreement)
     + " on the three images, a map without contrast counting as 0.",
 )
@@ -847,10 +853,11 @@ print(
 
 # %%
 from torch.nn.functional import interpolate
+from torchvision.transforms.functional import rgb_to_grayscale
 
 views = largest.test.head(500).images
-grey = torch.cat([views, largest.test.images[ids[:1]]]).float().mean(dim=1, keepdim=True)  # fmt: skip
-small = interpolate(grey, (32, 32), mode="bilinear", antialias=True)
+grey = rgb_to_grayscale(torch.cat([views, largest.test.images[ids[:1]]]))
+small = interpolate(grey.float(), (32, 32), mode="bilinear", antialias=True)
 as_ink = small.round().to(torch.uint8)
 outputs = nets["LeNet-5"].capture(as_ink, ["conv1", "rbf"])
 posterior = lenet5.loss.probabilities(outputs["rbf"].flatten(1))
@@ -860,10 +867,9 @@ print(
 )
 
 # %% [markdown]
-# Last, the maps of the first picture themselves. We take the layer at which each network has brought
-# the image to about an eighth of its side (for LeNet-5 its first layer). AlexNet is there after one
-# convolution, InceptionNet after three, VGG-16 after seven, ResNet-18 after nine and MobileNet after
-# eleven:
+# Last, the maps of the first picture themselves. We take a layer at which the maps have about an eighth
+# of the image's side. Up to it lie one convolution in AlexNet, three in InceptionNet, seven in VGG-16,
+# nine in ResNet-18 and eleven in MobileNet. For LeNet-5 we take the first layer:
 
 # %%
 from internals.figures import LayerMaps, feature_maps
@@ -876,7 +882,7 @@ for name, run in runs.items():
     maps.append(LayerMaps(name, values_at[0, :7].numpy()))
 
 # %% [markdown]
-# Six networks, six ways to that size:
+# The six networks, one row for each:
 
 # %% tags=["hide-input"]
 show(
@@ -885,7 +891,7 @@ show(
         maps,
         caption="The first maps of each network at about an eighth of the side of its input, on one scale "
         "per row: from black for 0, or in colour where values may be negative. AlexNet's come after one "
-        "convolution, MobileNet's after eleven.",
+        "convolution, MobileNet's after eleven; LeNet-5's are of its first layer.",
         alt="A picture, and below it six rows of small grey maps, one row for each network.",
     ),
     "maps",
@@ -914,8 +920,8 @@ classifier = {
 assert [round(100 * c) for c in classifier.values()] == [17, 94, 89, 15, 4, 24]
 
 # %% [markdown]
-# In two networks nearly all parameters are there. The last three have an average in place of the first
-# linear layers, and so no weight that belongs to a position:
+# In AlexNet and VGG-16 nearly all parameters are there. The last three have an average in place of the
+# first linear layers, so their classifiers have no weights tied to positions:
 
 # %% tags=["hide-input"]
 show(
@@ -927,7 +933,7 @@ show(
         ],
         caption="The six with the classes of their papers, ten for LeNet-5 and a thousand for the others, in "
         "the forms of this book. Depth counts convolutions and linear layers in a row. LeNet-5's third "
-        "convolution spans its whole map, and so works as a linear layer.",
+        "convolution spans its whole map and works as a linear layer, but is not counted as classifier.",
     ),
     "decades",
 )  # fmt: skip
@@ -945,15 +951,15 @@ chapter.finding(
 # %% [markdown]
 # So more depth with fewer parameters did not need the inventions of the years after. GoogLeNet, which
 # InceptionNet follows, had neither batch normalisation nor shortcuts, and MobileNet has no shortcuts
-# either. What the last three share is the average before the classifier. And six networks are a
-# selection, not a history: of the residual networks, for one, the paper's deepest has 152 layers.
+# either. What the last three share is the average before the classifier. The six networks are a
+# selection and not a history. The ResNet paper's deepest network for ImageNet has 152 layers.
 #
 # ## Key features
 #
-# - **Weights, work and time** are three costs, and none of them tells the others.
+# - **Weights, work and time** are three costs, and none of them can be inferred from the others.
 # - **Fields** are wider than the image in the three networks that average before their classifier.
 # - **Likeness needs a control**: what untrained networks have in common was not learned.
-# - **Errors are shared** beyond what independence given the class allows.
+# - **Errors are shared** more often than independence given the class predicts.
 # - **Fewer parameters with more depth** came with the average that replaced wide linear layers.
 #
 # ## Do this with your own network
