@@ -14,6 +14,8 @@ _MOST_LINES = 24  # lines of output that are shown unfolded
 # Texts of several lines stand between brackets, which are removed with them.
 _AROUND_TEXT = re.compile(rb"\(\s*\0\s*,?\s*\)(?=\s*[,)])|\0")
 _DIRECTIVE = re.compile(r" *# (?:fmt: |noqa|type: ignore).*$", re.MULTILINE)  # for tools only
+# What `internals.progress` prints off a terminal: "strongest: 20/80 images, 0:05 left".
+_PROGRESS = re.compile(r"^[^:\n]+: \d+/\d+ \w+(?:, [^\n]*)?\n?", re.MULTILINE)
 _INLINE = re.compile(r"([\\`*_$\[\]<>])")
 
 
@@ -75,10 +77,13 @@ def without_captions(source: str) -> str:
 
 
 def shown(output: Any) -> str:
-    """An output as Markdown: a numbered figure, a captioned table, or quiet text."""
+    """An output as Markdown: a numbered figure, a captioned table, or quiet text.
+
+    Lines that only said how far a piece of work was are left out.
+    """
     if output.output_type == "stream":
         kind = "stderr" if output.name == "stderr" else "stdout"
-        return text_output(output.text, kind)
+        return text_output(_PROGRESS.sub("", output.text), kind)
     if output.output_type == "error":
         return text_output("\n".join(output.traceback), "stderr")
     if texts := output.data.get(FIGURE):

@@ -23,6 +23,7 @@ from internals.book import (
     tidy,
 )
 from internals.environment import ROOT
+from internals.progress import Progress
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,21 @@ def test_directives_for_tools_are_not_shown() -> None:
 
 def test_a_fence_is_longer_than_any_in_the_output() -> None:
     assert shown(stream("stdout", "```\nx\n```")).startswith("````")
+
+
+def test_what_only_said_how_far_the_work_was_is_left_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Progress("decoding train at 96 px", 8, "image") as bar:
+        print("kernels: 3 of 4")
+        for _ in range(8):
+            bar.advance(loss="0.5")
+    print("seed 0: 97.2 % of 1,000")
+    text = capsys.readouterr().out
+    assert text.count("decoding train at 96 px: ") == 4 and ": 8/8 images, loss 0.5\n" in text
+    page = shown(stream("stdout", text))
+    assert page.splitlines()[1:-1] == ["kernels: 3 of 4", "seed 0: 97.2 % of 1,000"]
+    assert shown(stream("stdout", "mining: 20/20 images\n")) == ""
 
 
 def stream(name: str, text: str) -> object:
