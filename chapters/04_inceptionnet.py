@@ -74,7 +74,8 @@ images = load(
 # $$
 #
 # where $f_k$ are convolutions with windows of $k$ pixels, and $r_3$, $r_5$ and $p$ have 1 × 1
-# windows. A rectifier follows each of the six, which the formula leaves out. This is the first of the nine modules:
+# windows. A rectifier follows each of the six, which the formula leaves out. This is the first of the
+# nine modules:
 
 # %% tags=["hide-input"]
 from internals.figures import branches
@@ -174,7 +175,6 @@ wide = {
     "1 × 1": m.conv1x1,
     "3 × 3": torch.nn.Conv2d(192, 128, 3, padding=1),
     "5 × 5": torch.nn.Conv2d(192, 32, 5, padding=2),
-    "maximum": m.pool,
 }
 thin = {
     "1 × 1": m.conv1x1,
@@ -198,10 +198,11 @@ took = [
 from internals.figures import Table
 
 timed = [
-    (name, direct_cost, took[0][name], thin_cost, took[1][name])
+    (name, direct_cost, took[0].get(name, 0), thin_cost, took[1][name])
     for name, direct_cost, thin_cost in cost
 ]
 totals = [sum(row[column] for row in timed) for column in range(1, 5)]
+windows = [sum(row[column] for row in timed[:3]) for column in range(1, 5)]
 show(
     Table.of(
         ("branch of 3a", "direct, millions", "direct, ms", "reduced, millions", "reduced, ms"),
@@ -210,7 +211,8 @@ show(
             for name, *row in [*timed, ("all", *totals)]
         ],
         caption="Multiply-adds and median time of module 3a for one image of 224 × 224, with every branch "
-        "reading all 192 maps directly, and with the 1 × 1 convolutions of the paper.",
+        "reading all 192 maps directly, and with the 1 × 1 convolutions of the paper. The direct form's "
+        "maximum has no convolution and is not timed.",
     ),
     "thinning",
 )  # fmt: skip
@@ -218,8 +220,8 @@ assert round(totals[2]) == 128  # as table 1 of the paper has it
 chapter.finding(
     "The reduction divides the multiply-adds of the 5 × 5 branch by "
     f"{direct['5 × 5'] / thinned['5 × 5']:.1f} and its time by "
-    f"{took[0]['5 × 5'] / took[1]['5 × 5']:.1f}. For the whole module the two numbers are "
-    f"{totals[0] / totals[2]:.1f} and {totals[1] / totals[3]:.1f}.",
+    f"{took[0]['5 × 5'] / took[1]['5 × 5']:.1f}. For the first three branches together the two numbers "
+    f"are {windows[0] / windows[2]:.1f} and {windows[1] / windows[3]:.1f}.",
     holds=direct["5 × 5"] > 9 * thinned["5 × 5"],
 )
 
@@ -797,7 +799,9 @@ show(
     panels(
         net.patches(top["conv2"], six),
         caption="Six channels of conv2: the 11 × 11 pixels that drive each hardest in nine different images, "
-        f"with their projections. The nine images of a row come from {listed('conv2', six)} classes.",
+        f"with their projections. Channel 1 responds to plain green, 3 to light above dark, and the others "
+        "to slanting edges, ends and corners of strokes. The nine images of a row come from "
+        f"{listed('conv2', six)} classes.",
         alt="For each channel of conv2 nine projections and their patches: patches of eleven pixels.",
     ),
     "conv2-strongest",
@@ -812,7 +816,9 @@ show(
 show(
     panels(
         net.patches(top["conv4"], six),
-        caption="Six channels of 3a's 1 × 1 branch, patches of 27 × 27 pixels. The nine images of a row come "
+        caption="Six channels of 3a's 1 × 1 branch, patches of 27 × 27 pixels. Channel 0 responds to light "
+        "level bars, 1 to plain blue, 2 to curves in yellow and skin colours, and 3 to an upright light bar "
+        "between dark ones, as on the head of a springer. The nine images of a row come "
         f"from {listed('conv4', six)} classes.",
         alt="For each channel of conv4 nine projections and their patches: patches of 27 pixels.",
     ),
@@ -826,7 +832,8 @@ show(
 show(
     panels(
         net.patches(top["conv6"], six),
-        caption="Six channels of 3a's 3 × 3 branch, patches of 43 × 43 pixels. The nine images of a row come "
+        caption="Six channels of 3a's 3 × 3 branch, patches of 43 × 43 pixels. Channel 1 responds to round "
+        "edges, 3 to a thin dark upright line on white, 4 to black on blue, and 5 to pink. The nine images of a row come "
         f"from {listed('conv6', six)} classes.",
         alt="For each channel of conv6 nine projections and their patches: patches of 43 pixels.",
     ),
@@ -840,7 +847,9 @@ show(
 show(
     panels(
         net.patches(top["conv8"], six),
-        caption="Six channels of 3a's 5 × 5 branch, patches of 59 × 59 pixels. The nine images of a row come "
+        caption="Six channels of 3a's 5 × 5 branch, patches of 59 × 59 pixels. Channel 1 responds to rows of "
+        "letters and lamps, 3 to dark bars as on the fronts of cars, and 4 to strong colours in pieces. The "
+        "nine images of a row come "
         f"from {listed('conv8', six)} classes.",
         alt="For each channel of conv8 nine projections and their patches: patches of 59 pixels.",
     ),
@@ -859,7 +868,8 @@ show(
     panels(
         net.patches(top["conv10"], six),
         caption="Six channels of 3b's 1 × 1 branch. All have fields of 59 pixels, whatever part of them they "
-        f"use. The nine images of a row come from {listed('conv10', six)} classes.",
+        "use. Channel 2 responds to white on red, as on signs, 3 to a level edge, and 5 to fine grain, such "
+        f"as dimples and grass. The nine images of a row come from {listed('conv10', six)} classes.",
         alt="For each channel of conv10 nine projections and their patches: patches of 59 pixels.",
     ),
     "conv10-strongest",
@@ -872,7 +882,9 @@ show(
 show(
     panels(
         net.patches(top["conv12"], six),
-        caption="Six channels of 3b's 3 × 3 branch, patches of 75 × 75 pixels. The nine images of a row come "
+        caption="Six channels of 3b's 3 × 3 branch, patches of 75 × 75 pixels. Channel 0 responds to white sky "
+        "at the image's border, 1 to orange above black, as on trucks, 4 to long dark grass, and 5 to black "
+        "beside white. The nine images of a row come "
         f"from {listed('conv12', six)} classes.",
         alt="For each channel of conv12 nine projections and their patches: patches of 75 pixels.",
     ),
@@ -886,7 +898,8 @@ show(
 show(
     panels(
         net.patches(top["conv14"], six),
-        caption="Six channels of 3b's 5 × 5 branch, patches of 91 × 91 pixels. The nine images of a row come "
+        caption="Six channels of 3b's 5 × 5 branch, patches of 91 × 91 pixels. Channel 1 responds to slanting "
+        "tubes of French horns, 4 to mown grass, and 5 to fur and eyes of springers. The nine images of a row come "
         f"from {listed('conv14', six)} classes.",
         alt="For each channel of conv14 nine projections and their patches: patches of 91 pixels.",
     ),
@@ -903,7 +916,9 @@ show(
 show(
     panels(
         net.patches(top["conv16"], six),
-        caption="Six channels of 4a's 1 × 1 branch, whose units see 107 pixels. The nine images of a row come "
+        caption="Six channels of 4a's 1 × 1 branch, whose units see 107 pixels. Channel 0 responds to the body "
+        "of a tench, 1 to red canopies, 2 to pale sky in a corner, and 4 to the lettered corners of gas "
+        "pumps. The nine images of a row come "
         f"from {listed('conv16', six)} classes.",
         alt="For each channel of conv16 nine projections and their patches: large patches or whole images.",
     ),
@@ -918,7 +933,8 @@ show(
 show(
     panels(
         net.patches(top["conv18"], six),
-        caption="Six channels of 4a's 3 × 3 branch, whose units see 139 pixels. The nine images of a row come "
+        caption="Six channels of 4a's 3 × 3 branch, whose units see 139 pixels. Channel 4 responds to rows of "
+        "tubes and dimples, and 5 to the head of a springer. The nine images of a row come "
         f"from {listed('conv18', six)} classes. How much of such a projection was learned is tested further "
         "down.",
         alt="For each channel of conv18 nine projections and their patches: large patches or whole images.",
@@ -935,7 +951,8 @@ show(
 show(
     panels(
         net.patches(top["conv24"], three),
-        caption="Three channels of 4b's 3 × 3 branch, with fields of 203 pixels. The nine images of a row come "
+        caption="Three channels of 4b's 3 × 3 branch, with fields of 203 pixels. All three respond to bright "
+        "canopies and flags before a blue sky. The nine images of a row come "
         f"from {listed('conv24', three)} classes.",
         alt="For each channel of conv24 nine projections and their patches: whole images or nearly so.",
     ),
@@ -950,8 +967,9 @@ show(
 show(
     panels(
         net.patches(top["conv30"], three),
-        caption="Three channels of 4c's 3 × 3 branch, with fields of 267 pixels, on whole images. The nine "
-        f"images of a row come from {listed('conv30', three)} classes.",
+        caption="Three channels of 4c's 3 × 3 branch, with fields of 267 pixels, on whole images: parachutes "
+        "once more, and many of the same photographs in every row. The nine images of a row come from "
+        f"{listed('conv30', three)} classes.",
         alt="For each channel of conv30 nine projections and their patches: whole images.",
     ),
     "conv30-strongest",
@@ -964,7 +982,8 @@ show(
 show(
     panels(
         net.patches(top["conv36"], three),
-        caption="Three channels of 4d's 3 × 3 branch on whole images. The nine images of a row come from "
+        caption="Three channels of 4d's 3 × 3 branch on whole images. Channel 1 has a fish in somebody's hands, "
+        "channel 2 windows, dials and other frames. The nine images of a row come from "
         f"{listed('conv36', three)} classes.",
         alt="For each channel of conv36 nine projections and their patches: whole images.",
     ),
@@ -978,7 +997,8 @@ show(
 show(
     panels(
         net.patches(top["conv42"], three),
-        caption="Three channels of 4e's 3 × 3 branch on whole images. The nine images of a row come from "
+        caption="Three channels of 4e's 3 × 3 branch on whole images. Channels 0 and 2 reach ten to twenty "
+        "times the values of channel 1, which has no theme. The nine images of a row come from "
         f"{listed('conv42', three)} classes.",
         alt="For each channel of conv42 nine projections and their patches: whole images.",
     ),
@@ -994,8 +1014,9 @@ show(
 show(
     panels(
         net.patches(top["conv48"], three),
-        caption="Three channels of 5a's 3 × 3 branch on whole images. The nine images of a row come from "
-        f"{listed('conv48', three)} classes.",
+        caption="Three channels of 5a's 3 × 3 branch on whole images. Channels 0 and 2 have the same parachutes "
+        "with values near 26, channel 1 has curved outlines with values near 1.3. The nine images of a "
+        f"row come from {listed('conv48', three)} classes.",
         alt="For each channel of conv48 nine projections and their patches: whole images.",
     ),
     "conv48-strongest",
@@ -1008,7 +1029,8 @@ show(
 show(
     panels(
         net.patches(top["conv54"], three),
-        caption="Three channels of 5b's 3 × 3 branch on whole images. The nine images of a row come from "
+        caption="Three channels of 5b's 3 × 3 branch on whole images: parachutes twice, and cassette players. The "
+        "nine images of a row come from "
         f"{listed('conv54', three)} classes. Each channel is averaged over the image, and the classifier "
         "weights the averages.",
         alt="For each channel of conv54 nine projections and their patches: whole images.",
@@ -1123,6 +1145,30 @@ chapter.finding(
     f"the channels of conv54, and with random weights in {percent(one_class['untrained'][-1], 0)}.",
     holds=bool(gain[-1] > gain[0] + 0.1)
     and one_class["trained"][-1] > one_class["untrained"][-1] + 0.1,
+)
+
+# %% [markdown]
+# The panels of 4b to 5b are full of parachutes. Which class is the commonest in how many channels of 5a,
+# and how large are the values?
+
+# %%
+rows_of = searched.labels[top["conv48"].image]
+favourite = torch.nn.functional.one_hot(rows_of).sum(dim=1).argmax(dim=1)
+shares = torch.bincount(favourite, minlength=10) / len(favourite)
+first = int(shares.argmax())
+reached = top["conv48"].value[:, 0]
+typical = [
+    float(reached[favourite == first].median()),
+    float(reached[favourite != first].median()),
+]
+chapter.finding(
+    f"In {percent(float(shares[first]), 0)} of the channels of conv48 the commonest class is "
+    f"{names[first]}. Their strongest values have a median of {typical[0]:.0f}, those of all others of "
+    f"{typical[1]:.1f}. So a few photographs of bright canopies before a blue sky, which are unlike all "
+    "others, drive most of this layer. A channel that sorts by class need not say much about the class.",
+    holds=names[first] == "parachute"
+    and bool(shares[first] > 0.5)
+    and typical[0] > 5 * typical[1],
 )
 
 # %% [markdown]
