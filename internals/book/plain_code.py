@@ -1,7 +1,7 @@
 """Highlighted code without the marks that no style sheet gives a colour of its own.
 
-A Python-Markdown extension that runs last. Names, brackets, operators and blanks have the ink of
-the text around them; marked one by one they would be a third of a chapter's page.
+A Python-Markdown extension that runs last. Names, numbers, brackets, operators and blanks have the
+ink of the text around them; marked one by one they would be a third of a chapter's page.
 """
 
 import re
@@ -11,8 +11,11 @@ from markdown import Markdown
 from markdown.extensions import Extension
 from markdown.postprocessors import Postprocessor
 
-# Names, punctuation, blanks, operators, modules as Pygments marks them, and its empty first mark.
-_PLAIN = re.compile(r'<span class="(?:n|p|w|o|nn)">([^<]*)</span>|<span></span>')
+# As Pygments marks them: names, modules, built-in names and constants, numbers, operators,
+# punctuation, blanks; and its empty first mark.
+_PLAIN = re.compile(
+    r'<span class="(?:n|nn|nb|bp|no|kc|m[bfhio]|il|o|ow|p|w)">([^<]*)</span>|<span></span>'
+)
 _AFTER_RAW_HTML = 5
 
 
