@@ -165,8 +165,7 @@ cost = [
 assert 9.6 < direct["5 × 5"] / thinned["5 × 5"] < 9.7
 
 # %% [markdown]
-# Does the time shrink with the multiply-adds? Each branch is timed alone, for one image on the machine
-# that made this page:
+# Does the time shrink with the multiply-adds? Each branch is timed alone, for one image:
 
 # %%
 from internals.anatomy import latency
@@ -344,12 +343,10 @@ assert separable == 2_712 and round(separable * 112**2 / 1e6) == 34
 assert round(60_965_224 / 6_998_552, 1) == 8.7
 
 # %% [markdown]
-# The text, and every copy of the network that we know of, has the full 7 × 7 convolution, and so has
-# ours[^port].
+# The text and the copies that we know of have the full 7 × 7 convolution, and so has ours[^port].
 #
-# [^port]: Not every copy is GoogLeNet. torchvision's `googlenet` has 3 × 3 windows in the branch that
-#     should have 5 × 5, a slip of the code it was ported from which pretrained weights have made
-#     permanent (pytorch/vision, issue 906). Its fields are smaller than those above.
+# [^port]: torchvision's `googlenet` has 3 × 3 windows in the branch that should have 5 × 5, a slip that
+#     pretrained weights have made permanent (pytorch/vision, issue 906).
 #
 # ### Where the parameters are not
 #
@@ -413,8 +410,7 @@ by_hand = (batch - mean) / (variance + norm.eps).sqrt()
 assert torch.allclose(by_hand, norm(batch), atol=1e-4)
 
 # %% [markdown]
-# Batch normalisation is not indispensable: the Caffe group trained GoogLeNet without it, to 68.7 % on
-# ImageNet with one crop [@guadarrama2014].
+# The Caffe group trained GoogLeNet without it, to 68.7 % on ImageNet [@guadarrama2014].
 #
 # ### Where this implementation departs from the paper
 #
@@ -522,8 +518,7 @@ show(
 )
 
 # %% [markdown]
-# We have found no trustworthy report of GoogLeNet trained on Imagenette alone. The leaderboard's line
-# is for a network of 2019 [@howard2019]. Which classes does ours take for one another?
+# The leaderboard's line is for a network of 2019 [@howard2019]. Which classes does ours confuse?
 
 # %% tags=["hide-input"]
 import numpy as np
@@ -578,8 +573,7 @@ print(
 # %% [markdown]
 # ## Looking inside
 #
-# How these pictures are made and read is the subject of
-# [How to look](00_how_to_look.py#how-to-read-a-panel).
+# [How to look](00_how_to_look.py#how-to-read-a-panel) says how these pictures are made and read.
 #
 # ### The filters of the first layer
 #
@@ -619,8 +613,8 @@ print(
 # %% [markdown]
 # ### Three scales in one layer
 #
-# The branches differ in their fields. Units at one position of 3a see 27, 43 or 59 pixels, depending
-# on their branch, and a unit of 3b above them reads all three:
+# Units at one position of 3a see 27, 43 or 59 pixels, depending on their branch, and a unit of 3b reads
+# all three:
 
 # %%
 from internals.figures import field
@@ -646,7 +640,7 @@ show(
 )  # fmt: skip
 
 # %% [markdown]
-# What do the branches make of that image?
+# The maps that the branches make of that image:
 
 # %%
 from internals import Network
@@ -734,7 +728,7 @@ assert true == [11, 27, 43, 59, 59, 75, 91, 107, 139]
 assert in_a_row[::2] == [11, 27, 43, 75, 75, 91, 123, 139, 171]
 
 # %% [markdown]
-# Both ways to count, for every other convolution up to conv18:
+# Both counts, for every other convolution up to conv18:
 
 # %% tags=["hide-input"]
 show(
@@ -789,8 +783,7 @@ def listed(layer: str, channels: range) -> str:
 # %% [markdown]
 # #### conv2: colours and edges, mixed
 #
-# conv2 is a 1 × 1 convolution on the pooled maps of conv1. Its field is no wider than theirs, 11
-# pixels. What it adds is a mixture of what conv1 found at one position, such as an edge and a colour:
+# conv2 is a 1 × 1 convolution on the pooled maps of conv1, with their field of 11 pixels:
 
 # %%
 from internals.figures import panels
@@ -860,8 +853,7 @@ show(
 # #### conv10, conv12 and conv14: three windows of 3b
 #
 # From here on the name of a branch no longer says how far it sees. The 1 × 1 branch of 3b reads all of
-# 3a, so its field is that of 3a's widest branch, 59 pixels. A channel may still give most weight to the
-# branch that sees 27:
+# 3a, so its field is that of 3a's widest branch, 59 pixels:
 
 # %% tags=["hide-input"]
 show(
@@ -1073,8 +1065,7 @@ print(
 #
 # Six channels are no evidence about a layer. So we take *all* channels of each layer shown. What share
 # of the nine images that drive a channel hardest belongs to the commonest class among them? The
-# control is the network of random weights, which gets the same images. Even among nine random images
-# one class is the commonest. Its share is the baseline:
+# control is the network of random weights. Even among nine random images one class is the commonest:
 
 # %%
 from internals.activations import class_purity
@@ -1110,8 +1101,7 @@ one_class = {
 }
 
 # %% [markdown]
-# The distance between the two curves is what was learned. It does not say what the images of a class
-# have in common:
+# The distance between the two curves is what was learned:
 
 # %% tags=["hide-input"]
 from internals.figures import lines
@@ -1277,8 +1267,7 @@ cams = net.grad_cam(favourites, "inception5b", upsample=True)
 answers = outputs["fc"].flatten(1).argmax(1)
 
 # %% [markdown]
-# The grid has one cell for every 32 × 32 pixels. Each cell is drawn at the centre of its unit's
-# receptive field:
+# Each cell of the grid is drawn at the centre of its unit's receptive field:
 
 # %% tags=["hide-input"]
 from internals.figures import overlays
@@ -1315,8 +1304,7 @@ print(
 # counted, because a unit of 5b sees the whole image. Two other instruments work on the pixels.
 # Occlusion slides a grey square, a sixth of the image wide, over the image and records how far the
 # score falls [@zeiler2014]. Saliency is the size of the score's gradient at each pixel [@simonyan2014].
-# Here are all three for the first test image of each of three classes, and for the class that the
-# network answers:
+# Here are all three for three test images, and for the class that the network answers:
 
 # %%
 labels = tested.labels[: len(test.predicted)]
@@ -1331,8 +1319,7 @@ covered = net.occlusion(photos, answers, **square)
 lost = occlusion_map(covered, whole, side, **square)
 
 # %% [markdown]
-# Rank correlations say how far they agree: 1 for the same order of pixels, 0 where one map says nothing
-# about the other.
+# Rank correlations say how far they agree.
 
 # %% tags=["hide-input"]
 from itertools import combinations
@@ -1415,8 +1402,7 @@ show(
 )  # fmt: skip
 
 # %% [markdown]
-# Some agreement comes from the architecture: influence falls off from the middle of a field, whatever
-# the weights. So the numbers that count are those of different rules at the same step:
+# Some agreement comes from the architecture alone. So the rules are compared at the same step:
 
 # %% tags=["hide-input"]
 left = dict(zip(control.names, control.magnitudes.mean(axis=2), strict=True))
@@ -1440,8 +1426,8 @@ chapter.finding(
 )
 
 # %% [markdown]
-# So the panels are read as in every chapter. The patches and their classes are facts. A projection is a
-# hint where in a patch to look, and the table says how much of it needs no training.
+# The patches and their classes are facts. A projection is a hint where in a patch to look, and the table
+# says how much of it needs no training.
 #
 # ## Key features
 #
@@ -1452,13 +1438,11 @@ chapter.finding(
 #   AlexNet has 59 million, and the class score becomes a sum over positions.
 # - **Auxiliary heads** were to bring gradients to the lower modules; here batch normalisation keeps the
 #   signal in range instead.
-# - **Twenty-two layers with seven million parameters**: a deep network need not be a large one.
 #
 # ## Do this with your own network
 #
-# Where in your pictures does your network find a class? Grad-CAM needs a layer that still has
-# positions, often the last before the average. `mine:network` stands for the function or class
-# `network` in your file `mine.py`:
+# Grad-CAM needs a layer that still has positions, often the last before the average. `mine:network`
+# stands for the function or class `network` in your file `mine.py`:
 #
 # ```python
 # from internals import Network, read_folder
@@ -1468,7 +1452,7 @@ chapter.finding(
 # maps = net.grad_cam(photos, "conv2", classes=3, upsample=True)
 # ```
 #
-# And what drives the branches of a module, one page for each layer:
+# An atlas, with a page for each layer:
 #
 # ```sh
 # internals atlas mine:network --weights mine.pth --images photos --out site
@@ -1479,10 +1463,8 @@ chapter.finding(
 #
 # 1. Train the paper's form, `find_recipe("googlenet-paper", chapter.profile)`, without normalisation
 #    and at a gentler rate. How far does it come in as many epochs?
-# 2. Measure `latency` of each of the nine modules on maps of its own size. Do they take time in
-#    proportion to their multiply-adds?
-# 3. Silence one branch of every module (set its last normalisation's factor and shift to 0) and test
-#    again. Does the branch that gives most of the lead cost most accuracy?
+# 2. Measure `latency` of each of the nine modules. Is it in proportion to their multiply-adds?
+# 3. Silence one branch of every module and test again. Which costs most accuracy?
 #
 # InceptionNet's modules are designed branch by branch. The next network, [ResNet](05_resnet18.py),
 # repeats one simple block. Each block adds its result to its own input.
