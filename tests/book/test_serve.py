@@ -26,7 +26,7 @@ def served(folder: Path, log: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     recipe = re.search(
-        r"^serve:.*\n\t\$\(BIN\)/mkdocs (.*)$", (ROOT / "Makefile").read_text(), re.M
+        r"^serve:.*\n\t\$\(BIN\)/python -m mkdocs (.*)$", (ROOT / "Makefile").read_text(), re.M
     )
     assert recipe, "as `make serve` does it"
     command = [sys.executable, "-m", "mkdocs", *recipe[1].split(), "-a", f"127.0.0.1:{port}"]
