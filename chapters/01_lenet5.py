@@ -1012,11 +1012,11 @@ chapter.finding(
 # %% [markdown]
 # ## Which pictures to believe
 #
-# A projection that looks sensible need not say anything about what was learned: guided
-# backpropagation in particular can redraw the input whatever the weights above
-# [@adebayo2018; @nie2018]. The control replaces the weights by untrained ones, layer by layer from
-# the top, and projects the same unit of the same digit again. If the picture hardly changes, it did not come from the weights. This is done for the strongest unit of each of twenty
-# channels of conv3, under all three rules:
+# A projection that looks sensible need not say anything about what was learned: guided backpropagation
+# in particular can redraw the input whatever the weights above [@adebayo2018; @nie2018]. The control
+# replaces the weights by untrained ones, layer by layer from the top, and projects the same unit of the
+# same digit again. If the picture hardly changes, it did not come from the weights. This is done for
+# the strongest unit of each of twenty channels of conv3, under all three rules:
 
 # %%
 torch.manual_seed(chapter.seed + 1)

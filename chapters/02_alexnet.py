@@ -23,10 +23,11 @@
 #
 # In 2012 Alex Krizhevsky, Ilya Sutskever and Geoffrey Hinton trained a convolutional network on 1.2
 # million photographs of 1,000 classes [@krizhevsky2012]. When the predictions of seven such networks
-# were averaged, two of them pre-trained on more classes, the right name was missing from the five
-# best guesses for 15.3 % of the test photographs. The second best entry of that year's contest, built on features designed
-# by hand, missed 26.2 %. Most parts of the network had been published before. What the paper showed
-# is how large the old idea can be made, and which measures make so large a network trainable.
+# were averaged, two of them pre-trained on more classes, the right name was missing from the five best
+# guesses for 15.3 % of the test photographs. The second best entry of that year's contest, built on
+# features designed by hand, missed 26.2 %. Most parts of the network had been published before. What
+# the paper showed is how large the old idea can be made, and which measures make so large a network
+# trainable.
 #
 # **What you will see**
 #
@@ -195,8 +196,9 @@ assert at_two**5 < 0.01
 # ### 2. Response normalisation
 #
 # A rectifier does not saturate, so its inputs need not be normalised to prevent that. The paper finds
-# that a local normalisation improves generalisation all the same. After the rectifiers of `conv1` and `conv2`, a unit of channel $i$ is
-# divided by a power of a sum over five channels $j$ at the same place, its own in the middle:
+# that a local normalisation improves generalisation all the same. After the rectifiers of `conv1` and
+# `conv2`, a unit of channel $i$ is divided by a power of a sum over five channels $j$ at the same
+# place, its own in the middle:
 #
 # $$
 # b_i = a_i \Bigl/ \Bigl(k + \alpha \sum_{j=i-2}^{i+2} a_j^2\Bigr)^{\beta},
@@ -1047,10 +1049,10 @@ chapter.finding(
 # %% [markdown]
 # ## What the answer rests on
 #
-# Three instruments explain the score of a class instead of a channel. *Grad-CAM* weighs the maps of `conv5`, after
-# their rectifier, by how the class score depends on them [@selvaraju2017]. *Saliency* is the gradient
-# at each pixel [@simonyan2014]. The third changes the picture itself: a grey square covers one place
-# after another, and we record the probability of the class and the sum of the strongest map
+# Three instruments explain the score of a class instead of a channel. *Grad-CAM* weighs the maps of
+# `conv5`, after their rectifier, by how the class score depends on them [@selvaraju2017]. *Saliency* is
+# the gradient at each pixel [@simonyan2014]. The third changes the picture itself: a grey square covers
+# one place after another, and we record the probability of the class and the sum of the strongest map
 # [@zeiler2014]. Where they drop, the answer depended on what was covered. The pictures are held-out
 # ones of three classes that are named rightly, those of which the network is least sure:
 

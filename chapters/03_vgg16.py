@@ -624,8 +624,8 @@ print(
 #
 # A fully connected layer is a convolution whose window is as large as its input. Read this way, `fc1`
 # has a window of 7 × 7 over `pool5`, and `fc2` and `fc3` have windows of 1 × 1. This *fully
-# convolutional* network takes pictures of any size from 224 pixels up and puts out a map of scores. At 224 pixels this map has one
-# position, with the scores of the network as it was:
+# convolutional* network takes pictures of any size from 224 pixels up and puts out a map of scores. At
+# 224 pixels this map has one position, with the scores of the network as it was:
 
 # %%
 from internals import Network
@@ -643,8 +643,9 @@ assert scores.shape == slid.shape == (1, 10, 1, 1)
 assert torch.allclose(slid, scores, atol=1e-3, rtol=1e-3)
 
 # %% [markdown]
-# The paper tests in this way (*dense evaluation*), on pictures of 384 pixels for example, and takes the mean over the map.
-# Crops that are cut out and tested one by one repeat most of that work. How much is saved?
+# The paper tests in this way (*dense evaluation*), on pictures of 384 pixels for example, and takes the
+# mean over the map. Crops that are cut out and tested one by one repeat most of that work. How much is
+# saved?
 
 # %%
 with torch.device("meta"):
@@ -683,8 +684,9 @@ assert torch.allclose(class_map(at_224, window=7), expected, atol=1e-3)
 
 # %% [markdown]
 # Four test pictures of different classes are put side by side, in one picture of twice the side. They
-# are those that the network names rightly and with the highest probability, a best case. A window of 7 × 7 units of `pool5` can see 404 pixels, so
-# that at every position it sees some of the neighbouring pictures as well:
+# are those that the network names rightly and with the highest probability, a best case. A window of 7
+# × 7 units of `pool5` can see 404 pixels, so that at every position it sees some of the neighbouring
+# pictures as well:
 
 # %%
 from torchvision.utils import make_grid

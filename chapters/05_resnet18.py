@@ -300,8 +300,8 @@ assert sum(layer.parameters for layer in layers) == 11_181_642
 #
 # Through each block there are two ways, the branch and the shortcut, so eight blocks have 2⁸ paths.
 # Veit, Wilber and Belongie read a residual network as the collection of all its paths, most of them
-# much shorter than the network is deep [@veit2016]. Short paths also see less. How much each branch widens the field
-# follows from the table:
+# much shorter than the network is deep [@veit2016]. Short paths also see less. How much each branch
+# widens the field follows from the table:
 
 # %%
 from itertools import product
@@ -457,8 +457,8 @@ chapter.finding(
 
 # %% [markdown]
 # This is one run each, and another seed may move the difference. Other test images would move it too.
-# The lines below the table say by how much. The paper's scores stand beside ours. They are for a thousand classes,
-# and the two columns cannot be compared:
+# The lines below the table say by how much. The paper's scores stand beside ours. They are for a
+# thousand classes, and the two columns cannot be compared:
 
 # %% tags=["hide-input"]
 from internals.figures import percent

@@ -436,12 +436,12 @@ chapter.finding(
 # %% [markdown]
 # ## What a multiply-add costs
 #
-# The paper says that MobileNet "spends 95% of its computation time" in 1 × 1 convolutions, and
-# refers to its table of multiply-adds. But a multiply-add is not a unit of time. A pointwise layer
-# uses each number it reads once for every output map, hundreds of times. A depthwise layer uses it
-# nine times at most, so that reading may take longer than computing: it is *memory-bound*. And each call of a layer costs
-# something, however small the layer. So we measure, on the machine that made this page, one image at
-# a time. Each number is the median of several passes, and is taken in several rounds, because times
+# The paper says that MobileNet "spends 95% of its computation time" in 1 × 1 convolutions, and refers
+# to its table of multiply-adds. But a multiply-add is not a unit of time. A pointwise layer uses each
+# number it reads once for every output map, hundreds of times. A depthwise layer uses it nine times at
+# most, so that reading may take longer than computing: it is *memory-bound*. And each call of a layer
+# costs something, however small the layer. So we measure, on the machine that made this page, one image
+# at a time. Each number is the median of several passes, and is taken in several rounds, because times
 # vary:
 
 # %%

@@ -1079,9 +1079,10 @@ show(
 # How much of what was learned is in each of the three? For patches we count classes: how many of the
 # nine strongest pictures are of one class. For projections we take the rank correlation of the two
 # networks' projections of the same unit. For optimised images we ask two judges. One is AlexNet with
-# the weights of its best epoch, 33, where the images are made with those of epoch 36. The other is
-# [ResNet-18](05_resnet18.py), which has nothing of this network but the training pictures. If an image shows what a channel learned, both should give it the same class, the
-# one of the photographs that drive the channel:
+# the weights of its best epoch, where the images are made with those of the last. The other is
+# [ResNet-18](05_resnet18.py), which has nothing of this network but the training pictures. If an image
+# shows what a channel learned, both should give it the same class, the one of the photographs that
+# drive the channel:
 
 # %%
 judge_recipe = find_recipe("resnet18", chapter.profile)
