@@ -684,7 +684,7 @@ chapter.finding(
 
 # %% [markdown]
 # Reports of MobileNet trained on these ten classes from scratch are rare. The one below is a single
-# run of ten epochs, scored on 500 test images [@larson2019]. It did better in fewer epochs. What the
+# run of ten epochs, scored on 500 test images [@larson2019]. It got as far in fewer epochs. What the
 # recipe of this chapter left undone is seen in the weights [below](#were-the-kernels-learned):
 
 # %% tags=["hide-input"]
