@@ -1221,8 +1221,8 @@ show(
 show(
     panels(
         net.patches(top["bn25"], range(3)),
-        caption="Three channels of the pointwise layer conv25, shown on whole images: French horns twice, "
-        "and garbage trucks. The nine images of a "
+        caption="Three channels of the pointwise layer conv25, shown on whole images: mostly French "
+        "horns in channels 0 and 1, garbage trucks in channel 2. The nine images of a "
         f"row come from {listed('bn25', 3)} classes.",
         alt="Nine guided projections beside their patches for 3 channels of conv25: whole images.",
     ),
@@ -1250,8 +1250,8 @@ show(
 show(
     panels(
         net.patches(top["bn27"], range(3)),
-        caption="Three of the 1,024 channels of conv27, shown on whole images. Channels 0 and 2 have tenches, "
-        "held by those who caught them. The nine images of a row come "
+        caption="Three of the 1,024 channels of conv27, shown on whole images. Channel 0 has tenches in the hands "
+        "of those who caught them, channel 2 mostly so. The nine images of a row come "
         f"from {listed('bn27', 3)} classes. One linear layer lies between the means of these maps and the "
         "scores.",
         alt="Nine guided projections beside their patches for 3 channels of conv27: whole images.",
