@@ -17,7 +17,7 @@
 # %% [markdown]
 # # How to look inside a network
 #
-# Most pictures in this book answer one of four questions about a single unit of a network. What
+# Many pictures in this book answer one of four questions about a single unit of a network. What
 # does it see? What does it want? Which pixels gave it that? And would the picture look the same if
 # the network had learned nothing? This chapter builds the four instruments on a network with
 # twenty-six weights, small enough to work out each of their answers on paper.
@@ -176,7 +176,7 @@ show(
 # %% [markdown]
 # The same can be tested without any arithmetic: change one pixel after the other and see whether
 # unit (2, 1) moves. No pixel outside its field moves it, and 33 of the 36 inside do. The other three
-# would, on another image: here the maxima are won elsewhere.
+# would on another image. In this one they have no part in a maximum that is won.
 
 # %%
 moves = torch.zeros(12, 12, dtype=torch.bool)
@@ -244,7 +244,7 @@ signal = torch.zeros_like(toy.conv2(pool1))
 signal[0, 0, unit.row, unit.column] = 1
 
 # %% [markdown]
-# Three steps backwards: transposed kernel, switches, rectifier and the first kernels transposed:
+# Backwards: the kernel of conv2 transposed, the switches, the rectifier, the kernels of conv1 transposed:
 
 # %%
 by_hand = {}
@@ -312,7 +312,7 @@ chapter.finding(
 # %% [markdown]
 # There is one trap on the way: `max_unpool2d` equals the gradient of the maximum only while windows
 # do not overlap. With the 3 × 3 windows at stride 2 of later networks, one pixel can win twice, and
-# unpooling overwrites where the gradient adds. This book always uses the gradient:
+# unpooling overwrites where the gradient adds. The book's instrument always uses the gradient:
 
 # %%
 peak = torch.zeros(1, 1, 7, 7)
@@ -330,7 +330,8 @@ assert added.sum() == 9 > overwritten.sum()
 #
 # The papers speak of rectifiers only. Code that replaces the backward pass of `nn.ReLU` modules
 # alone misses a tanh, and a rectifier written as a function. It then returns the plain gradient
-# without a warning. The book's instrument raises an error instead:
+# without a warning. The book's instrument finds a rectifier however it is written, and raises an error
+# at a tanh:
 
 # %%
 from internals.errors import ProjectionError
@@ -379,7 +380,7 @@ kept = {
 }
 
 # %% [markdown]
-# The first three draws, beside the picture that the weights made which were set by hand:
+# The first three draws, beside the picture made by the weights set by hand:
 
 # %% tags=["hide-input"]
 before = draws[0].pictures()
@@ -441,8 +442,8 @@ chapter.finding(
 
 # %% [markdown]
 # In the next chapter's network it is the guided rule whose pictures change least. Which rule changes
-# least depends on the network. That is why the chapters about a network end their pictures with this
-# control, and why claims about what a channel *detects* rest on the images that drive it, not on the look of
+# least depends on the network. That is why the chapters about a network have this control after their
+# pictures, and why claims about what a channel *detects* rest on the images that drive it, not on the look of
 # a projection.
 #
 # ## How to read a panel

@@ -13,7 +13,7 @@
 # year: 1998
 # paper_score: 0.95 % errors on MNIST
 # thumbnail: conv3-strongest
-# description: The network that read cheques, rebuilt from its paper, trained and looked into.
+# description: A small relation of the network that read cheques, rebuilt from its paper, trained and looked into.
 # network: lenet5
 # data: mnist
 # ---
@@ -26,14 +26,15 @@
 # were not new: they go back to the Neocognitron and to the same group's zip-code reader of 1989. The
 # features in between are learned from examples, none of them drawn by hand. A larger network of this
 # kind, which knew letters too, sat in the cheque readers that NCR sold to banks from June 1996 on.
-# They read millions of cheques a day.
+# They read millions of cheques a day [@lecun1998].
 #
 # **What you will see**
 #
 # - why this network spends 60,000 parameters on 340,908 connections, and what each layer adds;
 # - the network trained in a minute and a half, and its score beside the paper's;
 # - how it says no: it refuses 5.8 % of the test digits, and 79 of its 83 errors are among them;
-# - for five layers, the nine digits that drive each channel hardest, and which of their pixels did it.
+# - for five layers, the nine digits that drive each of six channels hardest, and which of their pixels
+#   did it.
 
 # %%
 from internals.book import open_chapter, show
@@ -277,7 +278,7 @@ assert abs(floor - log(1 + exp(-5))) < 1e-6
 # −1.7159. Of a unit you point at you see its *projection*, made as in the panels further down: a
 # signal of 1 goes back to the pixels, and at each tanh only what agrees in sign with the activation
 # passes. The bars are the roots of the ten distances. The dashed line across them is set on held-out
-# training digits: 95 of a hundred come no farther from their own bitmap. What lies beyond it is
+# training digits: 95 of a hundred lie within it of their own bitmap. What lies beyond it is
 # refused, which is one such digit in twenty. The table of refusals further down uses a stricter
 # limit, a posterior of one half.
 #
@@ -688,7 +689,8 @@ chapter.finding(
 #
 # ### The filters of the first layer
 #
-# Only the first layer's weights can be looked at directly, because only they act on pixels:
+# Of the learned weights only the first layer's can be looked at directly, because only they act on
+# pixels:
 
 # %% tags=["hide-input"]
 from internals.figures import filters
@@ -842,7 +844,8 @@ chapter.finding(
 # %% [markdown]
 # #### pool1
 #
-# Pooling averages four neighbouring units, so the field grows by one pixel. The agreeing rule lets
+# Pooling averages four neighbouring units, so the field grows by one pixel. The digits are again ranked
+# before squashing, so the printed outputs need not fall from left to right. The agreeing rule lets
 # the signal through to those of the four that were above 0, and the projection is the kernel, laid
 # over itself at their places:
 
@@ -907,9 +910,8 @@ chapter.finding(
 # %% [markdown]
 # #### pool2
 #
-# The field grows by two pixels. The digits are again ranked before squashing, here by the mean of
-# four sums. The printed values are the layer's outputs, which hardly differ (1.68 to 1.72) and need
-# not fall from left to right.
+# The field grows by two pixels. As in pool1 the digits are ranked by the mean of four sums. The printed
+# values are the layer's outputs, which hardly differ (1.68 to 1.72).
 
 # %% tags=["hide-input"]
 rows = net.patches(top["pool2"], tanh="agreeing")
@@ -974,7 +976,7 @@ chapter.finding(
 
 # %% [markdown]
 # And what would these units draw themselves? Without any digit, an image is made from noise and
-# changed step by step until it drives the unit as hard as it can [@olah2017]:
+# changed step by step until it drives the unit hard [@olah2017]:
 
 # %% tags=["hide-input"]
 from internals.figures import beside_strongest, portraits
@@ -1059,8 +1061,9 @@ chapter.finding(
 # The patches and their classes are what the panels above show reliably. The projections of conv3
 # mostly repeat the strokes of the digit, and would do so with untrained weights too.
 #
-# The deconvnet row has a weakness of another kind. LeNet-5 has neither rectifiers nor the switches
-# of a maximum, so nothing in that backward pass depends on the digit. Its "projection" is the same
+# The deconvnet row has a weakness of another kind. Its rule lets every signal through a tanh, and LeNet-5
+# has neither rectifiers nor the switches of a maximum. So nothing in that backward pass depends on the
+# digit. Its "projection" is the same
 # template for every image, as the cell asserts:
 
 # %%
@@ -1072,7 +1075,7 @@ for projection in same[1:]:
 # ## Key features
 #
 # - **Local fields and shared weights** make a convolution: 156 parameters do the work of 122,304.
-# - **Sub-sampling** trades where for what, twice, until conv3 has no places left.
+# - **Sub-sampling** gives up where a feature is, twice, until conv3 has no places left.
 # - **A table of connections** was to keep maps from becoming copies of one another. In one run of
 #   each form, the network with all connections and plain averages did no worse.
 # - **The scaled tanh** keeps targets of ±1 clear of saturation.

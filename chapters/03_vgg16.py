@@ -986,7 +986,7 @@ print(
 
 # %% [markdown]
 # An image can also be made for a channel. It starts as noise, with the colours of photographs, and is
-# changed step by step so that it drives the unit in the middle of the map as hard as it can [@olah2017]:
+# changed step by step so that it drives the unit in the middle of the map ever harder [@olah2017]:
 
 # %% tags=["hide-input"]
 from internals.figures import beside_strongest, portraits

@@ -33,8 +33,8 @@
 # - how a layer of 1 × 1 windows makes the 5 × 5 ones ten times cheaper, and what that saves in time;
 # - the paper's table of operations recounted: all modules but one agree, and the first row belongs
 #   to another layer than the text describes;
-# - what drives channels of conv2 and of all nine modules, whose receptive fields are 11 to 651 pixels
-#   wide, and how strongly they sort images by class, with trained and with random weights;
+# - what drives channels of conv2 and of all nine modules, in receptive fields of 11 to 651 pixels, and
+#   how strongly they sort images by class, with trained and with random weights;
 # - through which branch of the last module the evidence for each class comes.
 
 # %%
@@ -396,10 +396,10 @@ assert extra == [3_188_840, 3_190_888]
 # \hat a = \gamma\, \frac{a - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta .
 # $$
 #
-# So the signal can neither vanish nor explode on its way up, as it can in [VGG-16](03_vgg16.py). The
-# [next chapter](05_resnet18.py#are-the-gradients-healthy) measures what that does to gradients. After
-# training, means and variances that were averaged over many batches take the place of the batch's. By
-# hand:
+# So before training the signal keeps its size on its way up, where it can vanish or explode in
+# [VGG-16](03_vgg16.py). The [next chapter](05_resnet18.py#are-the-gradients-healthy) measures what that
+# does to gradients. After training, means and variances that were averaged over many batches take the
+# place of the batch's. By hand:
 
 # %%
 norm = torch.nn.BatchNorm2d(64).train()  # begins with factor 1 and shift 0
@@ -1032,7 +1032,8 @@ show(
 
 # %% [markdown]
 # An image can also be made for a channel, without any photograph. It starts as noise and is changed
-# step by step so that it drives the unit in the middle of the map as hard as it can [@olah2017]:
+# step by step so that it drives the unit in the middle of the map ever harder [@olah2017]. It need not
+# beat the strongest photograph, which may drive another unit of the channel:
 
 # %% tags=["hide-input"]
 from internals.figures import beside_strongest, portraits
@@ -1138,8 +1139,8 @@ chapter.finding(
 )
 
 # %% [markdown]
-# The panels of 4b to 5b are full of parachutes. Which class is the commonest in how many channels of 5a,
-# and how large are the values?
+# All panels from 4b to 5b but that of 4d are full of parachutes. Which class is the commonest in how
+# many channels of 5a, and how large are the values?
 
 # %%
 rows_of = searched.labels[top["conv48"].image]
@@ -1299,12 +1300,11 @@ print(
 # %% [markdown]
 # ### Three instruments
 #
-# Before its rectifier, Grad-CAM here says exactly what each position of 5b adds to the score. It does
-# not say which pixels
-# counted, because a unit of 5b sees the whole image. Two other instruments work on the pixels.
-# Occlusion slides a grey square, a sixth of the image wide, over the image and records how far the
-# score falls [@zeiler2014]. Saliency is the size of the score's gradient at each pixel [@simonyan2014].
-# Here are all three for three test images, and for the class that the network answers:
+# Without its rectifier, Grad-CAM says here exactly what each position of 5b adds to the score. It does
+# not say which pixels counted, because a unit of 5b sees the whole image. Two other instruments work on
+# the pixels. Occlusion slides a grey square, a sixth of the image wide, over the image and records how
+# far the score falls [@zeiler2014]. Saliency is the size of the score's gradient at each pixel
+# [@simonyan2014]. Here are all three for three test images, and for the class that the network answers:
 
 # %%
 labels = tested.labels[: len(test.predicted)]
@@ -1436,8 +1436,8 @@ chapter.finding(
 # - **Reduction by 1 × 1** makes wide windows affordable: 5 × 5 on 192 maps for a tenth of the products.
 # - **An average instead of wide fully connected layers** leaves a million parameters at the top, where
 #   AlexNet has 59 million, and the class score becomes a sum over positions.
-# - **Auxiliary heads** were to bring gradients to the lower modules; here batch normalisation keeps the
-#   signal in range instead.
+# - **Auxiliary heads** were to bring gradients to the lower modules; here batch normalisation is to keep
+#   the signal in range instead.
 #
 # ## Do this with your own network
 #

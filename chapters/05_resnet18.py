@@ -30,11 +30,11 @@
 #
 # **What you will see**
 #
-# - what the shortcut is for, in the paper's own words. It is no cure for vanishing gradients: those of
-#   the plain network are as healthy;
+# - what the shortcut is for, in the paper's own words. It is no cure for vanishing gradients: before
+#   training those of the plain network are as healthy;
 # - a block that passes on exactly what it gets, and 256 paths through eight blocks;
 # - ResNet-18 and its plain twin trained side by side. The residual network learns faster and ends
-#   better, and what every block adds is nearly as large as what it receives;
+#   better, and what every block adds is 0.7 to 1.1 times as large as what it is added to;
 # - what drives the channels of ten layers, how classes gather with depth, and guided projections that
 #   hardly change when the last stage gets random weights.
 
@@ -1089,7 +1089,7 @@ show(
 
 # %% [markdown]
 # An image can also be made for a channel, without any photograph. It starts as noise and is changed
-# step by step so that it drives the unit in the middle of the map as hard as it can [@olah2017]:
+# step by step so that it drives the unit in the middle of the map ever harder [@olah2017]:
 
 # %% tags=["hide-input"]
 from internals.figures import beside_strongest, portraits
@@ -1277,7 +1277,8 @@ for a, b in combinations(ways, 2):
 print(f"Mean rank correlations over the three images: {', '.join(agree)}.")
 
 # %% [markdown]
-# The three maps agree little. None of them alone says where the network saw the class.
+# On average the three maps agree little, though all three mark the dog of the first image. One map alone
+# is weak evidence of where the network saw the class.
 #
 # ## Which pictures to believe
 #
@@ -1354,7 +1355,7 @@ chapter.finding(
 # ## Key features
 #
 # - **A branch that adds.** $y = F(x) + x$: to pass a signal on, a block needs only $F = 0$.
-# - **Shortcuts without parameters.** Identity where shapes agree, zeros or a 1 × 1 projection where
+# - **Shortcuts with few parameters or none.** Identity where shapes agree, zeros or a 1 × 1 projection where
 #   they do not. With 1,000 classes there are 11,515,688 parameters with zeros and in the plain twin,
 #   and 11,689,512 with projections.
 # - **Normalisation after each convolution**, in the plain network as in the residual one. Both have

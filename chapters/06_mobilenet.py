@@ -25,7 +25,7 @@
 # new ones. Laurent Sifre separated the two in his thesis of 2014 [@sifre2014]. In 2017 Andrew Howard
 # and seven colleagues at Google built a whole network of such pairs, small enough for a phone
 # [@howard2017]. With full convolutions the same network would need 8.6 times as many multiply-adds, and
-# would be 1.1 points better on ImageNet. Two multipliers make it smaller still, for less accuracy.
+# would be 1.1 points better on ImageNet. Two multipliers cut its work further, for less accuracy.
 #
 # **What you will see**
 #
@@ -127,8 +127,7 @@ assert torch.linalg.matrix_rank(free) == 9
 assert (d.numel() + p.numel(), W.numel()) == (2_336, 18_432)
 
 # %% [markdown]
-# MobileNet differs from this in one thing: it puts batch normalisation and a rectifier after *each*
-# of the two. With a rectifier in between, the pair is no longer a single convolution.
+# MobileNet adds batch normalisation and a rectifier after *each* of the two. With a rectifier in between, the pair is no longer a single convolution.
 #
 # ## What it costs
 #
@@ -649,7 +648,9 @@ if chapter.profile != "smoke":
     assert test.top1 > 0.25
 
 # %% [markdown]
-# Training images are cropped and recoloured, which makes them harder, and held-out images are not:
+# Training images are cropped and recoloured, which makes them harder, and held-out images are not. In
+# the last sixth of the epochs images are 224 pixels wide and before that 128, and the epoch that is kept
+# is one of the last sixth:
 
 # %% tags=["hide-input"]
 from internals.book import learning_curves
@@ -684,8 +685,8 @@ chapter.finding(
 
 # %% [markdown]
 # Reports of MobileNet trained on these ten classes from scratch are rare. The one below is a single
-# run of ten epochs, scored on 500 test images [@larson2019]. It got as far in fewer epochs. What the
-# recipe of this chapter left undone is seen in the weights [below](#were-the-kernels-learned):
+# run of ten epochs, scored on 500 test images [@larson2019]. What the recipe of this chapter left
+# undone is seen in the weights [below](#were-the-kernels-learned):
 
 # %% tags=["hide-input"]
 show(
@@ -781,9 +782,8 @@ print(
 # %% [markdown]
 # The depthwise kernels of conv2 can be looked at too, because each reads one map only: kernel 7 filters
 # map 7 of conv1. A full convolution from 32 maps to 32 would have 1,024 kernels. Two simple kinds can
-# be counted. A kernel whose weights all have one sign takes a weighted mean, up to the sign. One that
-# has more than half of its magnitude in a single weight passes its map on, shifted by a pixel or not at
-# all. A kernel can be counted in both groups:
+# be counted. A kernel whose weights all have one sign blurs its map. One that has more than half of its
+# magnitude in a single weight passes its map on, shifted by a pixel or not at all:
 
 # %%
 kernels = run.model.conv2.weight.detach().flatten(1)
@@ -1261,7 +1261,8 @@ show(
 
 # %% [markdown]
 # An image can also be made for a channel. It begins as noise and is changed step by step so that it
-# drives the unit in the middle of the map as hard as it can [@olah2017]:
+# drives the unit in the middle of the map ever harder [@olah2017]. It need not beat the strongest
+# photograph, which may drive another unit of the channel:
 
 # %% tags=["hide-input"]
 from internals.figures import beside_strongest, portraits

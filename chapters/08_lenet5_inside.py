@@ -22,7 +22,7 @@
 # questions. Which pixels of a digit counted for the answer? How are a layer's activations laid out?
 # What could a linear classifier read off them? And can they be described in a few numbers? There is
 # a standard instrument for each question, and each gives an answer whether or not the network has
-# learned anything. So none is used here without a control.
+# learned anything. So each is set beside a control or a comparison.
 #
 # **What you will see**
 #
@@ -196,10 +196,10 @@ chapter.finding(
 )
 
 # %% [markdown]
-# How can a map pass the check and still show the digit without a trained weight? Because it has
-# another reason to look like the digit. In gradient × input the digit is a factor. Grad-CAM at conv1
-# adds up six filtered copies of it, and may show it in amber or leave it out of an amber field. So we
-# ask how well the digit itself, without any network, predicts each map, whichever of the two it does:
+# How can a map show the digit without a trained weight? Because it has another reason to look like the
+# digit. In gradient × input the digit is a factor. Grad-CAM at conv1 adds up six filtered copies of it,
+# and may show it in amber or leave it out of an amber field. So we ask how well the digit itself,
+# without any network, predicts each map, whichever of the two it does:
 
 # %%
 pixels = net.inputs(twenty)[:].numpy()
@@ -489,7 +489,7 @@ chapter.finding(
 # %% [markdown]
 # Why at C3? Its sums are a linear function of S2, so a linear probe should find no more in them than
 # in S2. What is new is that they are squashed, and whether squashing bends anything depends on their
-# size: the function is nearly straight up to ±1. The table has the same probes in numbers, and in its
+# size: the function is nearly straight up to about ±0.5. The table has the same probes in numbers, and in its
 # last row those of the sums:
 
 # %% tags=["hide-input"]
@@ -645,7 +645,8 @@ assert torch.allclose(penalised.decoder.norm(dim=0), torch.ones(480))
 # C5 has 120 units, and its dictionary 480 entries. What must it beat? The first $k$ principal
 # components; or, harder, all of them, of which each digit keeps its own $k$ largest. We measure three
 # things on test digits: how many entries are used (L0), the share of the variance that is explained,
-# and how many digits the network still reads right when it goes on with $\hat x$ in place of $x$:
+# and how many digits the network still reads right when it goes on with $\hat x$ in place of $x$, which
+# is called *patching*:
 
 # %%
 from internals.probing import code_quality, patched_accuracy
@@ -1081,7 +1082,7 @@ chapter.finding(
 # - **A map of evidence** that stays when the weights go shows the input. One that changes has passed a
 #   necessary check, not a sufficient one: random weights draw a digit too.
 # - **F6 is a drawing**: 84 units in nine directions, and the bitmaps that it was taught.
-# - **A linear probe** is worth the gap to its controls, and they must be fair. The jump is at C3, where
+# - **A linear probe** shows something where it is ahead of fair controls. The jump is at C3, where
 #   strong sums are squashed; random weights as strong jump too, but lose it again after S4.
 # - **A sparse dictionary** leads principal components where few numbers are allowed, in C5 and F6
 #   alike. An untrained C5 shows at least half of this lead up to k = 8. In the trained C5 the lead

@@ -19,7 +19,7 @@
 # # Adversaries: how little it takes
 #
 # A network that reads nearly every test digit can be made to misread nearly every one of them, by a
-# change of the pixels that leaves each digit as readable as before [@szegedy2014; @goodfellow2015].
+# change of the pixels after which a person still reads them [@szegedy2014; @goodfellow2015].
 # The change is not found by luck. It is computed from the network's own gradient, the same backward
 # pass that trains it, stopped one layer later: at the pixels.
 #
@@ -122,8 +122,9 @@ shown = np.argsort(~fooled, kind="stable")[:6]
 print(f"{fooled.sum():,} of {len(tested):,} digits fooled")
 
 # %% [markdown]
-# The caption under each digit gives the answer and its posterior. What is added is drawn magnified,
-# since on the scale of the images it would be hard to see:
+# The caption under each digit gives the answer and its posterior. Posteriors need not add up to 1: the
+# rest belongs to *rubbish*, an eleventh class. What is added is drawn magnified, since on the scale of
+# the images it would be hard to see:
 
 # %% tags=["hide-input"]
 from internals.figures import percent, perturbations
@@ -223,7 +224,7 @@ chapter.finding(
 )
 
 # %% [markdown]
-# A large step costs something in any direction: not all that is lost at a large ε is due to the gradient.
+# A large step costs something in a random direction too: not all that is lost at a large ε is due to the gradient.
 #
 # ## Many small steps
 #
@@ -259,7 +260,7 @@ for net in networks.values():
 # 55.4 % errors at $\varepsilon = 0.25$, where a softmax had 99.9 % [@goodfellow2015]. A network can
 # also survive because the attack is led astray. Such *obfuscated gradients*, or *gradient masking*, have
 # made many a defence look better than it was [@athalye2018]. A first suspect is a gradient of exactly 0, for
-# the sign of 0 is 0 and the pixel stays. A second is the place it points to:
+# the sign of 0 is 0 and the pixel stays. A second suspect is the place that the gradient points to:
 
 # %%
 from internals.attacks import input_gradient
@@ -458,7 +459,7 @@ def demonstrate(attack, size, target):
 
 # %% [markdown]
 # The third column is what the notebook printed, the fourth what happens to digit 2 here, and the
-# last what it had no column for:
+# last the share of all digits, which the notebook did not count:
 
 # %%
 demonstrations = [
@@ -487,8 +488,8 @@ show(
 # %% [markdown]
 # ## Training against an adversary
 #
-# If the attack is known, why not train on it? The weights are to make small what the adversary makes
-# as large as it can [@madry2018]:
+# If the attack is known, why not train on it? The weights are trained to make small the loss that the
+# adversary makes as large as it can [@madry2018]:
 #
 # $$
 # \min_\theta\; \operatorname{E}_{(x, y)} \Bigl[\, \max_{\lVert \delta \rVert_\infty \le \varepsilon}
@@ -570,10 +571,10 @@ chapter.finding(
 )
 
 # %% [markdown]
-# The network trained on FGSM has learned to resist one step only. A sudden change of this kind in the
-# course of a training is known as *catastrophic overfitting* [@wong2020]: the training attack always
-# arrives at the same distance along a gradient that the network itself shapes, and the network bends its
-# loss at just that place.
+# The network trained on FGSM resists one step far better than many. When a network comes to this in the
+# course of its training, that is known as *catastrophic overfitting* [@wong2020]. A likely reason is that
+# the training attack always arrives at the same distance along a gradient that the network itself shapes,
+# so that the network can bend its loss at just that place.
 #
 # The same for every $\varepsilon$, under the worst of three attacks:
 
@@ -795,12 +796,14 @@ chapter.record(
 # %% [markdown]
 # ## Key features
 #
-# - **The gradient reaches the pixels**, and its sign is enough: one step of 25 grey levels.
+# - **The gradient reaches the pixels**, and its sign is enough: one step of 25 grey levels makes
+#   the softmax network misread most digits.
 # - **ε is a pixel value**, whatever the scale of a network's inputs.
 # - **A weak attack flatters.** The MAP loss leads one step to rubbish; the margin leads to a wrong answer.
-# - **Adversarial training** buys accuracy under attack. With one step it can buy nothing but a loss
-#   that misleads one step, which is called catastrophic overfitting.
-# - **A check that needs no gradient**, a transfer attack, helps to detect gradient masking.
+# - **Adversarial training** buys accuracy under attack. Trained on one step, a network can look strong
+#   against one step and be weak against many, which is called catastrophic overfitting.
+# - **A check that does without the network's own gradient**, a transfer attack, helps to detect
+#   gradient masking.
 # - **Refusal** by distance helps against an adversary who does not know the rule, and less against one
 #   who does.
 #

@@ -127,7 +127,7 @@ tops = {n: one.strongest(pictures, layers, k=9) for n, one in nets.items()}
 
 # %% [markdown]
 # For three channels of a layer, the strongest patch at each of these epochs with its projection.
-# The projections of a row share one scale, and those of weaker units are paler:
+# The projections of a row share one scale, so those with smaller gradients are paler:
 
 # %%
 from dataclasses import replace
@@ -226,7 +226,7 @@ same = {layer: [alike(layer, n) for n in nets] for layer in layers}
 
 # %% [markdown]
 # Nine random pictures of so many have next to none in common with nine others. But correlations do
-# not begin at 0: two projections of one unit share its picture and its place, whatever the weights.
+# not begin at 0: two projections of one unit share its picture and its place, before training too.
 
 # %% tags=["hide-input"]
 from internals.figures import Table, percent
@@ -410,8 +410,8 @@ chapter.finding(
 # both, and left fewer dead filters.
 #
 # We train both forms alike. All extra networks of this chapter are short runs of one recipe, since six
-# whole ones would take too long. A run this short can show a first layer's filters, and which network
-# learns faster. It cannot say which one would be better in the end.
+# whole ones would take too long. A run this short can show how a first layer's filters begin, and which
+# network learns faster. It cannot say which one would be better in the end.
 
 # %%
 short = replace(
@@ -763,7 +763,7 @@ chapter.finding(
 # layer 5, and not in layer 7. An entry that hiding does not change has the sign 0, and two of those
 # agree. So we count a second time, over those entries only that change in both pictures.
 #
-# Here are five English springers who look into the camera. Where their eyes and noses are was read
+# Here are five English springers with both eyes in view. Where their eyes and noses are was read
 # off by eye, as shares of the picture's width and height:
 
 # %%
@@ -1010,9 +1010,9 @@ chapter.finding(
 # ## One unit, three ways
 #
 # A patch shows what drove a unit. A projection is meant to show which pixels of the patch did. An
-# optimised image needs no photograph: it is made from noise, step by step, so that the unit fires as
-# hard as it can [@erhan2009; @olah2017]. Here are three channels of `conv5` in all three ways, and at the
-# right the same with untrained weights:
+# optimised image starts from no photograph, of which only the mix of colours is taken. It is made from
+# noise, step by step, so that the unit fires ever harder [@erhan2009; @olah2017]. Here are three
+# channels of `conv5` in all three ways, and at the right the same with untrained weights:
 
 # %%
 from internals.figures import Portrait, beside_strongest, portraits
@@ -1248,7 +1248,7 @@ chapter.finding(
 #   answer comes from a number beside a control.
 # - **Epoch by epoch**, the nine strongest pictures settle from the bottom of the network to its top.
 # - **Occlusion** tests a projection: it takes the pixels away instead of drawing them.
-# - **An optimised image** needs no photograph, and shows what a unit would answer to, not what it
+# - **An optimised image** starts from noise, and shows what a unit would answer to, not what it
 #   meets.
 #
 # ## Do this with your own network
