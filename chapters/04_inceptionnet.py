@@ -1031,9 +1031,8 @@ show(
 )
 
 # %% [markdown]
-# An image can also be made for a channel, without any photograph. It starts as noise and is changed
-# step by step so that it drives the unit in the middle of the map ever harder [@olah2017]. It need not
-# beat the strongest photograph, which may drive another unit of the channel:
+# An image can also be made for a channel. It starts as noise and is changed step by step so that it
+# drives the unit in the middle of the map ever harder [@olah2017]. The photograph may drive another:
 
 # %% tags=["hide-input"]
 from internals.figures import beside_strongest, portraits
@@ -1139,7 +1138,7 @@ chapter.finding(
 )
 
 # %% [markdown]
-# All panels from 4b to 5b but that of 4d are full of parachutes. Which class is the commonest in how
+# The panels of 4b to 5b, but that of 4d, are full of parachutes. Which class is the commonest in how
 # many channels of 5a, and how large are the values?
 
 # %%
@@ -1458,7 +1457,6 @@ chapter.finding(
 # internals atlas mine:network --weights mine.pth --images photos --out site
 # ```
 #
-#
 # ## Exercises
 #
 # 1. Train the paper's form, `find_recipe("googlenet-paper", chapter.profile)`, without normalisation
@@ -1466,5 +1464,5 @@ chapter.finding(
 # 2. Measure `latency` of each of the nine modules. Is it in proportion to their multiply-adds?
 # 3. Silence one branch of every module and test again. Which costs most accuracy?
 #
-# InceptionNet's modules are designed branch by branch. The next network, [ResNet](05_resnet18.py),
-# repeats one simple block. Each block adds its result to its own input.
+# The next network, [ResNet](05_resnet18.py), repeats one simple block, which adds its result to its own
+# input.
