@@ -80,7 +80,8 @@ if from_imagenet:  # the stand-in is drawn, and has no files
 
 # %% [markdown]
 # The paper also reports top-5 errors, the share of pictures whose class is not among the five best
-# answers. With ten classes five guesses are right half of the time, so we report top-1 only.
+# answers. With ten classes, five random guesses include the right one half of the time, so we report
+# top-1 only.
 #
 # The copy of Imagenette used here is not the original one. All its photographs are squeezed to
 # squares, so that a golf ball may be egg-shaped. We cannot undo that, and no sentence of this book
@@ -415,8 +416,8 @@ show(
 )
 
 # %% [markdown]
-# Why other initial weights? With weights of standard deviation 0.01, every layer makes the differences
-# between pictures smaller. The paper's pixels run to 255, so enough is left at the scores. Ours run
+# Why other initial weights? With weights of standard deviation 0.01, the differences between pictures
+# become smaller on the way up. The paper's pixels run to 255, so enough is left at the scores. Ours run
 # to 1, and nearly nothing would be left. We send the same eight pictures through untrained networks
 # and measure how far apart they still are, as the standard deviation over pictures:
 
@@ -575,8 +576,7 @@ show(
         each=10,
         caption="The mean of all training pictures; one picture cut at four corners and the centre, "
         "then mirrored; and that picture with its light moved along the first component from −20 "
-        "to +20 standard deviations. In each crop the thing lies elsewhere on the grid of the "
-        "network's layers.",
+        "to +20 standard deviations. In each crop the thing lies at another place.",
         alt="A blurred grey-brown mean image; ten cuts of one picture, five of them mirrored; ten "
         "copies of it from dark to bright.",
     ),
@@ -604,7 +604,7 @@ gain = 100 * (looks[10] - looks[1])
 chapter.finding(
     f"Ten crops name {percent(looks[10])} of {len(held_out)} held-out pictures rightly and one crop "
     f"{percent(looks[1])}: {gain:.1f} points more, about what the paper gained.",
-    holds=0.5 < gain < 3,
+    holds=1 < gain < 2,
 )
 
 # %% [markdown]
@@ -701,7 +701,7 @@ if chapter.profile == "quick":
     )
 
 # %% [markdown]
-# The three differ in one argument of the network each. Initial weights, pictures and their order are
+# The other two differ from the whole in one argument of the network each. Initial weights, pictures and their order are
 # the same. Without the normalisation its division by $2^{0.75}$ is missing too. At the start
 # activations are therefore 1.7 times as large behind the first layer and 2.8 times behind the second:
 
@@ -826,7 +826,7 @@ chapter.finding(
 # pictures. They call it *aliasing*, and blame the first layer, whose windows move four pixels at a time
 # [@zeiler2014]. It can be measured without any projection. We move a picture by $d$ pixels and compare
 # the maps of `relu1` with those of the unmoved picture, shifted by the nearest whole number of steps.
-# Were the layer *equivariant* to translation, the difference would be small for every $d$:
+# Were the maps smooth from one place to the next, the difference would be small for every $d$:
 
 # %%
 pixels = images.train.images[:4] / 255 - run.normalization.image
@@ -849,8 +849,8 @@ def moved(stride):
 
 
 # %% [markdown]
-# Their remedy was a stride of two, and windows of 7 × 7. The same kernels at stride two show the
-# first half of it:
+# Their remedy was a stride of two, and windows of 7 × 7. What the smaller stride alone does, the same
+# kernels at stride two show:
 
 # %% tags=["hide-input"]
 change = {
@@ -862,8 +862,8 @@ show(
         change,
         xlabel="pixels that the picture is moved",
         ylabel="change of the maps",
-        caption="How much of conv1's maps changes when a picture moves, apart from moving with it, as a "
-        "share of their size. At whole steps nothing changes, between them up to a quarter does.",
+        caption="How much conv1's maps change when a picture moves, beyond moving with it, as a share of "
+        "their size. At whole steps nothing changes; between them, at stride four, more than a quarter.",
         alt="Two curves over a shift of zero to twelve pixels: with stride four arches that touch "
         "zero at every multiple of four, with stride two lower arches that touch zero at every even "
         "number.",
@@ -871,6 +871,8 @@ show(
     "aliasing",
 )
 assert change["stride 4"][::4].max() < 1e-3 < change["stride 4"][2]
+if chapter.profile == "full" and chapter.data == "real":
+    assert 0.25 < change["stride 4"].max() < 0.3
 
 # %% [markdown]
 # ### What drives the channels above
@@ -898,10 +900,10 @@ from internals.figures import panels
 show(
     panels(
         net.patches(top["conv2"]),
-        caption="Six channels of conv2 and the patches that drive them hardest. Channel 0 answers to dark "
-        "above an edge and light below it, 1 to a bright arc or tip on black, 3 to yellow and green, "
-        "and 4 to a level grating. Many of the patches lie at the border of their picture, where the "
-        "network sees zeros beside it.",
+        caption="Six channels of conv2 and the patches that drive them hardest. Most patches of channel 0 "
+        "are dark above an edge and light below it, most of 1 have a bright arc or tip on black, and most "
+        "of 4 a level grating; those of 3 are yellow or green. Many of the patches lie at the border of "
+        "their picture, where the network sees zeros beside it.",
         alt="Nine projections with their patches for six channels of conv2: small patches alike in "
         "direction, colour or texture.",
     ),
@@ -911,7 +913,7 @@ show(
 # %% [markdown]
 # #### conv3
 #
-# At 99 × 99 pixels a patch holds a part of an object. In the paper's network this layer is the first to
+# At 99 × 99 pixels most patches hold a part of an object. In the paper's network this layer is the first to
 # read the channels of both cards.
 
 # %% tags=["hide-input"]
@@ -920,7 +922,7 @@ show(
         net.patches(top["conv3"]),
         caption="Six channels of conv3. Channels 0 and 1 answer to one long edge, nearly upright, dark on "
         "its right or on its left, of whatever it bounds. Channel 4 answers mostly to upright bars, in "
-        "gates and church windows and figures, and channel 5 to rows of them: letters, grilles, columns.",
+        "railings, church fronts and figures, and channel 5 to rows of them: letters, grilles, columns.",
         alt="Nine projections with their patches for six channels of conv3: larger patches, alike "
         "in texture or in a pattern of parts.",
     ),
@@ -938,11 +940,11 @@ show(
     panels(
         net.patches(top["conv4"]),
         caption="Six channels of conv4. Channel 3 has found the white blaze between the eyes of English "
-        "springers; two of its nine pictures are the same photograph. Channel 0 answers to level stripes, 2 to the "
-        "fronts of pumps, players and trucks, and 5 to round white things and to wound tubes, golf "
+        "springers; two of its nine pictures are the same photograph. Channel 0 answers to level stripes, 2 to "
+        "level bands and edges on pumps, players and trucks, and 5 to round white things and to wound tubes, golf "
         "balls and French horns.",
-        alt="Nine projections with their patches for six channels of conv4: patches that hold most "
-        "of an object.",
+        alt="Nine projections with their patches for six channels of conv4: patches with a large "
+        "part of an object.",
     ),
     "conv4-strongest",
 )
@@ -965,11 +967,11 @@ show(
     panels(
         net.patches(top["conv5"]),
         caption="Six channels of conv5, the last convolution. Most patches of channel 0 have level "
-        "stripes, of 1 red on black, of 3 strong red, orange or yellow, of 4 rows of characters on signs "
-        "and price boards, and of 5 slanting or crossing tubes, mostly those of French horns. Channel 2 "
+        "stripes, of 1 red on black, of 3 strong red, orange or yellow, of 4 a row of characters, as on "
+        "signs and price boards, and of 5 slanting or crossing tubes, mostly those of French horns. Channel 2 "
         "has no theme that can be named.",
-        alt="Nine projections with their patches for six channels of conv5: patches that hold whole "
-        "objects.",
+        alt="Nine projections with their patches for six channels of conv5: patches with objects or "
+        "large parts of them.",
     ),
     "conv5-strongest",
 )
@@ -1053,8 +1055,8 @@ chapter.finding(
 # `conv5`, after their rectifier, by how the class score depends on them [@selvaraju2017]. *Saliency* is
 # the gradient at each pixel [@simonyan2014]. The third changes the picture itself: a grey square covers
 # one place after another, and we record the probability of the class and the sum of the strongest map
-# [@zeiler2014]. Where they drop, the answer depended on what was covered. The pictures are held-out
-# ones of three classes that are named rightly, those of which the network is least sure:
+# [@zeiler2014]. Where they drop, the answer depended on what was covered. Of 200 held-out pictures we
+# take the rightly named one of each of three classes of which the network is least sure:
 
 # %%
 count = chapter.at(smoke=4, quick=16, full=200)
@@ -1113,8 +1115,9 @@ show(
         ["Grad-CAM, conv5", "saliency", "covered: class", "covered: conv5"],
         names=[shown.class_names[int(label)] for label in classes],
         caption="Held-out pictures of different classes, with four maps of evidence. The largest value "
-        "stands below each; in the third map it is a drop in probability. Saliency has no sign: it is "
-        "the size of the gradient. In the two maps of covering, amber marks a drop and blue a rise.",
+        "stands below each, for the two maps of covering the largest change, a drop (amber) or a rise "
+        "(blue); in the third map it is one of probability. Saliency has no sign: it is the size of the "
+        "gradient.",
         alt="Rows of one picture and four heat maps over it: Grad-CAM blobs, a scatter of salient "
         "pixels, and two coarse maps of what covering a place does.",
     ),
@@ -1123,7 +1126,7 @@ show(
 
 # %% [markdown]
 # It matters that Grad-CAM reads the maps after the rectifier. Before it they hold negative sums, which
-# no later layer sees. How often is Grad-CAM empty with the one and with the other?
+# no later layer sees. How often is Grad-CAM's map empty before the rectifier, and how often after it?
 
 # %%
 empty = {
@@ -1179,8 +1182,8 @@ show(
 
 # %% [markdown]
 # A correlation of 0 is not to be expected. The middle of a field counts for more than its rim whatever
-# the weights, so two projections of one unit are always somewhat alike. Each rule has a floor of its
-# own, at the right end of its row:
+# the weights, so two projections of one unit are mostly somewhat alike. The right end of each row says
+# how much without any trained weights; the deconvnet falls lower on the way:
 
 # %%
 left = dict(zip(control.names, control.magnitudes.mean(axis=2), strict=True))
@@ -1205,7 +1208,8 @@ chapter.finding(
 # - **Dropout, random crops and light** stand against overfitting.
 # - **Response normalisation** and its constants belong to raw pixels, and most later networks do
 #   without it.
-# - **Overlapping maxima** and a **stride of four** make maps small early, at the price of aliasing.
+# - A **stride of four** makes maps small early, at the price of aliasing. **Overlapping maxima** gained
+#   the paper 0.4 points.
 #
 # ## Do this with your own network
 #
