@@ -33,7 +33,8 @@ class Leaves(nn.Module):
         sys.exit(0)
 def waits():
     Path("begun").touch()
-    time.sleep(60)
+    for _ in range(600):
+        time.sleep(0.1)  # a signal that comes just before a sleep is only seen after it
 """
 
 
