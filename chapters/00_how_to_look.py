@@ -330,8 +330,8 @@ assert added.sum() == 9 > overwritten.sum()
 #
 # The papers speak of rectifiers only. Code that replaces the backward pass of `nn.ReLU` modules
 # alone misses a tanh, and a rectifier written as a function. It then returns the plain gradient
-# without a warning. The book's instrument finds a rectifier however it is written, and raises an error
-# at a tanh:
+# without a warning. The book's instrument finds a rectifier written either way. Where it has no rule, as
+# here for a tanh, it raises an error:
 
 # %%
 from internals.errors import ProjectionError
