@@ -583,7 +583,7 @@ print(
 
 # %%
 kernels = run.model.conv1.weight.detach()
-centred = kernels - kernels.mean(dim=(1, 2, 3), keepdim=True)
+centred = kernels - kernels.mean(dim=(2, 3), keepdim=True)
 beside = (centred[..., 1:] * centred[..., :-1]).mean(dim=(1, 2, 3))
 alike = beside / centred.square().mean(dim=(1, 2, 3))
 
@@ -598,15 +598,15 @@ show(
         kernels.numpy(),
         caption="The 64 kernels of conv1, 7 × 7 pixels in colour, on one scale with mid grey as 0. A "
         "kernel whose halves differ in brightness responds to an edge, one whose halves differ in hue "
-        "to a border of colours, and a speckled one is noise.",
+        "to a border of colours; a speckled one is noise.",
         alt="Four rows of sixteen small coloured squares.",
     ),
     "conv1-filters",
 )
 print(
-    f"Horizontally neighbouring weights have a correlation of {alike.median():.2f} in the median",
-    f"kernel, where noise would have about 0. In {int((alike > 0.5).sum())} of the 64 kernels it is",
-    "above 0.5: these hold a smooth pattern.",
+    "Less each colour's mean, horizontally neighbouring weights have a correlation of",
+    f"{alike.median():.2f} in the median kernel, where noise would have about 0. In",
+    f"{int((alike > 0.5).sum())} of the 64 kernels it is above 0.5: these are smooth.",
     sep="\n",
 )
 
@@ -702,8 +702,8 @@ written = {
 }
 print(
     f"Neighbouring cells differ by {written['trained']} standard deviations in the branches 1 × 1,",
-    f"3 × 3, 5 × 5 and pooled. With random weights it is {written['untrained']}. What the two have in",
-    "common was not learned.",
+    f"3 × 3, 5 × 5 and pooled. With random weights it is {written['untrained']}: smoothness that is",
+    "there without training was not learned.",
     sep="\n",
 )
 
@@ -792,7 +792,7 @@ show(
     panels(
         net.patches(top["conv2"], six),
         caption="Six channels of conv2: the 11 × 11 pixels that drive each hardest in nine different images, "
-        f"with their projections. Channel 1 responds to plain green, 3 to light above dark, and the others "
+        f"with their projections. Channel 1 responds to green, 3 to light above dark, and the others "
         "to slanting edges, ends and corners of strokes. The nine images of a row come from "
         f"{listed('conv2', six)} classes.",
         alt="For each channel of conv2 nine projections and their patches: patches of eleven pixels.",
@@ -810,7 +810,7 @@ show(
     panels(
         net.patches(top["conv4"], six),
         caption="Six channels of 3a's 1 × 1 branch, patches of 27 × 27 pixels. Channel 0 responds to light "
-        "level bars, 1 to plain blue, 2 to curves in yellow and skin colours, and 3 to an upright light bar "
+        "level bars, 1 to blue, 2 to curves in yellow and skin colours, and 3 to an upright light bar "
         "between dark ones, as on the head of a springer. The nine images of a row come "
         f"from {listed('conv4', six)} classes.",
         alt="For each channel of conv4 nine projections and their patches: patches of 27 pixels.",
@@ -826,7 +826,7 @@ show(
     panels(
         net.patches(top["conv6"], six),
         caption="Six channels of 3a's 3 × 3 branch, patches of 43 × 43 pixels. Channel 1 responds to round "
-        "edges, 3 to a thin dark upright line on white, 4 to black on blue, and 5 to pink. The nine images of a row come "
+        "edges, 3 to a thin dark upright line on white, 4 to black on blue, and 5 mostly to pink. The nine images of a row come "
         f"from {listed('conv6', six)} classes.",
         alt="For each channel of conv6 nine projections and their patches: patches of 43 pixels.",
     ),
@@ -841,7 +841,7 @@ show(
     panels(
         net.patches(top["conv8"], six),
         caption="Six channels of 3a's 5 × 5 branch, patches of 59 × 59 pixels. Channel 1 responds to rows of "
-        "letters and lamps, 3 to dark bars as on the fronts of cars, and 4 to strong colours in pieces. The "
+        "letters, lamps and stripes, 3 to level bars between dark and light, and 4 to blue. The "
         "nine images of a row come "
         f"from {listed('conv8', six)} classes.",
         alt="For each channel of conv8 nine projections and their patches: patches of 59 pixels.",
@@ -860,7 +860,7 @@ show(
     panels(
         net.patches(top["conv10"], six),
         caption="Six channels of 3b's 1 × 1 branch. All have fields of 59 pixels, whatever part of them they "
-        "use. Channel 2 responds to white on red, as on signs, 3 to a level edge, and 5 to fine grain, such "
+        "use. Channel 2 responds mostly to white on red, as on signs, 3 to a level edge, and 5 to fine grain, such "
         f"as dimples and grass. The nine images of a row come from {listed('conv10', six)} classes.",
         alt="For each channel of conv10 nine projections and their patches: patches of 59 pixels.",
     ),
@@ -875,7 +875,7 @@ show(
     panels(
         net.patches(top["conv12"], six),
         caption="Six channels of 3b's 3 × 3 branch, patches of 75 × 75 pixels. Channel 0 responds to white sky "
-        "at the image's border, 1 to orange above black, as on trucks, 4 to long dark grass, and 5 to black "
+        "at the image's border, 1 to orange above black, as on trucks, 4 to dark green leaves, and 5 to black "
         "beside white. The nine images of a row come "
         f"from {listed('conv12', six)} classes.",
         alt="For each channel of conv12 nine projections and their patches: patches of 75 pixels.",
@@ -891,7 +891,7 @@ show(
     panels(
         net.patches(top["conv14"], six),
         caption="Six channels of 3b's 5 × 5 branch, patches of 91 × 91 pixels. Channel 1 responds to slanting "
-        "tubes of French horns, 4 to mown grass, and 5 to fur and eyes of springers. The nine images of a row come "
+        "bars, often tubes of horns, 4 to grass, and 5 to a light stripe beside dark. The nine images of a row come "
         f"from {listed('conv14', six)} classes.",
         alt="For each channel of conv14 nine projections and their patches: patches of 91 pixels.",
     ),
@@ -908,8 +908,8 @@ show(
 show(
     panels(
         net.patches(top["conv16"], six),
-        caption="Six channels of 4a's 1 × 1 branch, whose units see 107 pixels. Channel 0 responds to the body "
-        "of a tench, 1 to red canopies, 2 to pale sky in a corner, and 4 to the lettered corners of gas "
+        caption="Six channels of 4a's 1 × 1 branch, whose units see 107 pixels. Channels 0 to 2 respond mostly "
+        "to the body of a tench, to red canopies and to pale sky in a corner, 4 to corners, mostly of gas "
         "pumps. The nine images of a row come "
         f"from {listed('conv16', six)} classes.",
         alt="For each channel of conv16 nine projections and their patches: large patches or whole images.",
@@ -925,8 +925,8 @@ show(
 show(
     panels(
         net.patches(top["conv18"], six),
-        caption="Six channels of 4a's 3 × 3 branch, whose units see 139 pixels. Channel 4 responds to rows of "
-        "tubes and dimples, and 5 to the head of a springer. The nine images of a row come "
+        caption="Six channels of 4a's 3 × 3 branch, whose units see 139 pixels. Channel 4 responds mostly to "
+        "the tubes of French horns, and 5 to heads of springers. The nine images of a row come "
         f"from {listed('conv18', six)} classes. How much of such a projection was learned is tested further "
         "down.",
         alt="For each channel of conv18 nine projections and their patches: large patches or whole images.",
@@ -943,8 +943,8 @@ show(
 show(
     panels(
         net.patches(top["conv24"], three),
-        caption="Three channels of 4b's 3 × 3 branch, with fields of 203 pixels. All three respond to bright "
-        "canopies and flags before a blue sky. The nine images of a row come "
+        caption="Three channels of 4b's 3 × 3 branch, with fields of 203 pixels. All three respond to blue "
+        "sky, mostly with a canopy or flag before it. The nine images of a row come "
         f"from {listed('conv24', three)} classes.",
         alt="For each channel of conv24 nine projections and their patches: whole images or nearly so.",
     ),
@@ -989,8 +989,8 @@ show(
 show(
     panels(
         net.patches(top["conv42"], three),
-        caption="Three channels of 4e's 3 × 3 branch on whole images. Channels 0 and 2 reach ten to twenty "
-        "times the values of channel 1, which has no theme. The nine images of a row come from "
+        caption="Three channels of 4e's 3 × 3 branch on whole images. Channel 0 reaches about twenty and "
+        "2 about nine times the values of channel 1, which has no theme. The nine images of a row come from "
         f"{listed('conv42', three)} classes.",
         alt="For each channel of conv42 nine projections and their patches: whole images.",
     ),
@@ -1007,7 +1007,7 @@ show(
     panels(
         net.patches(top["conv48"], three),
         caption="Three channels of 5a's 3 × 3 branch on whole images. Channels 0 and 2 have the same parachutes "
-        "with values near 26, channel 1 has curved outlines with values near 1.3. The nine images of a "
+        "with values near 26, channel 1 mostly horns and churches with values near 1.2. The nine images of a "
         f"row come from {listed('conv48', three)} classes.",
         alt="For each channel of conv48 nine projections and their patches: whole images.",
     ),
@@ -1021,7 +1021,7 @@ show(
 show(
     panels(
         net.patches(top["conv54"], three),
-        caption="Three channels of 5b's 3 × 3 branch on whole images: parachutes twice, and cassette players. The "
+        caption="Three channels of 5b's 3 × 3 branch on whole images: parachutes twice, then mostly cassette players. The "
         "nine images of a row come from "
         f"{listed('conv54', three)} classes. Each channel is averaged over the image, and the classifier "
         "weights the averages.",
@@ -1154,8 +1154,8 @@ typical = [
 chapter.finding(
     f"In {percent(float(shares[first]), 0)} of the channels of conv48 the commonest class is "
     f"{names[first]}. Their strongest values have a median of {typical[0]:.0f}, those of all others of "
-    f"{typical[1]:.1f}. So a few photographs of bright canopies before a blue sky, which are unlike all "
-    "others, drive most of this layer. A channel that sorts by class need not say much about the class.",
+    f"{typical[1]:.1f}. So bright canopies before a blue sky drive most of this layer. Nine images "
+    "of one class do not show that a channel knows the class.",
     holds=names[first] == "parachute"
     and bool(shares[first] > 0.5)
     and typical[0] > 5 * typical[1],
