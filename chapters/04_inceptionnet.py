@@ -952,8 +952,8 @@ show(
 )
 
 # %% [markdown]
-# Units of 4c have receptive fields of 267 pixels, wider than the image. A unit in the middle of the
-# grid sees the whole image. One at the edge still sees a part of it only:
+# Units of 4c have receptive fields of 267 pixels. In the middle of the grid they see the whole image,
+# at its edge still a part of it only:
 
 # %% tags=["hide-input"]
 show(
@@ -1464,5 +1464,4 @@ chapter.finding(
 # 2. Measure `latency` of each of the nine modules. Is it in proportion to their multiply-adds?
 # 3. Silence one branch of every module and test again. Which costs most accuracy?
 #
-# The next network, [ResNet](05_resnet18.py), repeats one simple block, which adds its result to its own
-# input.
+# The next network, [ResNet](05_resnet18.py), repeats one simple block.
