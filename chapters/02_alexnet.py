@@ -701,8 +701,8 @@ if chapter.profile == "quick":
     )
 
 # %% [markdown]
-# The other two differ from the whole in one argument of the network each. Initial weights, pictures and their order are
-# the same. Without the normalisation its division by $2^{0.75}$ is missing too. At the start
+# The other two differ from the whole in one argument of the network each. Initial weights, pictures and
+# their order are the same. Without the normalisation its division by $2^{0.75}$ is missing too. At the start
 # activations are therefore 1.7 times as large behind the first layer and 2.8 times behind the second:
 
 # %%

@@ -1032,7 +1032,8 @@ show(
 
 # %% [markdown]
 # An image can also be made for a channel. It starts as noise and is changed step by step so that it
-# drives the unit in the middle of the map ever harder [@olah2017]. The photograph may drive another:
+# drives the unit in the middle of the map ever harder [@olah2017]. The photograph may drive another
+# unit:
 
 # %% tags=["hide-input"]
 from internals.figures import beside_strongest, portraits

@@ -34,7 +34,7 @@
 #   training those of the plain network are as healthy;
 # - a block that passes on exactly what it gets, and 256 paths through eight blocks;
 # - ResNet-18 and its plain twin trained side by side. The residual network learns faster and ends
-#   better, and what every block adds is 0.7 to 1.1 times as large as what it is added to;
+#   better, and no block adds little to what it receives;
 # - what drives the channels of ten layers, how classes gather with depth, and guided projections that
 #   hardly change when the last stage gets random weights.
 
@@ -1277,8 +1277,8 @@ for a, b in combinations(ways, 2):
 print(f"Mean rank correlations over the three images: {', '.join(agree)}.")
 
 # %% [markdown]
-# On average the three maps agree little, though all three mark the dog of the first image. One map alone
-# is weak evidence of where the network saw the class.
+# On average the three maps agree little. One map alone is weak evidence of where the network saw the
+# class.
 #
 # ## Which pictures to believe
 #
