@@ -18,7 +18,7 @@
 # # How to look inside a network
 #
 # Many pictures in this book answer one of four questions about a single unit of a network. What
-# does it see? What does it want? Which pixels gave it that? And would the picture look the same if
+# does it see? What does it want? Which pixels made it answer? And would the picture look the same if
 # the network had learned nothing? This chapter builds the four instruments on a network with
 # twenty-six weights, small enough to work out each of their answers on paper.
 #
@@ -132,7 +132,7 @@ assert torch.isclose(
 #
 # A unit's *receptive field* is the part of the image that can change it. Going up through the
 # layers, a window of $k$ taps widens a field of size $r$ by $k - 1$ steps, and a step is as long as
-# all strides before it together [@araujo2019]:
+# the product of all strides before it [@araujo2019]:
 #
 # $$
 # r_l = r_{l-1} + (k_l - 1) \prod_{i<l} s_i .
@@ -273,7 +273,7 @@ for rule, projection in projections.items():
 # Here are the three answers for two units of this drawing: the strongest, and one whose field holds
 # the box's bottom row and nothing else of it. The gradient is about slight changes. A little more
 # light on an amber pixel would raise the unit, and on a blue one it would lower it. On a mid-grey
-# pixel it would change nothing. The other two leave part of that out, each by its rule:
+# pixel it would change nothing. The other two change what a rectifier lets back, each by its rule:
 
 # %% tags=["hide-input"]
 from internals.figures import comparison

@@ -30,11 +30,11 @@
 #
 # **What you will see**
 #
-# - why this network spends 60,000 parameters on 340,908 connections, and what each layer adds;
+# - why the paper's network spends 60,000 parameters on 340,908 connections, and what each layer adds;
 # - the network trained in a minute and a half, and its score beside the paper's;
 # - how it says no: it refuses 5.8 % of the test digits, and 79 of its 83 errors are among them;
-# - for five layers, the nine digits that drive each of six channels hardest, and which of their pixels
-#   did it.
+# - for five layers, the nine digits that drive each of six channels hardest, and what a signal sent back
+#   from there draws on their pixels.
 
 # %%
 from internals.book import open_chapter, show
@@ -252,7 +252,7 @@ chapter.finding(
 # $$
 #
 # The constant $j$ is the distance of an eleventh class, *rubbish*, which takes what the ten
-# posteriors leave of 1. Wrong answers that are farther than $j$ already are left alone. The paper
+# posteriors leave of 1. Wrong answers that are much farther than $j$ are hardly pushed any more. The paper
 # gives no value for it; we take 5. A perfect answer then still costs $\log(1 + e^{-5})$:
 
 # %%
@@ -275,11 +275,11 @@ assert abs(floor - log(1 + exp(-5))) < 1e-6
 # <!-- digit -->
 #
 # Every map shows what the next layer sees, on one scale: mid grey is 0, amber +1.7159, blue
-# −1.7159. Of a unit you point at you see its *projection*, made as in the panels further down: a
+# −1.7159. Point at a unit, and you see its *projection*, made as in the panels further down: a
 # signal of 1 goes back to the pixels, and at each tanh only what agrees in sign with the activation
 # passes. The bars are the roots of the ten distances. The dashed line across them is set on held-out
-# training digits: 95 of a hundred lie within it of their own bitmap. What lies beyond it is
-# refused, which is one such digit in twenty. The table of refusals further down uses a stricter
+# training digits: 95 of a hundred come closer than that to their own bitmap. A digit beyond it is
+# refused, about one in twenty. The table of refusals further down uses a stricter
 # limit, a posterior of one half.
 #
 # ## The whole network
@@ -346,7 +346,7 @@ assert (sum(sizes.values()), sum(counted.values())) == (60_000, 340_908)
 # | what | the paper | here |
 # |---|---|---|
 # | C3 | 60 kernels by Table I | all 96; `LeNet5(paper=True)` has the table |
-# | S2, S4 | a trained coefficient and bias a map | plain averages; likewise |
+# | S2, S4 | a trained coefficient and bias a map | plain averages; `LeNet5(paper=True)` trains both |
 # | bitmaps | figure 3 | our own drawing |
 # | $j$ | positive, no value given | 5 |
 # | epoch kept | the last | the best on training digits held out |
@@ -477,7 +477,7 @@ chapter.finding(
 #
 # ## Its mistakes
 #
-# A score says how often; the confusion matrix says what for what:
+# A score says how often the network errs. The confusion matrix says which digit it takes for which:
 
 # %% tags=["hide-input"]
 from internals.figures import confusion
@@ -562,8 +562,8 @@ chapter.finding(
 # %% [markdown]
 # ### Digits that have moved
 #
-# Sub-sampling was to make the exact place of a feature matter less. How much less? Every test digit
-# is moved to the right, pixel by pixel, and read again:
+# Sub-sampling was to make the exact place of a feature matter less. How far may a digit move? Every test
+# digit is moved to the right, pixel by pixel, and read again:
 
 # %%
 from torch.nn import functional
@@ -797,8 +797,9 @@ if chapter.profile == "full" and chapter.data == "real":
     assert (ties == 1).sum() == 91 and (ties > 9).sum() == 19
 
 # %% [markdown]
-# For the way back to the pixels a rule has to be chosen, because the papers on deconvnets and
-# guided backpropagation only say what to do at a rectifier, and LeNet-5 has none. We choose the
+# For the way back to the pixels a rule has to be chosen, because the papers on deconvnets and guided
+# backpropagation only say what to do at a rectifier [@zeiler2014; @springenberg2015], and LeNet-5 has
+# none. We choose the
 # *agreeing* rule: a tanh passes on what has the same sign as its output. For a rectifier, whose
 # outputs have one sign, that is guided backpropagation. An average sends its signal back to all four
 # of its inputs alike.
@@ -846,8 +847,8 @@ chapter.finding(
 #
 # Pooling averages four neighbouring units, so the field grows by one pixel. The digits are again ranked
 # before squashing, so the printed outputs need not fall from left to right. The agreeing rule lets
-# the signal through to those of the four that were above 0, and the projection is the kernel, laid
-# over itself at their places:
+# the signal through to those of the four that were above 0, and the projection is the sum of the kernel at
+# their places:
 
 # %% tags=["hide-input"]
 rows = net.patches(top["pool1"], tanh="agreeing")
@@ -881,8 +882,8 @@ chapter.finding(
 # %% [markdown]
 # #### conv2
 #
-# A unit of conv2 sees 14 × 14 pixels, about a quarter of the digit's field, through all six maps of
-# pool1. Now projections differ within a row: it is the same feature in different hands:
+# A unit of conv2 sees 14 × 14 pixels, a quarter of the digit's 28 × 28 field, through all six maps of
+# pool1. Now projections differ within a row: different writers draw the same feature:
 
 # %% tags=["hide-input"]
 show(
@@ -1030,7 +1031,7 @@ control = net.sanity(
 # %% [markdown]
 # Here is the unit of channel 0 losing its weights. Below each picture stands ρ, the rank correlation
 # of its magnitudes with those of the trained picture, the mean over all twenty units: 1 for the same
-# order of pixels, 0 for none.
+# order of pixels, 0 for orders that have nothing to do with one another.
 
 # %% tags=["hide-input"]
 from internals.figures import comparison
@@ -1059,7 +1060,8 @@ chapter.finding(
 
 # %% [markdown]
 # The patches and their classes are what the panels above show reliably. The projections of conv3
-# mostly repeat the strokes of the digit, and would do so with untrained weights too.
+# mostly repeat the strokes of the digit. For the twenty units of the control they did so largely with
+# untrained weights too.
 #
 # The deconvnet row has a weakness of another kind. Its rule lets every signal through a tanh, and LeNet-5
 # has neither rectifiers nor the switches of a maximum. So nothing in that backward pass depends on the
@@ -1076,8 +1078,8 @@ for projection in same[1:]:
 #
 # - **Local fields and shared weights** make a convolution: 156 parameters do the work of 122,304.
 # - **Sub-sampling** gives up where a feature is, twice, until conv3 has no places left.
-# - **A table of connections** was to keep maps from becoming copies of one another. In one run of
-#   each form, the network with all connections and plain averages did no worse.
+# - **A table of connections** was to keep maps from becoming copies of one another. Of the two
+#   runs that were compared digit by digit, the one with all connections and plain averages misread fewer.
 # - **The scaled tanh** keeps targets of ±1 clear of saturation.
 # - **Fixed bitmaps and a distance** as output leave room for "none of these": what is far from all
 #   ten codes is refused, and nearly all the errors with it.

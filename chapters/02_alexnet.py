@@ -32,7 +32,7 @@
 # **What you will see**
 #
 # - 58 million parameters, 94 % of them in layers that do a twentieth of the work;
-# - five measures in a few lines of code each, and what two of them are worth in a short run;
+# - five measures in a few lines of code each, and what a short run can say of two of them;
 # - the kernels of `conv1`, and what drives the channels of the four layers above it;
 # - what an answer rests on, tested by covering the picture piece by piece.
 
@@ -83,9 +83,8 @@ if from_imagenet:  # the stand-in is drawn, and has no files
 # answers. With ten classes, five random guesses include the right one half of the time, so we report
 # top-1 only.
 #
-# The copy of Imagenette used here is not the original one. All its photographs are squeezed to
-# squares, so that a golf ball may be egg-shaped. We cannot undo that, and no sentence of this book
-# rests on the proportions of a photograph:
+# The copy of Imagenette used here is not the original one. All its photographs are squares, and
+# they were squeezed to that: some golf balls below are egg-shaped. We cannot undo it:
 
 # %%
 from PIL import Image
@@ -166,7 +165,7 @@ show(
 # Wherever LeNet-5 squashes a sum by a tanh, this network takes $f(a) = \max(0, a)$, a unit that had
 # served in restricted Boltzmann machines [@nair2010]. The paper gives one reason: speed. A small
 # network on CIFAR-10 reached 25 % training error six times sooner than with tanh. The slopes
-# explain it, because a backward pass multiplies by one of them in each layer:
+# suggest why: a backward pass multiplies by one of them in each layer:
 
 # %%
 import numpy as np
@@ -220,10 +219,8 @@ def respond(a, k=2, alpha=1e-4, beta=0.75):
 
 # %% [markdown]
 # PyTorch's layer multiplies $\alpha$ by the *mean* of the five squares and not by their
-# sum[^convnet]. Whoever copies the paper's 10⁻⁴ into it is wrong by a factor of five:
-#
-# [^convnet]: So does cuda-convnet, Krizhevsky's own program, and the paper's networks may have been
-#     trained with that. We follow the formula that was printed.
+# sum. With the paper's 10⁻⁴ it would be wrong by a factor of five. We follow the formula that was
+# printed:
 
 # %%
 from torch import nn
@@ -266,8 +263,8 @@ assert torch.equal(dropout.eval()(torch.ones(5)), torch.ones(5))
 #
 # The network did not fit into the 3 GB of one card. Each of two cards therefore held half of the
 # channels of every layer, and only `conv3` and the fully connected layers read both halves. The paper
-# reports 1.7 percentage points less top-1 error than for a network of half as many kernels on one
-# card. Today this is called a *grouped convolution*, here of two groups: two convolutions side by side
+# reports a top-1 error 1.7 percentage points below that of a network with half the kernels on one card.
+# Today this is called a *grouped convolution*, here of two groups: two convolutions side by side
 # that share nothing.
 
 # %%
@@ -316,10 +313,11 @@ assert total == [60_965_224, 659_272] and products == 724_406_816
 assert 0.7 < sum(neurons[:2]) / total[1] < 0.75
 
 # %% [markdown]
-# Two numbers of the paper do not fit the rest of it. The caption of its figure 2 gives the first
-# layer 253,440 neurons, which is 96 · 55 · 48; 55 × 55 places make 290,400. And it says that the
-# input is 224 pixels wide, from which windows of 11 at stride 4 make no whole number of places. The
-# 55 it goes on with need 227 pixels, or, as in our form, 224 and two pixels of padding:
+# Two numbers of the paper do not fit the rest of it. The caption of its figure 2 gives the first layer
+# 253,440 neurons, which is 96 · 55 · 48; 55 × 55 places make 290,400. And it says that the input is 224
+# pixels wide, from which windows of 11 at stride 4 make no whole number of places. The 55 it goes on
+# with need 227 pixels, or, as in our form, 224 and two pixels of padding (then the last pixel of each
+# row is left over):
 
 # %%
 assert 96 * 55 * 48 == 253_440 and neurons[0] == 96 * 55 * 55 == 290_400
@@ -395,6 +393,7 @@ assert in_linear["parameters"] > 0.93 and in_linear["multiply-adds"] < 0.05
 # |---|---|---|
 # | groups | two in conv2, conv4 and conv5 | none; `AlexNet(paper=True)` has them |
 # | input | 224 said, 227 needed | 224, two pixels of padding in conv1 |
+# | squares to cut from | 256, scaled from the photographs | 256, enlarged from 224 |
 # | pixels | raw, 0 to 255, less their mean | 0 to 1, less their mean |
 # | initial weights | deviation 0.01, five layers' biases 1 | He et al. [@he2015], smaller in conv1, biases 0 |
 # | dropout | outputs halved in the test | doubled in training |
@@ -469,7 +468,7 @@ assert min(lost[:2]) > 100 and max(lost[2:]) < 10
 # In one layer He et al.'s weights are too large. A kernel of `conv1` keeps the noise that it begins
 # with, and what it learns is added to that; the last chapter [measures it](11_zeiler_and_fergus.py).
 # With a deviation of 0.074 the noise would hide the rest. So `conv1` is drawn from N(0, 0.005), and
-# all layers above see differences as many times smaller. That does not matter to AdamW, which
+# all layers above see differences about fifteen times smaller. AdamW trains it all the same, since it
 # measures each weight's step by that weight's own gradients.
 #
 # Now the run itself. Its epoch is chosen on training pictures that were held out, and the test
@@ -556,8 +555,8 @@ assert p1.min() > 0.4 and variances[0] > 10 * variances[1:].sum()
 # %% [markdown]
 # The paper does not say on which scale the variances are measured. Ours are of pixels from 0 to 1. On
 # pixels from 0 to 255 they are 65,025 times as large, and most pictures would turn white or black.
-# Here are all three at work on one picture. The light is changed up to twenty times as much as in
-# training, since nobody would see it otherwise:
+# Here are all three at work on one picture. The light is changed up to twenty times as much as is
+# usual in training, since nobody would see it otherwise:
 
 # %% tags=["hide-input"]
 from torchvision.transforms.functional import ten_crop
@@ -685,7 +684,7 @@ show(
 )
 
 # %% [markdown]
-# ## What the measures are worth
+# ## What a short run says of two measures
 #
 # The paper reports that without response normalisation its top-1 error was 1.4 percentage points
 # higher, and that without dropout it overfitted badly. We try both: the network is trained three
@@ -718,9 +717,9 @@ histories = {
 
 # %% [markdown]
 # With dropout the training accuracy is measured while units are at zero, so it is too low. The
-# held-out columns can be compared. The margin below is twice the standard error of a difference between
-# independent samples, which is cautious here, because all three saw the same pictures. It does not
-# cover the chance of another seed:
+# held-out columns can be compared. The margin below is twice the largest standard error that a difference
+# between independent samples can have, which is cautious here, because all three saw the same pictures.
+# It does not cover the chance of another seed:
 
 # %%
 scored = min(len(images.validation), short.most_tested or 10**6)
@@ -747,8 +746,8 @@ for name, other in zip(list(arms)[1:], others, strict=True):
 # %% [markdown]
 # There is a reason to expect little of the normalisation here. Its sum is added to $k = 2$, and on
 # pixels from 0 to 1 activations are small. By how much more does the layer reduce an active unit than
-# the plain division by $2^{0.75}$ would? And by how much if its inputs were 255 times as large, as the
-# paper's raw pixels would make them in the first layer?
+# the plain division by $2^{0.75}$ would? And by how much if its inputs were 255 times as large, as
+# raw pixels would make them in the first layer with these weights?
 
 # %%
 from internals import Network
@@ -768,17 +767,16 @@ for number, a in enumerate(maps.values(), start=1):
     assert effect[0] < effect[1]
 
 # %% [markdown]
-# So the constants of this layer belong to the pixels that they were found with. Most networks since
-# have done without it; VGG's authors tried it, and report that it brought them nothing
-# [@simonyan2015].
+# So on our pixels the layer does next to nothing but divide by $2^{0.75}$. Its constants were chosen for
+# other pixels. VGG's authors tried it, and report that it brought them nothing [@simonyan2015].
 #
 # ## Looking inside
 #
 # ### The kernels of conv1
 #
 # All 96 of them, in colour, as in the paper's figure 3. There, in every run, the kernels of one card
-# came out grey, for edges and gratings, and those of the other coloured, for blobs. With one group
-# nothing decides which channel becomes which:
+# came out largely grey, for edges and gratings, and those of the other largely coloured, for blobs.
+# With one group nothing decides which channel becomes which:
 
 # %% tags=["hide-input"]
 from internals.figures import filters
@@ -849,8 +847,7 @@ def moved(stride):
 
 
 # %% [markdown]
-# Their remedy was a stride of two, and windows of 7 × 7. What the smaller stride alone does, the same
-# kernels at stride two show:
+# Their remedy was a stride of two, and windows of 7 × 7. Here are the same kernels at both strides:
 
 # %% tags=["hide-input"]
 change = {
@@ -913,8 +910,8 @@ show(
 # %% [markdown]
 # #### conv3
 #
-# At 99 × 99 pixels most patches hold a part of an object. In the paper's network this layer is the first to
-# read the channels of both cards.
+# At 99 × 99 pixels most of the patches below hold a part of an object. In the paper's network this
+# layer is the first to read the channels of both cards.
 
 # %% tags=["hide-input"]
 show(
@@ -978,8 +975,7 @@ show(
 
 # %% [markdown]
 # An image can also be made for a channel. It starts as noise, with the colours of photographs, and is
-# changed step by step so that it drives the unit in the middle of the map ever harder
-# [@olah2017]:
+# changed step by step to drive the unit in the middle of the map harder [@olah2017]:
 
 # %% tags=["hide-input"]
 from internals.figures import beside_strongest, portraits
@@ -1003,8 +999,8 @@ show(
 
 # %% [markdown]
 # Now all channels at once. Of the nine pictures that drive a channel hardest, how many belong to the
-# class that is most frequent among them? Some are of one class in an untrained network too, because
-# pictures of a class are alike in colour and texture. So that is the control:
+# class that is most frequent among them? In an untrained network too they share a class more often than by
+# chance, perhaps because pictures of a class are alike in colour and texture. So that is the control:
 
 # %%
 from internals.activations import class_purity
@@ -1055,8 +1051,9 @@ chapter.finding(
 # `conv5`, after their rectifier, by how the class score depends on them [@selvaraju2017]. *Saliency* is
 # the gradient at each pixel [@simonyan2014]. The third changes the picture itself: a grey square covers
 # one place after another, and we record the probability of the class and the sum of the strongest map
-# [@zeiler2014]. Where they drop, the answer depended on what was covered. Of 200 held-out pictures we
-# take the rightly named one of each of three classes of which the network is least sure:
+# [@zeiler2014]. Where the probability drops, the answer depended on what was covered. Where the sum
+# drops, only that map did. Among 200 held-out pictures we take, of each class, the rightly named one of
+# which the network is least sure, and show the three least sure:
 
 # %%
 count = chapter.at(smoke=4, quick=16, full=200)
@@ -1146,9 +1143,9 @@ chapter.finding(
 # %% [markdown]
 # ## Which pictures to believe
 #
-# The control of every chapter: the strongest units of some channels of `conv5` are projected under the
-# three rules, while the weights are replaced by untrained ones from the top down [@adebayo2018]. A
-# picture that stays the same does not show what those layers learned:
+# The control of each chapter on a network: the strongest units of some channels of `conv5` are
+# projected under the three rules, while the weights are replaced by untrained ones from the top down
+# [@adebayo2018]. A picture that stays the same does not show what those layers learned:
 
 # %%
 torch.manual_seed(chapter.seed + 1)
@@ -1158,8 +1155,8 @@ control = net.sanity(
 )
 
 # %% [markdown]
-# One unit's pictures, and for all of them the mean rank correlation of magnitudes with the trained
-# picture:
+# The pictures of one unit. Below each stands its mean rank correlation with the trained picture, over all
+# units tested:
 
 # %% tags=["hide-input"]
 from internals.figures import comparison
@@ -1183,7 +1180,7 @@ show(
 # %% [markdown]
 # A correlation of 0 is not to be expected. The middle of a field counts for more than its rim whatever
 # the weights, so two projections of one unit are mostly somewhat alike. The right end of each row says
-# how much without any trained weights; the deconvnet falls lower on the way:
+# how much without any trained weights:
 
 # %%
 left = dict(zip(control.names, control.magnitudes.mean(axis=2), strict=True))
@@ -1205,10 +1202,11 @@ chapter.finding(
 # - **Size**: with ten classes still 58 million parameters, 94 % of them in fully connected layers that
 #   do a twentieth of the work.
 # - **Rectifiers** pass the gradient back unchanged through every active unit.
-# - **Dropout, random crops and light** stand against overfitting.
-# - **Response normalisation** and its constants belong to raw pixels, and most later networks do
-#   without it.
-# - A **stride of four** makes maps small early, at the price of aliasing. **Overlapping maxima** gained
+# - **Dropout, random crops and light** are the paper's means against overfitting. Even with them this
+#   network knows its training pictures nearly by heart.
+# - **Response normalisation** did next to nothing on pixels from 0 to 1: its constants were chosen for
+#   raw ones.
+# - A **stride of four** makes maps small early, at the price of aliasing [@zeiler2014]. **Overlapping maxima** gained
 #   the paper 0.4 points.
 #
 # ## Do this with your own network
@@ -1218,18 +1216,18 @@ chapter.finding(
 # says which rows to draw, `--rule` how a rectifier is passed:
 #
 # ```sh
-# internals project mine:network --weights mine.pth --layer conv1 \
+# internals project mine:network --weights mine.pth --layer conv2 \
 #     --channels 0-7 --rule deconvnet --images photos --out panel.png
 # internals atlas mine:network --weights mine.pth --images photos --out site
 # ```
 #
-# What hiding a part of a picture does to the answer takes three lines:
+# The score of the class that the network names, with a square over each place, takes three lines:
 #
 # ```python
 # from internals import Network, read_folder
 #
 # net = Network.open("mine:network", weights="mine.pth")
-# drops = net.occlusion(read_folder("photos").images.head(2), size=56, stride=56)
+# scores = net.occlusion(read_folder("photos").images.head(2), size=56, stride=56)
 # ```
 #
 #
@@ -1237,8 +1235,9 @@ chapter.finding(
 #
 # 1. Train `alexnet-paper`, whose recipe is there by that name, and draw its `conv1`. Do the first 48
 #    kernels differ from the last 48 in `colour_share`?
-# 2. Draw the panel of `conv2` with `rule="deconvnet"`. Which rows change, and which cannot?
-# 3. Make the square of the occlusion map twice as large. Which drops grow, and why may a map go
-#    to zero when the square becomes as large as the thing?
+# 2. Draw the panel of `conv2` with `rule="deconvnet"`. Do the projections change? Can the
+#    patches?
+# 3. Make the square of the occlusion map twice as large. Which drops grow, and why may the sum of
+#    a map fall to zero when the square covers the whole thing?
 #
 # The next network has windows of 3 × 3 only, and sixteen layers of weights: [VGG-16](03_vgg16.py).

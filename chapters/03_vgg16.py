@@ -33,8 +33,8 @@
 # **What you will see**
 #
 # - why two windows of 3 × 3 see as much as one of 5 × 5, and three as much as one of 7 × 7;
-# - five networks of growing depth that have nearly the same number of parameters;
-# - why so plain a stack may never begin to learn, and how its initial weights decide that;
+# - five networks of 11 to 19 layers that have nearly the same number of parameters;
+# - why so plain a stack may never begin to learn, and what its initial weights have to do with that;
 # - what drives the channels of all thirteen convolutions, and how class-specific they are, beside random
 #   weights;
 # - how much of the clear pictures that guided backpropagation draws comes from the weights.
@@ -199,8 +199,8 @@ show(
 )
 
 # %% [markdown]
-# Table 1 of the paper has five depths, A to E, and ours is D. Counting parameters needs no weights,
-# so PyTorch can build all five without allocating any:
+# Table 1 of the paper has networks A to E, of 11 to 19 layers, and ours is D. Counting parameters needs no
+# weights, so PyTorch can build all five without allocating any:
 
 # %%
 from internals.anatomy import summarize
@@ -316,8 +316,8 @@ assert sum(r.parameters for r in rows) == 134_301_514
 # $$
 #
 # A factor that is not 1 acts at every layer. $\sigma = 0.01$ was good enough for AlexNet; here it
-# halves the signal at every layer of 512 maps. The paper writes "10⁻² variance", which would be
-# $\sigma = 0.1$, and most readers take it for a standard deviation of 0.01. The variance of Glorot and
+# more than halves the signal at every layer that reads 512 maps. The paper writes "10⁻² variance", which
+# would be $\sigma = 0.1$, and is often read as a standard deviation of 0.01. The variance of Glorot and
 # Bengio, $2 / (n_{in} + n_{out})$, makes no allowance for the rectifier [@glorot2010]. That of He and
 # others, $2 / n$, does, and the factor is 1 [@he2015]:
 
@@ -422,8 +422,8 @@ chapter.finding(
 
 # %% [markdown]
 # A network whose signal has vanished gives ten classes the same probability, whatever it is shown. Its
-# loss is $\ln 10 = 2.303$. No gradient to speak of reaches its first layers, so the loss stays there.
-# Here are the loss and the gradient before the first step:
+# loss is $\ln 10 = 2.303$. Hardly any gradient reaches its first layers, so plain gradient descent
+# may stay there. Here are the loss and the gradient before the first step:
 
 # %% tags=["hide-input"]
 show(
@@ -452,15 +452,16 @@ chapter.finding(
 # %% [markdown]
 # The authors knew the problem. They trained network A first, which has eight convolutions, and gave its
 # first four and its three fully connected layers to the deeper networks. After submission they found
-# that Glorot's weights make this unnecessary. Here three things take the place of network A. The initial
-# weights of He and others keep the signal alive. A *warm-up* raises the learning rate slowly from 0.
-# *Gradient clipping* limits the norm of the gradient, so that no single batch can move the weights far.
+# that Glorot's weights make this unnecessary [@simonyan2015]. Here three things take the place of
+# network A. The initial weights of He and others keep the signal alive. A *warm-up* raises the learning
+# rate slowly from 0. *Gradient clipping* limits the norm of the gradient, so that no single batch
+# counts too much.
 #
 # ### Where this implementation departs from the paper
 #
 # | what | the paper | here |
 # |---|---|---|
-# | initial weights | normal, seven layers from network A | He et al. [@he2015], deviation 0.01 in fc3, biases 0 |
+# | initial weights | normal, seven layers from network A | He et al. [@he2015], deviation 0.01 in fc3 |
 # | training pictures | 224 pixels throughout | smaller ones first (*progressive resizing*) |
 # | first steps | at the full rate | a rate that rises, gradients of limited norm |
 # | shorter side, for crops of 224 | 256, 384, or drawn from 256 to 512 | 256 |
@@ -539,8 +540,8 @@ chapter.finding(
 # %% [markdown]
 # The published scores are the authors', those of He and others [@he2016] and of that year's winners
 # [@szegedy2015]. They are for 1,000 classes and 1.28 million training pictures; this chapter has ten
-# classes and fewer than ten thousand pictures. So they stand in the table for the record, and the
-# first line cannot be compared with them:
+# classes and fewer than ten thousand pictures. They are listed for the record, and the first
+# line cannot be compared with them:
 
 # %% tags=["hide-input"]
 imagenet = "ILSVRC-2012, 1,000 classes"
@@ -660,8 +661,8 @@ print(
 assert places == 36 and 10 < crops / at_once < 12
 
 # %% [markdown]
-# A map of answers may also show where an object is. The next function is the sliding network once more,
-# with a window over `pool5` as large as its maps are at the size of the test. For a window of 7 × 7 that is
+# A map of answers may also show where an object is. The next function slides the same layers over
+# `pool5`, with a window as large as the maps of one test picture. For a window of 7 × 7 that is
 # `fully_convolutional`:
 
 
@@ -986,7 +987,7 @@ print(
 
 # %% [markdown]
 # An image can also be made for a channel. It starts as noise, with the colours of photographs, and is
-# changed step by step so that it drives the unit in the middle of the map ever harder [@olah2017]:
+# changed step by step to drive the unit in the middle of the map ever harder [@olah2017]:
 
 # %% tags=["hide-input"]
 from internals.figures import beside_strongest, portraits
@@ -1019,8 +1020,8 @@ print(
 # ### All channels, in numbers
 #
 # Six channels of 512 are no evidence about a layer. Two numbers can be had for all 4,224 channels. A
-# channel is *silent* if no picture makes it positive anywhere. And its *purity* is the number of its
-# nine strongest pictures that belong to the commonest class among them. The control is a network with
+# channel is *silent* if no picture makes it positive anywhere. Its *purity* counts how many of its nine
+# strongest pictures belong to their commonest class. The control is a network with
 # random weights: `vgg16` from above, whose convolutions are still drawn as He and others propose. It gets
 # the same pictures:
 
@@ -1156,12 +1157,12 @@ print(
 # %% [markdown]
 # ## Which pictures to believe
 #
-# Guided backpropagation draws clear pictures of networks like this one. How much of them comes from the
-# weights? In this control, which every chapter has, trained weights are replaced by random ones,
-# `conv13` first, then one layer more at a time [@adebayo2018]. The strongest unit of each of the first
-# channels is projected at every step. Below, ρ is the rank correlation of a projection's magnitudes
-# with those of the trained one: 1 for the same order of pixels, 0 for unrelated orders. The random weights
-# are again those of `vgg16`:
+# Guided backpropagation draws clear pictures of networks like this one [@springenberg2015]. How much of
+# them comes from the weights? In this control, which each chapter on one network has, trained weights
+# are replaced by random ones, `conv13` first, then one layer more at a time [@adebayo2018]. The
+# strongest unit of each of the first channels is projected at every step. Below, ρ is the rank
+# correlation of a projection's magnitudes with those of the trained one: 1 for the same order of
+# pixels, 0 for unrelated orders. The random weights are again those of `vgg16`:
 
 # %%
 count = chapter.at(smoke=2, quick=4, full=12)
@@ -1245,8 +1246,8 @@ def likeness(pictures):
 
 
 # %% [markdown]
-# The last column is the control. No convolution is trained there, so what it finds of the edges was
-# not learned:
+# The last column is the control. No convolution is trained there, so any agreement with the edges was not
+# learned:
 
 # %%
 alike = {
@@ -1277,13 +1278,13 @@ print(
 
 # %% [markdown]
 # So the panels above are read from their patches: what drives a channel is what its patches share. A
-# guided projection is a hint where in the patch to look. The table says how much of it needs no
-# training, and a sharp projection is no proof of a sharp feature.
+# guided projection hints at where in the patch to look. The table says how much of the projection needs
+# no training, and a sharp projection is no proof of a sharp feature.
 #
 # ## Key features
 #
 # - **Windows of 3 × 3 only**: three see 7 × 7, with fewer weights and more rectifiers.
-# - **Depth needs few parameters**: eight more layers add 8 %. Nearly three quarters of all parameters
+# - **Depth needs few parameters**: eight more layers add 8 %. Nearly three quarters of D's parameters
 #   are in one fully connected layer.
 # - **A plain stack multiplies**: if each layer scales the signal by a factor far from 1, it vanishes or
 #   explodes.
@@ -1315,7 +1316,8 @@ print(
 # 1. Draw the convolutions of `VGG16(batch_norm=True)` with a deviation of 0.01 and send a batch
 #    through it in training mode. How large are the sums of `conv13`, and why?
 # 2. Give `tower` a stride of 2 in its first layer. How do its fields grow, and what is lost?
-# 3. Repeat the control with units of `conv7`. From which layer on does the guided row fall?
+# 3. Repeat the control with units of `conv7`. After which layer, if any, does the guided curve
+#    fall?
 #
 # VGG-16 needs 15 billion multiply-adds for one answer. The network that won the contest of 2014 needs
 # a tenth of that, with windows of several sizes side by side: [InceptionNet](04_inceptionnet.py).

@@ -30,7 +30,7 @@
 #
 # **What you will see**
 #
-# - how a layer of 1 × 1 windows makes the 5 × 5 ones ten times cheaper, and what that saves in time;
+# - how a layer of 1 × 1 windows makes the 5 × 5 ones nearly ten times cheaper, and what that saves in time;
 # - the paper's table of operations recounted: all modules but one agree, and the first row belongs
 #   to another layer than the text describes;
 # - what drives channels of conv2 and of all nine modules, in receptive fields of 11 to 651 pixels, and
@@ -131,8 +131,7 @@ assert by_hand.shape == (1, 256, 28, 28)
 # $$
 #
 # Lin, Chen and Yan introduced it to make layers more expressive [@lin2014]. GoogLeNet uses it mainly to
-# reduce the number of maps: the matrix has fewer rows than columns. Little is lost where maps repeat
-# one another:
+# reduce the number of maps: the matrix has fewer rows than columns:
 
 # %%
 weight, bias = m.conv5x5_reduce.weight[:, :, 0, 0], m.conv5x5_reduce.bias
@@ -141,9 +140,9 @@ assert torch.allclose(mixed, m.conv5x5_reduce(x), atol=1e-4)
 
 # %% [markdown]
 # From 192 maps to 32 with windows of 5 × 5, each number that comes out takes 192 · 25 products.
-# With 16 maps in between it takes a tenth of that. Here are all four branches of 3a, with and without
-# the reduction. Without it the maximum would pass on all its 192 maps, and each stack would be wider
-# than the one below:
+# With 16 maps in between it takes about a tenth of that. Here are all four branches of 3a, with and
+# without the reduction. Without it the fourth branch would pass on all 192 maps, and stacks would grow
+# from module to module:
 
 # %%
 positions = 28 * 28
@@ -399,7 +398,7 @@ assert extra == [3_188_840, 3_190_888]
 # So before training the signal keeps its size on its way up, where it can vanish or explode in
 # [VGG-16](03_vgg16.py). The [next chapter](05_resnet18.py#are-the-gradients-healthy) measures what that
 # does to gradients. After training, means and variances that were averaged over many batches take the
-# place of the batch's. By hand:
+# place of the batch's. Here is the training form by hand:
 
 # %%
 norm = torch.nn.BatchNorm2d(64).train()  # begins with factor 1 and shift 0
@@ -463,7 +462,7 @@ print(
 chapter.record(test_top1=test.top1, test_loss=test.loss, seconds=seconds)
 
 # %% [markdown]
-# The training images are harder than the held-out ones. In training the network sees random
+# The training images are made harder than the held-out ones. In training the network sees random
 # crops, of 8 to 100 % of the image, with their colours changed. Of held-out images it sees the
 # middle, all but a narrow rim:
 
@@ -518,7 +517,7 @@ show(
 )
 
 # %% [markdown]
-# The leaderboard's line is for a network of 2019 [@howard2019]. Which classes does ours confuse?
+# The leaderboard's line is a result of 2020 [@howard2019]. Which classes does ours confuse?
 
 # %% tags=["hide-input"]
 import numpy as np
@@ -578,8 +577,8 @@ print(
 # ### The filters of the first layer
 #
 # The stem begins with windows of 7 × 7 pixels, large enough for an edge, a stripe or a border of two
-# colours. In such smooth patterns neighbouring weights are alike, and in noise they are not. Their
-# correlation is near 0 in noise. It can also be low in a fine stripe:
+# colours. In such smooth patterns neighbouring weights are alike. In noise their correlation is near 0,
+# and in a fine stripe it may be low:
 
 # %%
 kernels = run.model.conv1.weight.detach()
@@ -656,9 +655,9 @@ layers = [f"inception3a.{end}" for end in ends.values()]
 maps = net.capture(pictures.head(1), layers)
 
 # %% [markdown]
-# How fine are their maps? We measure by how much neighbouring cells of a map differ, in the map's
-# standard deviations, over 32 images. The control is a network of random weights, drawn from another
-# seed than that of this run:
+# How fine are their maps? We take the mean step from cell to cell in a row, divided by the map's standard
+# deviation, over 32 images. The control has random weights of another seed, and normalisation that
+# changes nothing yet:
 
 # %%
 torch.manual_seed(chapter.seed + 1)
@@ -781,7 +780,7 @@ def listed(layer: str, channels: range) -> str:
 
 
 # %% [markdown]
-# #### conv2: colours and edges, mixed
+# #### conv2: the maps of conv1, mixed
 #
 # conv2 is a 1 × 1 convolution on the pooled maps of conv1, with their field of 11 pixels:
 
@@ -937,7 +936,7 @@ show(
 # %% [markdown]
 # #### 4b to 4e: the modules in between
 #
-# The next panels show the 3 × 3 branch. That of 4b sees 203 of the image's 224 pixels:
+# The next panels show the 3 × 3 branch. That of 4b has fields of 203 pixels:
 
 # %% tags=["hide-input"]
 show(
@@ -952,8 +951,8 @@ show(
 )
 
 # %% [markdown]
-# Units of 4c have receptive fields of 267 pixels. In the middle of the grid they see the whole image,
-# at its edge still a part of it only:
+# In 4c they are 267 pixels wide: units in the middle of the grid see the whole image, those at its edge a
+# part:
 
 # %% tags=["hide-input"]
 show(
@@ -1032,7 +1031,7 @@ show(
 
 # %% [markdown]
 # An image can also be made for a channel. It starts as noise and is changed step by step so that it
-# drives the unit in the middle of the map ever harder [@olah2017]. The photograph may drive another
+# drives the unit in the middle of the map harder [@olah2017]. The photograph may drive another
 # unit:
 
 # %% tags=["hide-input"]
@@ -1064,7 +1063,7 @@ print(
 # %% [markdown]
 # ### Class selectivity, layer by layer
 #
-# Six channels are no evidence about a layer. So we take *all* channels of each layer shown. What share
+# Six channels are no evidence about a layer. So we take all channels of each layer shown. What share
 # of the nine images that drive a channel hardest belongs to the commonest class among them? The
 # control is the network of random weights. Even among nine random images one class is the commonest:
 
@@ -1139,8 +1138,8 @@ chapter.finding(
 )
 
 # %% [markdown]
-# The panels of 4b to 5b, but that of 4d, are full of parachutes. Which class is the commonest in how
-# many channels of 5a, and how large are the values?
+# Do channels differ in their commonest class? Which class is it in most channels of conv48, and how large
+# are the values?
 
 # %%
 rows_of = searched.labels[top["conv48"].image]
@@ -1216,7 +1215,7 @@ lead = scores.gather(1, chosen[:, None])[:, 0] - scores.mean(dim=1)
 assert torch.allclose(by_branch.sum(dim=1) + bias, lead, rtol=1e-3, atol=1e-3)
 
 # %% [markdown]
-# By answer, as the mean over the test images that got it, and over all of them:
+# By answer, as the mean over those of a sample of test images that got it, and over the sample:
 
 # %% tags=["hide-input"]
 groups = {names[c]: chosen == c for c in chosen.unique().tolist()}
@@ -1252,7 +1251,7 @@ chapter.finding(
 # %% [markdown]
 # ### On the strongest images
 #
-# Now by position. For channels 0, 1 and 2 of the last panel, here is the image that drives each hardest,
+# Now by position. For channels 0, 1 and 2 of conv54, here is the image that drives each hardest,
 # with the channel's own map and the Grad-CAM of the class that the network answers:
 
 # %%
@@ -1319,7 +1318,7 @@ covered = net.occlusion(photos, answers, **square)
 lost = occlusion_map(covered, whole, side, **square)
 
 # %% [markdown]
-# Rank correlations say how far they agree.
+# The maps, and their rank correlations:
 
 # %% tags=["hide-input"]
 from itertools import combinations
@@ -1361,10 +1360,10 @@ print(f"Mean rank correlations over the three images: {', '.join(agree)}.")
 # %% [markdown]
 # ## Which pictures to believe
 #
-# The control of every chapter: trained weights are replaced by random ones from the top down, and the
-# same units of the same images are projected anew [@adebayo2018]. Here it is the strongest unit of each
-# of the first channels of conv18. Its module 4a gets random weights first, then 3b, then 3a, then the
-# three convolutions of the stem. Random weights are those of `untrained`:
+# The control of each chapter on a network: trained weights are replaced by random ones from the top
+# down, and the same units of the same images are projected anew [@adebayo2018]. Here it is the
+# strongest unit of each of the first channels of conv18. Its module 4a gets random weights first, then
+# 3b, then 3a, then the three convolutions of the stem. Random weights are those of `untrained`:
 
 # %%
 units = top["conv18"][: chapter.at(smoke=2, quick=10, full=10)].head(1)
@@ -1377,7 +1376,7 @@ rows_seen, columns_seen = (slice(max(box[n], 0), box[n + 2]) for n in (0, 1))
 
 # %% [markdown]
 # The unit of channel 0 at four of the seven steps, cut to what it sees. ρ is the rank correlation of
-# magnitudes with the trained picture, the mean over all these units:
+# magnitudes with the trained picture, its mean over all units:
 
 # %% tags=["hide-input"]
 from internals.figures import comparison
@@ -1402,7 +1401,7 @@ show(
 )  # fmt: skip
 
 # %% [markdown]
-# Some agreement comes from the architecture alone. So the rules are compared at the same step:
+# Some agreement comes from the architecture alone, so compare the rules at one step:
 
 # %% tags=["hide-input"]
 left = dict(zip(control.names, control.magnitudes.mean(axis=2), strict=True))
@@ -1426,14 +1425,14 @@ chapter.finding(
 )
 
 # %% [markdown]
-# The patches and their classes are facts. A projection is a hint where in a patch to look, and the table
-# says how much of it needs no training.
+# Patches and classes are facts. A projection hints where in a patch to look, and the table says how much of
+# it needs no training.
 #
 # ## Key features
 #
 # - **Four windows side by side** leave the size of a feature open: one layer has fields of 27, 43 and
 #   59 pixels.
-# - **Reduction by 1 × 1** makes wide windows affordable: 5 × 5 on 192 maps for a tenth of the products.
+# - **Reduction by 1 × 1** makes wide windows affordable: 5 × 5 on 192 maps for about a tenth of the products.
 # - **An average instead of wide fully connected layers** leaves a million parameters at the top, where
 #   AlexNet has 59 million, and the class score becomes a sum over positions.
 # - **Auxiliary heads** were to bring gradients to the lower modules; here batch normalisation is to keep
@@ -1460,8 +1459,8 @@ chapter.finding(
 #
 # ## Exercises
 #
-# 1. Train the paper's form, `find_recipe("googlenet-paper", chapter.profile)`, without normalisation
-#    and at a gentler rate. How far does it come in as many epochs?
+# 1. Train the paper's form, `find_recipe("googlenet-paper", chapter.profile)`, which has no
+#    normalisation. How far does it come in as many epochs?
 # 2. Measure `latency` of each of the nine modules. Is it in proportion to their multiply-adds?
 # 3. Silence one branch of every module and test again. Which costs most accuracy?
 #

@@ -30,11 +30,11 @@
 #
 # **What you will see**
 #
-# - what the shortcut is for, in the paper's own words. It is no cure for vanishing gradients: before
-#   training those of the plain network are as healthy;
+# - what the shortcut is for, in the paper's own words. Where there is normalisation it is not needed
+#   against vanishing gradients: before training those of the plain network are as healthy;
 # - a block that passes on exactly what it gets, and 256 paths through eight blocks;
 # - ResNet-18 and its plain twin trained side by side. The residual network learns faster and ends
-#   better, and no block adds little to what it receives;
+#   better, and every block adds much to what its shortcut carries;
 # - what drives the channels of ten layers, how classes gather with depth, and guided projections that
 #   hardly change when the last stage gets random weights.
 
@@ -98,8 +98,8 @@ show(
 # gradients of both networks [further down](#are-the-gradients-healthy).
 #
 # The paper has another thought (section 3.1). For a pair of convolutions with a rectifier between them
-# it may be hard to learn to pass a signal on unchanged. A plain pair would have to find, among all
-# settings of its 73,728 weights, one that copies:
+# it may be hard to learn to pass a signal on unchanged. A plain pair of the first stage would have to
+# find, among all settings of its 73,728 weights, one that copies:
 
 # %%
 import torch
@@ -191,7 +191,7 @@ with torch.no_grad():
 #
 # ResNet-18 has eight of these blocks. Before them one 7 × 7 convolution and one pooling bring the image
 # to a quarter of its side. After them come the mean of each map and one linear layer, where VGG-16 has
-# three wide ones:
+# three, two of them with 4,096 units:
 
 # %% tags=["hide-input"]
 from internals.figures import Stage, stack
@@ -456,9 +456,9 @@ chapter.finding(
 )
 
 # %% [markdown]
-# This is one run each, and another seed may move the difference. Other test images would move it too.
-# The lines below the table say by how much. The paper's scores stand beside ours. They are for a
-# thousand classes, and the two columns cannot be compared:
+# This is one run each. How much another seed would move the difference is not measured. How much other
+# test images might move it is said below the table. The paper's scores are for a thousand classes and
+# cannot be compared with ours:
 
 # %% tags=["hide-input"]
 from internals.figures import percent
@@ -487,7 +487,7 @@ print(
 # %% [markdown]
 # A fairer comparison is with other networks that are trained on Imagenette alone. The data set's own
 # table has 91.6 % after 20 epochs at 128 pixels and 94.2 % after 200, for a larger and later residual
-# network [@howard2019].
+# network [@howard2019]. Its photographs are not squeezed, and none is held out.
 #
 # ### Are the gradients healthy?
 #
@@ -587,8 +587,8 @@ chapter.finding(
 # ### How large are the responses?
 #
 # If shortcuts carry what is there already, the branches may have less to add. The paper looked at the
-# standard deviation of each 3 × 3 convolution's output after normalisation, and found those of
-# residual networks generally smaller (its figure 7, networks of 20 to 110 layers on CIFAR-10). Here
+# standard deviation of each 3 × 3 convolution's output after normalisation, and found it to be
+# generally smaller in residual networks (its figure 7, networks of 20 to 110 layers on CIFAR-10). Here
 # are ours:
 
 # %%
@@ -693,9 +693,9 @@ chapter.finding(
 #
 # A field of 435 pixels is what a unit of `conv17` *can* see. Luo and others showed that influence is
 # concentrated in the middle of a field, in a shape like a Gaussian's [@luo2016]. We measure it by the
-# squared gradient of the middle unit with respect to every pixel. Each of 24 images is paired with
-# another channel. The squares of a pair are scaled to sum to 1, and the pairs are averaged. This is
-# done with random weights and after training:
+# squared gradient of the middle unit with respect to every pixel. Each of 24 images is paired with one
+# of the first 24 channels. The squares of a pair are scaled to sum to 1, and the pairs are averaged.
+# This is done with random weights and after training:
 
 # %%
 count = chapter.at(smoke=4, quick=24, full=24)
@@ -826,9 +826,9 @@ print(
 # ### The filters of conv1
 #
 # Only the weights of the first layer act on colours, so only they can be looked at as they are. In an
-# edge, a stripe or a border of two colours, weights that lie side by side are alike. In noise they are
-# not. The control for this and all that follows is a network of random weights, drawn from another
-# seed than this run began with:
+# edge, a broad stripe or a border of two colours, weights that lie side by side in a row are alike. In
+# noise they are not. The control for this, for the classes and for the projections below is a network of
+# random weights, drawn from another seed than this run began with:
 
 # %%
 torch.manual_seed(chapter.seed + 1)
@@ -877,7 +877,7 @@ chapter.finding(
 # %% [markdown]
 # ### What drives each channel
 #
-# For the other layers we search the training images for those that drive each channel hardest. At the
+# For ten of the other layers we search the training images for those that drive each channel hardest. At the
 # full profile these are all training images, at the smaller ones 1,024 or 64 of them, spread over all
 # classes. Channels are ranked by the output of the convolution, before its normalisation:
 
@@ -1008,8 +1008,8 @@ show(
 # #### conv13
 #
 # The last branch of the third stage ends here, with a field of 211 pixels. Its output is normalised and
-# added without a rectifier, so negative values count as well. The panel shows the largest positive ones
-# only:
+# added without a rectifier, so negative values count as well. The panel shows the largest
+# values only:
 
 # %% tags=["hide-input"]
 show(
@@ -1055,7 +1055,7 @@ show(
 )
 
 # %% [markdown]
-# `conv16` reads that sum:
+# `conv16` reads that sum, rectified:
 
 # %% tags=["hide-input"]
 show(
@@ -1074,7 +1074,7 @@ print(
 )
 
 # %% [markdown]
-# After `conv17` there is one more addition, and then only the mean of each map:
+# After `conv17` there is one more addition and a rectifier, and then the mean of each map:
 
 # %% tags=["hide-input"]
 show(
@@ -1089,7 +1089,7 @@ show(
 
 # %% [markdown]
 # An image can also be made for a channel, without any photograph. It starts as noise and is changed
-# step by step so that it drives the unit in the middle of the map ever harder [@olah2017]:
+# step by step to drive the unit in the middle of the map harder [@olah2017]:
 
 # %% tags=["hide-input"]
 from internals.figures import beside_strongest, portraits
@@ -1122,7 +1122,7 @@ print(
 #
 # Six channels are no evidence about a layer. So we take all channels of each layer shown. What share of
 # the nine images that drive a channel hardest belongs to the commonest class among them? Nine images
-# drawn at random have a share of one class, too, and so have the strongest images of random weights:
+# drawn at random have a commonest class too, and so have the images that drive random weights hardest:
 
 # %%
 from internals.activations import class_purity
@@ -1196,11 +1196,11 @@ chapter.finding(
 # %% [markdown]
 # ## Where did it see the class?
 #
-# Grad-CAM weights the maps of a layer by how much their mean moves the class score [@selvaraju2017].
-# This network ends in a mean and a linear layer, so those weights are known. For class $c$ and $Z$
-# positions they are $w_{ck} / Z$, with the linear layer's own $w_{ck}$. Without Grad-CAM's rectifier the
-# map sums to the score less its bias. We take the first test image of each of three classes, and the
-# class that the network answers:
+# Grad-CAM weights each map of a layer by the mean, over its positions, of the class score's gradient
+# [@selvaraju2017]. This network ends in a mean and a linear layer, so those weights are known. For
+# class $c$ and $Z$ positions they are $w_{ck} / Z$, with the linear layer's own $w_{ck}$. Without
+# Grad-CAM's rectifier the map sums to the score less its bias. We take the first test image of each of
+# three classes, and the class that the network answers:
 
 # %%
 tested = run.pipeline.view(images.test)
@@ -1242,8 +1242,8 @@ ways = {
 }
 
 # %% [markdown]
-# Rank correlations say how far the three agree: 1 for the same order of pixels, 0 where one map says
-# nothing about the other.
+# Rank correlations say how far the three agree: 1 for the same order of pixels, 0 where the two
+# orders have nothing to do with one another.
 
 # %% tags=["hide-input"]
 from itertools import combinations
@@ -1282,10 +1282,10 @@ print(f"Mean rank correlations over the three images: {', '.join(agree)}.")
 #
 # ## Which pictures to believe
 #
-# The control of every chapter: trained weights are replaced by random ones from the top down, and the
-# same units of the same images are projected again [@adebayo2018; @nie2018]. Here it begins with `conv17`
-# and goes on by whole stages to the first layer. The units are the strongest one of each of the first
-# channels, and the random weights are those of `untrained`:
+# The control of each chapter on a network: trained weights are replaced by random ones from the top
+# down, and the same units of the same images are projected again [@adebayo2018; @nie2018]. Here it
+# begins with `conv17` and goes on by whole stages to the first layer. The units are the strongest one
+# of each of the first channels, and the random weights are those of `untrained`:
 
 # %%
 order = [name for name, _ in run.model.named_children()]
@@ -1322,7 +1322,7 @@ show(
 
 # %% [markdown]
 # Some agreement comes from the architecture: influence falls off from the middle of a field, whatever the
-# weights. So the numbers to compare are those of different rules at the same step:
+# weights. So a rule's floor is not 0 but its last column, where no weight is trained:
 
 # %% tags=["hide-input"]
 left = dict(zip(control.names, control.magnitudes.mean(axis=2), strict=True))
@@ -1349,8 +1349,8 @@ chapter.finding(
 )
 
 # %% [markdown]
-# So the evidence in the panels is their patches and classes. A guided projection says at most where in a
-# patch something lies. The gradient depends more on the weights, and is harder to read.
+# So the evidence in the panels is their patches and classes. A guided projection can only hint where in a
+# patch to look. The gradient depends more on the weights, and is harder to read.
 #
 # ## Key features
 #
@@ -1390,12 +1390,13 @@ chapter.finding(
 #
 # ## Exercises
 #
-# 1. Delete one branch of the trained network by setting the scale of its second normalisation to
-#    zero, and measure the accuracy on the held-out images; then do it for each branch, and for the
-#    same pairs of layers of the plain network. Which can do without which?
+# 1. Delete one branch of the trained network by setting the scale and the shift of its second
+#    normalisation to zero, and measure the accuracy on the held-out images; then do it for each branch.
+#    In the plain network skip the same pairs of layers, where the shapes agree. Which can do without
+#    which?
 # 2. Train `resnet18-a`, option A. Do the free shortcuts cost accuracy?
-# 3. Draw the influence of units of `conv9` before and after training. Does the effective field fill
-#    more of a smaller field?
+# 3. Draw the influence of units of `conv9` before and after training. Do units with a smaller
+#    field use more of it?
 #
 # With the depth settled, the next question was the price: what if the network must run on a
 # telephone? That is [MobileNet](06_mobilenet.py).

@@ -33,8 +33,8 @@
 #   equals;
 # - the paper's tables recounted, with two misprints, and its two multipliers on one chart;
 # - layers timed one by one: multiply-adds do not predict time;
-# - what drives layers that filter and layers that mix, beside an untrained network, and a unit's value
-#   split among its inputs.
+# - which images drive the layers that filter and those that mix, beside an untrained network, and how a
+#   unit's value splits among its inputs.
 
 # %%
 from internals.book import open_chapter, show
@@ -138,8 +138,8 @@ assert (d.numel() + p.numel(), W.numel()) == (2_336, 18_432)
 # \frac{9 M + M N}{9 M N} = \frac{1}{N} + \frac{1}{9}
 # $$
 #
-# of the multiply-adds of the full convolution (the paper's equation 5). The number of input maps
-# cancels out:
+# of the multiply-adds of the full convolution (it follows from the paper's equations 2 and 5). The
+# number of input maps cancels out:
 
 # %%
 import numpy as np
@@ -437,11 +437,11 @@ chapter.finding(
 #
 # The paper says that MobileNet "spends 95% of its computation time" in 1 × 1 convolutions, and refers
 # to its table of multiply-adds. But a multiply-add is not a unit of time. A pointwise layer uses each
-# number it reads once for every output map, hundreds of times. A depthwise layer uses it nine times at
+# number it reads once for every output map, 64 to 1,024 times. A depthwise layer uses it nine times at
 # most, so that reading may take longer than computing: it is *memory-bound*. And each call of a layer
 # costs something, however small the layer. So we measure, on the machine that made this page, one image
-# at a time. Each number is the median of several passes, and is taken in several rounds, because times
-# vary:
+# at a time. A round is the median of several passes. The tables give the median of several rounds, because
+# times vary:
 
 # %%
 from internals.anatomy import latency
@@ -497,7 +497,7 @@ chapter.finding(
 
 # %% [markdown]
 # Where does the time go? Each layer is timed alone, on maps of its own size, and once more on maps of
-# a single position. What is left there is the fixed cost of a call and of reading the weights:
+# a single position. What is left there is mostly the fixed cost of a call and of reading the weights:
 
 # %%
 network = MobileNet()
@@ -568,7 +568,7 @@ chapter.finding(
 # |---|---|---|
 # | classes | 1,000 | 10 |
 # | last depthwise layer | stride 2 printed, 1 meant | stride 1 |
-# | initial weights | not given | convolutions normal with variance 2 / inputs, smaller in conv1; torch's default in the linear layer |
+# | initial weights | not given | convolutions normal with variance 2 / inputs, smaller in conv1; torch's default in the linear layer, its biases 0 |
 # | optimiser | asynchronous RMSprop on many machines | one machine, one process |
 # | labels | not smoothed | smoothed, as in the table below |
 # | augmentation | less than for larger networks | crops of 50 to 100 % of the area, mirrored, colours changed a little |
@@ -598,9 +598,10 @@ show(
 )
 
 # %% [markdown]
-# The first notebook's numbers are often given as MobileNet's. The paper does not have them: it says
-# only that training was similar to Inception-v3's. A rate of 0.045 and ε = 1 are Inception-v3's, and
-# the weight decay of 4 · 10⁻⁵ is that of TF-slim, a library of networks for TensorFlow. Three
+# The paper does not have the first notebook's numbers: it says only that training was similar to
+# Inception-v3's. A rate of 0.045 and ε = 1 are Inception-v3's [@szegedy2016], and the weight decay of
+# 4 · 10⁻⁵ is that of [TF-slim](https://github.com/google-research/tf-slim), a library of networks for
+# TensorFlow. Three
 # differences between TensorFlow 1 and torch change what they mean. TensorFlow's `decay` of 0.9 is
 # `alpha` in torch, where the default is 0.99. TensorFlow adds ε inside the root, torch outside. And
 # TensorFlow's mean square starts at 1, torch's at 0. After a first gradient $g = 0.01$ the first steps
@@ -620,8 +621,8 @@ assert round(-weight.item(), 7) == 0.0099685
 assert round(tensorflow, 7) == 0.0072547
 
 # %% [markdown]
-# With ε this much larger than the gradients, the step is nearly proportional to the gradient: either
-# is close to gradient descent with momentum.
+# Where ε is this much larger than the gradients, the step is nearly proportional to the gradient: in both
+# libraries this is close to gradient descent with momentum.
 #
 # One rule is the paper's own. It found it important "to put very little or no weight decay" on the
 # depthwise filters, since they have so few weights: thirteen tensors, 44,640 of the network's 3.2
@@ -870,7 +871,7 @@ chapter.finding(
 #
 # We search the training images for those that drive the channels of sixteen layers hardest, from conv2
 # to conv27. Images are ranked by the value *after* batch normalisation, which multiplies each map by a
-# learned scale. Where the scale is negative, a large sum is what silences the channel:
+# learned scale. Where the scale is negative, a large sum silences the channel:
 
 # %%
 from internals import Network
@@ -920,8 +921,8 @@ print(
 # %% [markdown]
 # The panels below show six channels each of the depthwise layers conv2, 6, 10, 14, 18 and 22, and three
 # channels of the pointwise layer after each. After conv22 they show the rest of the network. Channels
-# are taken by number. The captions say from how many of the ten classes the nine images of each row
-# come:
+# are taken by number. From conv6 on the captions say from how many of the ten classes the nine images
+# of each row come:
 
 # %%
 from internals import Strongest
@@ -976,11 +977,10 @@ show(
 # %% [markdown]
 # #### conv6 and conv7
 #
-# Nineteen pixels are enough for a corner, a few stripes or a small blob. From here on the projections
-# have a fine lattice that is in no image, known as *checkerboard artefacts*. It comes from 3 × 3 windows
-# with stride 2. On the way back a
-# pixel receives one, two or four contributions, depending on its position, and every further stride
-# of 2 adds a coarser lattice:
+# Nineteen pixels are enough for a corner, a few stripes or a small blob. Many projections
+# have a fine lattice that is in no image, known as *checkerboard artefacts*. It can come from 3 × 3
+# windows with stride 2. On the way back a pixel receives one, two or four contributions, depending on its
+# position, and every further stride of 2 can add a coarser lattice:
 
 # %%
 from torch.nn.functional import conv_transpose2d
@@ -1060,7 +1060,8 @@ show(
 #
 # A pointwise layer sees one position only, so its value is a sum over the maps below at that position.
 # With $s$ and $t$ the scale and shift that the normalisation comes to in the end, channel 0 of conv11 is
-# $\sum_m s\, p_{0m}\, b_m + t$, one part for each of 256 maps:
+# $\sum_m s\, p_{0m}\, b_m + t$, with $b_m$ now after its normalisation and rectifier, one part for each of
+# 256 maps:
 
 # %%
 unit, norm = top["bn11"][0], run.model.bn11
@@ -1201,7 +1202,8 @@ show(
 # #### conv24 to conv27
 #
 # The last two pairs work on the smallest maps. Their receptive fields are wider than the image. A unit
-# in the middle sees all of it, so the patch no longer narrows down the cause:
+# in the middle sees all of it, or all but two or three pixels at an edge, so the patch no longer narrows
+# down the cause:
 
 # %% tags=["hide-input"]
 show(
@@ -1372,10 +1374,10 @@ ids = [int(np.where(truth == c, sure, -1).argmax()) for c in three.tolist()]
 shown = run.pipeline.view(images.test.subset(torch.tensor(ids)))
 
 # %% [markdown]
-# Between conv27 and the score lie a mean and a linear layer. So Grad-CAM [@selvaraju2017], elsewhere an
-# approximation, is exact here. At each position the maps are weighted by the class's row of the linear
-# layer and added. The mean of these values over all positions is the score less its bias. Grad-CAM
-# shows the positive ones:
+# Between conv27's rectifier and the score lie a mean and a linear layer. So Grad-CAM [@selvaraju2017]
+# is exact here before its own rectifier, as in [ResNet-18](05_resnet18.py). At each position the maps
+# are weighted by the class's row of the linear layer and added. The mean of these values over all
+# positions is the score less its bias. Grad-CAM shows the positive ones:
 
 # %%
 head = run.model.fc.weight.detach()[three]
@@ -1461,7 +1463,7 @@ control = net.sanity(pictures, units, untrained=untrained, stages=stages)
 
 # %% [markdown]
 # A picture that stays the same when the weights are replaced does not show what was learned. One that
-# changes depends on the weights, and no more is proved: the check is necessary, not sufficient.
+# changes depends on the weights. That is all this check can show.
 
 # %% tags=["hide-input"]
 from internals.figures import comparison

@@ -26,7 +26,7 @@
 # **What you will see**
 #
 # - a dozen choices in LeNet-5 exchanged for their usual alternatives, from the input to the optimiser;
-# - how far one and the same network scatters from seed to seed, and what that hides;
+# - how far one and the same network scatters from seed to seed, and how small a difference that can hide;
 # - runs that collapse, counted apart from those that train;
 # - a verdict on every difference, corrected for how many were looked at.
 
@@ -77,9 +77,10 @@ show(
 # %% [markdown]
 # The digits come in a 32 × 32 field, as in chapter 1, and test digits judge the arms. They choose
 # neither an epoch nor the default: its rate is the one of a handful that read held-out training digits
-# best at its batch size. The section on optimisers names the one exception. All other arms have the
-# default's rate, except where the rate is what is varied. So an arm may score lower only because the
-# rate does not suit it. A gain cannot be explained that way.
+# best at its batch size. There is one exception: in the section on optimisers test digits pick the best
+# rates. All other arms have the default's rate, except where the rate is what is varied, and except
+# diagonal Levenberg-Marquardt, which has the paper's. So an arm may score lower only because the rate
+# does not suit it. A gain at the default's rate is hard to explain that way.
 #
 # A seed decides the initial weights, the order of the digits, and how each is distorted. Arms share
 # their seeds:
@@ -135,8 +136,8 @@ print(
 # $$
 #
 # Welch's test [@welch1947] would treat the runs as if they shared nothing. Wilcoxon's would do without
-# a distribution, where the $t$ test assumes roughly normal differences. But with eight seeds its
-# smallest $p$ is 2/256, too large to pass the next step.
+# a distribution, where the $t$ test assumes roughly normal differences. But with the eight seeds of
+# the published edition its smallest $p$ is 2/256, too large to pass the next step.
 #
 # Of many comparisons some come out at the 5 % level by chance. Holm's correction [@holm1979] keeps the
 # risk of one false alarm among *all* of them below 5 %. A difference that passes it *exceeds the
@@ -186,9 +187,10 @@ for name, risk in [
 # ## Runs that collapse
 #
 # Some runs fail outright. A class counts as *lost* when no more of its test digits
-# are read than by guessing, one in ten. A run that loses a class has *collapsed*; near chance it has
-# lost nine. Where some runs collapse and others train, a mean over both describes neither. Such an arm
-# is not tested, and not counted in the correction. Its collapses are counted instead:
+# are read than by guessing, one in ten. A run that loses a class has *collapsed*; a network that
+# gives one answer to every digit has lost nine. Where some runs collapse and others train, a mean over
+# both describes neither. An arm with a collapsed run is not tested, and not counted in the correction.
+# Its collapses are counted instead:
 
 # %% tags=["hide-input"]
 fallen = [c.arm for c in comparisons if c.arm.collapsed]
@@ -244,7 +246,7 @@ def chart(*names, **words):
 # %% [markdown]
 # The others write a difference in points of accuracy, print the verdicts, and say whether a difference
 # of one sign exceeds the noise. The 95 % intervals are each of a single paired test. They are not
-# corrected, so one may exclude 0 beside a *perhaps*:
+# corrected, so each one beside a *perhaps* excludes 0:
 
 
 # %%
@@ -273,12 +275,12 @@ def exceeds(name, sign):
 # %% [markdown]
 # ## Input, connections, pooling
 #
-# The paper surrounds the 28 × 28 field with two pixels of background, so that the end of a stroke
-# can reach the centre of the highest fields. Today's implementations leave the padding to the first
-# convolution, whose zeros are not background (which is −0.1), or enlarge the digit. The paper's C3
-# follows Table I, with 900 weights fewer. Its sub-sampling has a trained coefficient and bias, where we
-# average and others take the maximum. One would expect the padding to matter little, and the sparse
-# connections to cost a little:
+# The paper [@lecun1998] surrounds the 28 × 28 field with two pixels of background, so that the end of a
+# stroke can reach the centre of a receptive field of the last convolution. Today's implementations
+# leave the padding to the first convolution, whose zeros are not background (which is −0.1), or enlarge
+# the digit. The paper's C3 follows Table I, with 900 weights fewer. Its sub-sampling has a trained
+# coefficient and bias, where we average and others take the maximum. One would expect the padding to
+# matter little, and the sparse connections to cost a little:
 
 # %% tags=["hide-input"]
 show(
@@ -309,7 +311,7 @@ chapter.finding(
 )
 
 # %% [markdown]
-# The first expectation is met. The second is not, and the gain lies where none was expected:
+# Here are the numbers for both expectations:
 
 # %%
 verdicts("input", "connections", "pooling")
@@ -335,9 +337,9 @@ print(f"{negative.float().mean():.0%} of the bitmaps' pixels are −1")
 #
 # The paper draws weights from a uniform distribution. Its bound 2.4/F shrinks with the number of inputs
 # $F$ itself, where Xavier's [@glorot2010], which also counts outputs, and Kaiming's [@he2015] shrink
-# with the root; orthogonal matrices [@saxe2014] keep lengths. The paper
-# reasons that neighbouring inputs are highly correlated. If so, its weights are right, and if not,
-# too small to begin with:
+# with the root; orthogonal matrices [@saxe2014] keep lengths. *Normal* has a standard deviation
+# of 0.01 in all layers. The paper assumes that the inputs of a unit may be highly correlated. If they
+# are, its weights are right, and if not, too small to begin with:
 
 # %% tags=["hide-input"]
 show(
@@ -429,9 +431,9 @@ chapter.finding(
 )
 
 # %% [markdown]
-# A floor is not yet an error: the smallest of ten distances may be the right one, however close the
-# runners-up. What becomes of the answers? The learned codes start as the bitmaps. Softmax has no
-# codes, but ten weighted sums and the cross-entropy:
+# A high floor need not mean errors: the smallest of ten distances may still be the right one. So we count
+# errors. The learned codes start as the bitmaps. Softmax has no codes: it has ten weighted sums and the
+# cross-entropy:
 
 # %% tags=["hide-input"]
 show(
@@ -454,7 +456,7 @@ chapter.finding(
 )
 
 # %% [markdown]
-# The codes that are close together also read worse:
+# Their verdicts:
 
 # %%
 verdicts("output")
@@ -462,10 +464,10 @@ verdicts("output")
 # %% [markdown]
 # ## Optimiser and learning rate
 #
-# A learning rate means something for one optimiser only. To compare two at one rate says nothing;
-# each has to be swept. SGD has momentum 0.9 here. AdamW [@loshchilov2019] is Adam with a decoupled
-# weight decay, here 0.0001. In so short a run it takes less than 1 % of a weight. So Adam is not swept
-# beside it, for that would be the same arm twice:
+# The same learning rate means different things to two optimisers, so each is swept. SGD has momentum
+# 0.9 here. AdamW [@loshchilov2019] is Adam with a decoupled weight decay, here 0.0001. In so short a
+# run it takes less than 1 % of a weight. So Adam is not swept beside it, for that would be almost the
+# same arm twice:
 
 # %% tags=["hide-input"]
 from internals.figures import sweeps
@@ -530,7 +532,8 @@ verdicts("adamw", "sgd")
 # $$
 #
 # The second derivatives $h_{kk}$ are passed back through the network like gradients, with every
-# weight, input and slope squared. Here is where they stand before the first step:
+# weight, input and slope squared. Here is where those of the weights stand before the first step, on
+# average over a layer:
 
 # %%
 from internals import Normalization
@@ -562,10 +565,9 @@ chapter.finding(
 # %% [markdown]
 # The paper measured the curvature anew before each pass. A run here is little more than one pass, so we
 # keep a running estimate, three hundredths of which come from each new batch. That share was chosen on
-# held-out digits after shorter runs; after runs of this length a hundredth is better by a third of a
-# point. $\eta$ = 0.0005, the rate of the paper's first
-# passes, and µ are the paper's. The batch, where the paper took one digit at a time, the estimate and
-# the schedule are not:
+# held-out digits after shorter runs, so it need not be the best for runs of this length. $\eta$ = 0.0005,
+# the rate of the paper's first passes, and μ are the paper's. Three things differ from it: the batch,
+# since the paper took one digit at a time, the running estimate and the schedule:
 
 # %% tags=["hide-input"]
 show(
@@ -583,7 +585,7 @@ chapter.finding(
 )
 
 # %% [markdown]
-# Against AdamW at the default's rate, which was tuned, as η was not:
+# AdamW's rate was tuned and η was not:
 
 # %%
 verdicts("curvature")
@@ -591,11 +593,12 @@ verdicts("curvature")
 # %% [markdown]
 # ## Distorted digits
 #
-# The paper's errors fell from 0.95 to 0.8 % when it added distorted digits. Ours are shifted
+# The paper's errors fell from 0.95 to 0.8 % when it added distorted digits [@lecun1998]. Ours are shifted
 # by up to so many pixels in each direction, or turned by up to so many degrees, anew each time
-# they are shown, and what comes in from outside is background. With *half as is* only every second digit
-# is distorted; the number shown is the same. MNIST's digits are centred by their mass, in the test
-# set too. A shift prepares for what never comes, so it should cost something; small turns do occur:
+# they are shown, and what comes in from outside is background. With *half as is* a random half of
+# them is left as it is. As many digits are shown then, but fewer different ones. MNIST's digits are
+# centred by their mass, in the test set too. Test digits are never shifted, so training on shifts should
+# cost something. Small turns do occur:
 
 # %% tags=["hide-input"]
 show(
@@ -620,8 +623,8 @@ chapter.finding(
 )
 
 # %% [markdown]
-# Distortion pays when digits are shown so often that a network overfits them. In runs as short as these
-# there is little to prevent:
+# Distortion is meant against overfitting, and digits that are shown about once leave little to overfit.
+# What it did here:
 
 # %%
 verdicts("shift", "rotation")
@@ -629,7 +632,7 @@ verdicts("shift", "rotation")
 # %% [markdown]
 # ## Batch size and dropout
 #
-# All arms see as many digits, so a batch twice as large means half as many steps, here at one and
+# All arms see the same number of digits, so a batch twice as large means half as many steps, here at one and
 # the same learning rate. Dropout [@srivastava2014] takes inputs of F6 away at random. Like distortion
 # it is a remedy for overfitting:
 
@@ -725,16 +728,17 @@ chapter.record(
 # - **Several seeds an arm, the same for all**: a single run cannot tell a better network from a
 #   luckier one, and what seeds do to both arms drops out of a paired difference.
 # - **Collapsed runs are counted**, not averaged with those that trained.
-# - **A correction for the number of comparisons**: of sixty at the 5 % level, three come out by chance.
+# - **A correction for the number of comparisons**: of forty at the 5 % level, two come out by chance, on
+#   average, where nothing differs.
 # - **A loss has a floor** that depends on the codes; only what is above it can be learned away.
 # - **A verdict holds for runs of this length**, on these digits, at this rate. A slow start is not a
 #   bad end.
 #
 # ## Do this with your own network
 #
-# Two runs of one network differ by their seeds alone. `mine:network` stands for the function or
-# class `network` in your file `mine.py`. Channel k of one run need not correspond to channel k of
-# another. These two pictures show how far two runs of one network differ.
+# Train your network twice, with different seeds. Channel k of one run need not correspond to channel k
+# of the other, so compare the kinds of pattern and not channel with channel. The last command draws all
+# convolutions. `mine:network` stands for the function or class `network` in your file `mine.py`:
 #
 # ```sh
 # internals project mine:network --weights mine.pth --layer conv2 \

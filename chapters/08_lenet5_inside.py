@@ -26,7 +26,7 @@
 #
 # **What you will see**
 #
-# - four maps of evidence, and a network of random weights that draws one of them just as neatly;
+# - four maps of evidence, and a network of random weights that draws a digit in one of them too;
 # - a layer of 84 units that has learned ten little pictures, in nine directions;
 # - a linear classifier for every layer: where the digits become easy to read, and how far random
 #   weights of the right size would get;
@@ -56,7 +56,7 @@ print(f"{run.test.top1:.2%} of {len(truth):,} test digits right")
 # %% [markdown]
 # ## Which pixels counted
 #
-# Three maps of one class score. *Saliency* is the size of its gradient at each pixel
+# Three kinds of map of one class score. *Saliency* is the size of its gradient at each pixel
 # [@simonyan2014]. *Gradient × input* multiplies the gradient by the pixel. In a linear network that
 # is what each pixel adds to the score [@shrikumar2016]. *Grad-CAM* adds up the maps of one layer, each
 # weighted by its mean gradient, and sets negative values to 0 [@selvaraju2017].
@@ -131,7 +131,8 @@ chapter.finding(
 )
 
 # %% [markdown]
-# Grad-CAM can be computed at any layer, but it is meant for the last maps that still have positions.
+# Grad-CAM can be computed at any layer, but it is meant for the last maps that still have positions
+# [@selvaraju2017].
 # At conv1 the mean gradient of a map mixes what its strokes meant in every part of the field. After
 # pool2 it is too late: a map of conv3 is one number for the whole digit.
 
@@ -269,8 +270,8 @@ means = torch.stack([f6[truth == c].mean(dim=0) for c in range(10)])
 bitmaps = run.model.rbf.prototypes
 
 # %% [markdown]
-# The targets are ±1 and the squashing function ends at ±1.7159. A mean near 0 would be a pixel on
-# which the digits of a class do not agree:
+# The targets are ±1 and the squashing function ends at ±1.7159. A mean near 0 would be a pixel that
+# is neither ink nor paper for the class:
 
 # %% tags=["hide-input"]
 rows = {"bitmap": bitmaps, "mean of F6": means, "difference": means - bitmaps}
@@ -390,7 +391,7 @@ chapter.finding(
 # activity is as strong as the trained one's.
 #
 # The third is needed because the initial weights of LeNet-5 are small. Its sums stay near 0, where the
-# squashing function is a straight line, and a chain of straight lines is no more than one. So we
+# squashing function is nearly a straight line, and a chain of linear layers is one linear layer. So we
 # multiply the weights of each layer until its sums vary as they do after training:
 
 # %%
@@ -766,7 +767,7 @@ chapter.finding(
 )
 
 # %% [markdown]
-# In F6 the variance has nine directions, so nine components leave nothing to explain. A dictionary
+# In F6 the variance has nine directions, so nine components leave next to nothing to explain. A dictionary
 # can be better only with fewer numbers than that, if its entries are ready answers:
 
 # %% tags=["hide-input"]
@@ -843,8 +844,9 @@ chapter.finding(
 # %% [markdown]
 # ### What it costs
 #
-# At one budget, we add the penalised autoencoder and the largest PCA there can be: 120 units have no
-# more than 120 components. With all of them nothing is lost, and nothing is sparse.
+# At the largest budget, we add the penalised autoencoder, which has no fixed one, and the largest PCA
+# there can be: 120 units have no more than 120 components. With all of them nothing is lost, and
+# nothing is sparse.
 
 # %%
 parts = fit_principal_components(c5)
@@ -858,8 +860,9 @@ bill = {
 lost = {name: 100 * (run.test.top1 - a) for name, (_, a) in bill.items()}
 
 # %% [markdown]
-# *Dead* entries are those that no test digit uses. While the dictionary is learned, entries that are
-# dead are started again three times, each from a digit that is rebuilt badly [@bricken2023]:
+# *Dead* entries are those that no test digit uses. While the dictionary is learned, entries that none of
+# 8,192 training digits uses are started again three times, each from a digit that is rebuilt badly
+# [@bricken2023]:
 
 # %% tags=["hide-input"]
 show(
@@ -1079,13 +1082,13 @@ chapter.finding(
 # %% [markdown]
 # ## Key features
 #
-# - **A map of evidence** that stays when the weights go shows the input. One that changes has passed a
+# - **A map of evidence** that stays when the weights go cannot show what was learned. One that changes has passed a
 #   necessary check, not a sufficient one: random weights draw a digit too.
 # - **F6 is a drawing**: 84 units in nine directions, and the bitmaps that it was taught.
 # - **A linear probe** shows something where it is ahead of fair controls. The jump is at C3, where
 #   strong sums are squashed; random weights as strong jump too, but lose it again after S4.
 # - **A sparse dictionary** leads principal components where few numbers are allowed, in C5 and F6
-#   alike. An untrained C5 shows at least half of this lead up to k = 8. In the trained C5 the lead
+#   alike. An untrained C5 shows at least half of this lead up to k = 4. In the trained C5 the lead
 #   lasts to k = 32, in F6 it ends at k = 8. Dead entries have to be counted, and the entries depend on
 #   the seed.
 # - **Patching** asks the network itself whether what was left out mattered.

@@ -27,7 +27,7 @@
 #
 # - one step and many small steps that fool LeNet-5, by changes of the pixel values;
 # - an output layer that seems to withstand the attack, and why that is not to be believed;
-# - what training on attacked digits buys, what it costs, and what becomes of the filters.
+# - what training on attacked digits buys, and what becomes of the clean digits and of the filters.
 
 # %%
 from internals.book import open_chapter, show
@@ -37,11 +37,11 @@ chapter = open_chapter()
 # %% [markdown]
 # ## Two networks
 #
-# We attack the network of [LeNet-5](01_lenet5.py), which answers with distances to ten bitmaps, and
-# a sibling that ends in ten logits and a softmax, as networks do today. Before the output layer it
-# differs in its plain tanh and its Xavier initial weights. Further down the sibling's recipe is used
-# again with an adversary. The attacker knows the network and its weights (a *white-box* attack), but may
-# change each pixel only a little:
+# We attack the network of [LeNet-5](01_lenet5.py), which answers with distances to ten bitmaps, and a
+# sibling that ends in ten logits and a softmax, as networks do today. Before the output layer it
+# differs in its plain tanh and its Xavier initial weights (biases 0). Further down the sibling's recipe
+# is used again with an adversary. The attacker knows the network and its weights (a *white-box*
+# attack), but may change each pixel only a little:
 
 # %%
 from dataclasses import replace
@@ -90,7 +90,7 @@ print(f"{len(tested):,} test digits; {steps} steps where there are many")
 # x' = \operatorname{clip}_{[0,1]}\bigl(x + \varepsilon \operatorname{sign} \nabla_x J(x, y)\bigr).
 # $$
 #
-# $\varepsilon$ is measured in pixel values, from 0 for paper to 1 for ink, so that 0.1 is 25 of 255 grey
+# $\varepsilon$ is measured in pixel values, from 0 for paper to 1 for ink, so that 0.1 is 25.5 of 255 grey
 # levels whatever a network makes of them. MNIST draws it the other way round to print: paper is black and
 # ink is white. LeNet-5 reads −0.1 to 1.175: there the same step is 1.275 times as long and the range
 # another. Once by the package, once by hand:
@@ -152,7 +152,7 @@ show(
 # ## Random noise does less
 #
 # Is any change of this size enough? As a control every pixel goes up or down by the same $\varepsilon$
-# at random:
+# at random, and is cut to [0, 1]:
 
 # %%
 from internals.attacks import RandomSigns, correct_under_attack
@@ -239,7 +239,7 @@ chapter.finding(
 # x^{t+1} = \Pi_{x + \mathcal{S}}\bigl(x^t + \alpha \operatorname{sign} \nabla_x J(x^t, y)\bigr).
 # $$
 #
-# If the gradient is of use at all, the loss it reaches must be larger:
+# If the gradient is a guide, many steps should reach a larger loss than one:
 
 # %%
 from internals.attacks import forward
@@ -256,7 +256,7 @@ for net in networks.values():
 # %% [markdown]
 # ## Is the RBF network robust?
 #
-# The authors of the one-step attack saw the same with a shallow network of radial basis functions:
+# The authors of the one-step attack saw a like lead with a shallow network of radial basis functions:
 # 55.4 % errors at $\varepsilon = 0.25$, where a softmax had 99.9 % [@goodfellow2015]. A network can
 # also survive because the attack is led astray. Such *obfuscated gradients*, or *gradient masking*, have
 # made many a defence look better than it was [@athalye2018]. A first suspect is a gradient of exactly 0, for
@@ -277,11 +277,12 @@ print(
 )
 
 # %% [markdown]
-# The MAP loss keeps an eleventh class, rubbish, and for a digit that is read with confidence rubbish
-# is the only rival: every other bitmap is too far away to have a say in the gradient. So the step
-# makes digits into rubbish, which was not the aim. To be misread a digit must come nearer to a wrong
-# bitmap than to its own. That is a loss too, the *margin* between the best wrong score and the right
-# one [@carlini2017], and no confidence makes it flat. Two checks follow. One sets out from five random
+# The MAP loss keeps an eleventh class, rubbish. For a digit that is read with confidence rubbish is the
+# only rival: two bitmaps are at least 10 dots, and so 40, apart, and every other one is too far away to
+# have a say in the gradient. The step leads away from the right bitmap, and to no other in particular. To
+# be misread a digit must come nearer to a wrong bitmap than to its own. That too can serve as a loss, the
+# *margin* between the best wrong score and the right one [@carlini2017]. It does not flatten when the
+# network is sure. Two checks follow. One sets out from five random
 # places instead of one. The other does not use the network's own gradient: it is a *transfer attack*,
 # which borrows what fools the sibling.
 
@@ -393,7 +394,7 @@ chapter.finding(
 # ## To a class of our choice
 #
 # An attack can also have a *target* $t$. It then makes the loss of $t$ small instead of that of the right
-# class large. Only one answer counts as a success, so fewer attacks succeed:
+# class large. Only one answer counts as a success, which is harder:
 
 # %%
 from internals.attacks import targeted_success
@@ -442,7 +443,8 @@ chapter.finding(
 # set. Its images were standardised, so its steps were counted in standard deviations of 0.3081, and
 # three of the four results were then clipped to 0 to 255. Paper, which is −0.42 there, came out as
 # 0: even $\varepsilon = 0$ changed most pixels, and by more than the smaller $\varepsilon$ allowed.
-# Here are the four with their units put right, on our softmax network:
+# Here are four like them, with their units put right, with our losses, step lengths and random starts, on
+# our softmax network:
 
 
 # %%
@@ -497,11 +499,12 @@ show(
 # $$
 #
 # The inner maximum is approximated by an attack on the network with its current weights: one step, as in
-# the adversarial training of 2014, or several, as in that of 2017. In place of this objective we make
-# the mean loss over clean and attacked digits small, half of each, as Goodfellow and others did. We
-# train the network with the softmax, whose loss has no rubbish for an attack to run into. The one
-# above was trained in as many steps on as many digits, all of them clean; these two see half as many
-# clean ones. The one-step training is done twice, with another seed the second time:
+# the adversarial training of 2014, or several, as in that of 2017. We minimise instead the mean
+# loss over a batch, half of it clean and half attacked, as Goodfellow and others did [@goodfellow2015]. We
+# train the network with the softmax, whose loss has no rubbish for an attack to run into. The run
+# above took as many steps on as many digits, all of them clean; these see half as many clean ones. Of each
+# run the epoch is kept that reads most clean validation digits. The one-step training is done twice, with
+# another seed the second time:
 
 # %%
 hardened = {
@@ -542,7 +545,7 @@ for name, net in (hardened | {"FGSM, another seed": again}).items():
     rows[name] = curves[name][0], once, curves[name][at]
 
 # %% [markdown]
-# With the clean accuracy in the first column:
+# The first column shows what a training costs or gains on clean digits:
 
 # %% tags=["hide-input"]
 show(
@@ -655,11 +658,11 @@ chapter.finding(
 # %% [markdown]
 # ### What becomes of the filters
 #
-# All three networks of the figure began with the same weights, so filter 0 of one is filter 0 of the
+# All three networks of the figure below began with the same weights, so filter 0 of one is filter 0 of the
 # others after another training. A network's inputs move 1.275 times as far as the pixels, so an
 # adversary moves the sum of a unit of conv1 by at most $1.275\,\varepsilon\,\lVert w \rVert_1$, with
-# $\lVert w \rVert_1$ the $L_1$ norm of its kernel, the sum of its magnitudes. Does the layer make it
-# small?
+# $\lVert w \rVert_1$ the $L_1$ norm of its kernel, the sum of its magnitudes. Does
+# adversarial training make this norm small?
 
 # %%
 from internals.figures import comparison
@@ -694,7 +697,8 @@ show(
 
 # %% [markdown]
 # Two numbers for each row: the mean $L_1$ norm, and how much of a kernel's magnitude sits in its five
-# largest weights of twenty-five, which would be 20 % if all were equal. Madry and others found in
+# largest weights of twenty-five: 20 % if all were equal, and about 36 % for uniform random weights, as
+# these kernels began. Madry and others found in
 # their robust network for MNIST that few first filters were left, and that those worked as
 # thresholds [@madry2018]:
 
@@ -739,8 +743,8 @@ def outcome(net, attack):
 
 
 # %% [markdown]
-# No attack and three attacks on three networks, the last one trained against many steps, with
-# $\varepsilon = 0.25$ as in that paper:
+# No attack and three attacks on three networks, the last one trained against many steps of
+# $\varepsilon = 0.2$, with $\varepsilon = 0.25$ as in that paper:
 
 # %%
 networks["softmax, PGD"] = hardened["PGD"]
@@ -783,7 +787,7 @@ chapter.finding(
 # one step has driven from its own bitmap to arrive at another, and far from all of them it is
 # refused. An adversary with more steps, and with the rule in its loss, finds its way to a wrong
 # bitmap more often. What a defence is worth is shown by the best attack on it, and we know only the best
-# that we have tried:
+# that we have tried.
 
 # %%
 chapter.record(
@@ -796,10 +800,11 @@ chapter.record(
 # %% [markdown]
 # ## Key features
 #
-# - **The gradient reaches the pixels**, and its sign is enough: one step of 25 grey levels makes
-#   the softmax network misread most digits.
+# - **The gradient reaches the pixels**, and its sign is enough: one step of 0.1 costs either network more
+#   digits than random noise of that size.
 # - **ε is a pixel value**, whatever the scale of a network's inputs.
-# - **A weak attack flatters.** The MAP loss leads one step to rubbish; the margin leads to a wrong answer.
+# - **A weak attack flatters.** One step up the MAP loss leaves the RBF network far more digits than
+#   many steps up the margin.
 # - **Adversarial training** buys accuracy under attack. Trained on one step, a network can look strong
 #   against one step and be weak against many, which is called catastrophic overfitting.
 # - **A check that does without the network's own gradient**, a transfer attack, helps to detect
@@ -836,7 +841,8 @@ chapter.record(
 #
 # 1. Start the one-step training at a random place in the ball, as PGD does. Does the network still
 #    learn to mislead it?
-# 2. Train `lenet5-pgd`, the same with the RBF output. Which of the two pays more on clean digits?
+# 2. Train `lenet5-pgd`, its relative with the RBF output. Which of the two reads fewer clean digits than
+#    without an adversary?
 # 3. Raise the rubbish penalty $j$ of `find_recipe("lenet5", "quick")` to 50 with
 #    `dataclasses.replace`, train, and draw the FGSM curve again. Does the "robustness" stay?
 #

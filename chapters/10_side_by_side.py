@@ -19,14 +19,14 @@
 # %% [markdown]
 # # Side by side: six networks compared
 #
-# The six networks of this book were published between 1998 and 2017. Every paper tested in a way of
-# its own, so the papers cannot tell how the six compare on the same pictures. Here the trained
-# networks of the chapters before are put next to one another. Each was trained once, by the recipe of
-# its own chapter.
+# The six networks of this book were published between 1998 and 2017. The papers tested in different
+# ways, and LeNet-5's on digits, so they cannot tell how the six compare on the same pictures. Here the
+# trained networks of the chapters before are put next to one another. Each was trained once, by the
+# recipe of its own chapter.
 #
 # **What you will see**
 #
-# - what an answer costs in weights, multiply-adds and time, which rank the networks differently;
+# - what an answer costs in weights, multiply-adds and time;
 # - how far a unit sees at each depth, and where in a network the work is done;
 # - how alike the layers of different networks are, beside networks that have learned nothing;
 # - how often the five err together, and which part of a picture each answer rests on.
@@ -41,8 +41,8 @@ chapter = open_chapter()
 #
 # Five networks were trained on the photographs of the [AlexNet chapter](02_alexnet.py), or on their
 # embedded stand-in. In the copy used here the photographs are squeezed to squares, as
-# [chapter 2](02_alexnet.py) says. LeNet-5 reads digits. It has a row in the tables of costs, but its
-# score cannot be compared with the others'.
+# [chapter 2](02_alexnet.py) says. LeNet-5 reads digits. It has a row in most tables, but its score
+# cannot be compared with the others'.
 
 # %%
 from internals.models import (
@@ -152,7 +152,8 @@ def lead(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
 
 # %% [markdown]
 # Neither interval covers the chance in training itself: another seed gives another network. By the data
-# set's own table, runs differ by about a point [@howard2019].
+# set's own table, runs differ by about a point [@howard2019]. And the best network is found by these same
+# images, which flatters it a little.
 
 # %% tags=["hide-input"]
 from internals.figures import Table
@@ -290,10 +291,10 @@ chapter.finding(
 )
 
 # %% [markdown]
-# For an image of 224 × 224 AlexNet has eighteen times the weights of MobileNet and twice its work.
-# VGG-16, with 2.3 times AlexNet's weights, needs nearly fourteen times its work. A large linear layer
-# holds many weights and uses each once. A convolution on large maps has few weights and uses each at
-# every position:
+# With ten classes and an image of 224 × 224 AlexNet has eighteen times the weights of MobileNet and
+# twice its work. VGG-16, with 2.3 times AlexNet's weights, needs nearly fourteen times its work. A
+# large linear layer holds many weights and uses each once. A convolution on large maps has few weights
+# and uses each at every position:
 
 # %%
 shapes = {"LeNet-5": (1, 32, 32)} | dict.fromkeys(NETWORKS, (3, 224, 224))
@@ -338,15 +339,15 @@ show(
 
 # %% [markdown]
 # The sources are the papers on AlexNet [@krizhevsky2012], VGG [@simonyan2015], GoogLeNet
-# [@szegedy2015], ResNet [@he2016] and MobileNet [@howard2017]; LeNet-5's 0.95 % [@lecun1998] is on
-# digits. None of these numbers can be compared with ours: ten classes are easier than a thousand, and
+# [@szegedy2015], ResNet [@he2016] and MobileNet [@howard2017]; LeNet-5's error of 0.95 % [@lecun1998]
+# is on digits. None of these numbers can be compared with ours: ten classes are easier than a thousand, and
 # nine thousand training images are far fewer than a million.
 #
 # ## How far a unit sees
 #
-# A unit sees a window of the image that grows from layer to layer. We follow it through convolutions and
-# linear layers, in InceptionNet along the widest branch. It is an upper bound: influence is concentrated
-# in the middle of a receptive field [@luo2016].
+# A unit sees a window of the image, which grows with depth. We follow it through convolutions and
+# linear layers, in InceptionNet along the widest branch. The window is an upper bound: most influence
+# comes from its middle [@luo2016].
 
 # %%
 MODULES = ["3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"]
@@ -412,8 +413,8 @@ chapter.finding(
 
 # %% [markdown]
 # AlexNet and VGG-16 put the parts together in linear layers, with a weight for each position. The
-# other three average every map over its positions and have a single linear layer. These three also have
-# wide receptive fields, but averaging does not need them.
+# other three average every map over its positions and have a single linear layer. Their receptive
+# fields are wide as well, but an average over all positions would cover the image with narrow ones too.
 #
 # ## Where the work is done
 #
@@ -532,8 +533,8 @@ show(
 )
 
 # %% [markdown]
-# Such a pattern alone proves little. Neighbouring layers are alike because each is made from the one
-# before, and the first layers are alike because all of them are near the pixels. So the control is the
+# Such a pattern alone proves little. Neighbouring layers may be alike only because each is made from the
+# one before, and first layers only because all of them are near the pixels. So the control is the
 # same matrix for networks that have learned nothing. Their random weights are drawn anew for each
 # control, from other seeds than training began with. Their batch normalisations have seen no data, and
 # leave values unchanged:
@@ -608,8 +609,9 @@ more = fall[0] - fall[1:].mean()
 around = 1.96 * (falls[0] - falls[1:].mean(axis=0)).std()
 
 # %% [markdown]
-# If training made layers at similar depth alike, the numbers would fall faster from left to right in the
-# first row than in the others:
+# If training made layers at the same station more alike than layers far apart, the numbers would fall
+# faster from left to right in the first row than in the others. Stations of one number lie at roughly the
+# same depth only, and the last distance compares first stations with scores:
 
 # %% tags=["hide-input"]
 show(
@@ -641,9 +643,9 @@ print(
 # %% [markdown]
 # ## Where they err together
 #
-# Some images are hard for every network. To see how far errors go together, we need to know how often
-# they would coincide by chance. Some classes are harder than others for all five, and each network has
-# answers that it gives too often. So the baseline is independence *given the class*: every network
+# Some images may be hard for every network. To see how far errors go together, we need to know how often
+# they would coincide by chance. Some classes may be harder than others for all five, and a network may
+# give some answers too often. So the baseline is independence *given the class*: every network
 # keeps its shares of answers for each true class, and errs independently of the others otherwise:
 
 # %%
@@ -741,12 +743,12 @@ chapter.finding(
 )
 
 # %% [markdown]
-# These numbers do not say why. The image may suggest the wrong answer, or the training images that all
-# five have in common may.
+# These numbers do not say why. The image itself may suggest the wrong answer, or all five may have
+# learned it from the same training images.
 #
-# Where errors differ, an *ensemble* can correct them. Ensembles won several competitions. Usually their
-# probabilities are averaged. Here each network adds its confidence to the class that it names, because
-# only the answers and their confidences are kept:
+# Where errors differ, an *ensemble* can correct them. Ensembles won the competitions [@krizhevsky2012;
+# @szegedy2015; @he2016]. Usually their probabilities are averaged. Here each network adds its
+# confidence to the class that it names, because only the answers and their confidences are kept:
 
 # %%
 votes = np.zeros((len(truth), len(classes)))
@@ -774,8 +776,9 @@ print(
 # ## Three pictures, five networks
 #
 # Three test images are chosen by rule. The first is read rightly by all five, and the lowest of the
-# five confidences is the highest there is. The second has the most different answers. The third is
-# read rightly by the fewest networks and, among such images, answered with the most confidence:
+# five confidences is the highest there is. The second is the first with the most different answers. The
+# third is read rightly by the fewest networks and, among such images, answered with the most confidence
+# on average:
 
 # %%
 different = [len(set(column)) for column in answers.T]
@@ -847,9 +850,9 @@ print(
 )
 
 # %% [markdown]
-# LeNet-5 is the only one of the six that can refuse: its distances leave room for an eleventh class.
-# It is shown the photographs in grey, 32 pixels wide, and should refuse them all. The rule is that of
-# [its chapter](01_lenet5.py):
+# LeNet-5 is the only one of the six with a score for *none of these*: its distances leave room for an
+# eleventh class. It is shown 500 test photographs in grey, 32 pixels wide, and should refuse them all.
+# The rule is that of [its chapter](01_lenet5.py):
 
 # %%
 from torch.nn.functional import interpolate
@@ -920,8 +923,8 @@ classifier = {
 assert [round(100 * c) for c in classifier.values()] == [17, 94, 89, 15, 4, 24]
 
 # %% [markdown]
-# In AlexNet and VGG-16 nearly all parameters are there. The last three have an average in place of the
-# first linear layers, so their classifiers have no weights tied to positions:
+# In AlexNet and VGG-16 about nine tenths of the parameters are there. The last three have an average in
+# place of the first linear layers, so their classifiers have no weights tied to positions:
 
 # %% tags=["hide-input"]
 show(
@@ -949,23 +952,24 @@ chapter.finding(
 )
 
 # %% [markdown]
-# So more depth with fewer parameters did not need the inventions of the years after. GoogLeNet, which
+# So a network could be deeper and yet smaller without the inventions of later years. GoogLeNet, which
 # InceptionNet follows, had neither batch normalisation nor shortcuts, and MobileNet has no shortcuts
-# either. What the last three share is the average before the classifier. The six networks are a
-# selection and not a history. The ResNet paper's deepest network for ImageNet has 152 layers.
+# either. What GoogLeNet, ResNet-18 and MobileNet share is the average before the classifier. The six
+# networks are a selection and not a history. The deepest network that the ResNet paper trains on ImageNet
+# has 152 layers [@he2016].
 #
 # ## Key features
 #
-# - **Weights, work and time** are three costs, and none of them can be inferred from the others.
-# - **Fields** are wider than the image in the three networks that average before their classifier.
+# - **Weights, work and time** are three costs. The order by weights is not the order by work.
+# - **Receptive fields** are wider than the image in the three networks that average before their classifier.
 # - **Likeness needs a control**: what untrained networks have in common was not learned.
 # - **Errors are shared** more often than independence given the class predicts.
 # - **Fewer parameters with more depth** came with the average that replaced wide linear layers.
 #
 # ## Do this with your own network
 #
-# Put your network beside these six: what it weighs and costs, what drives the same depth, and an
-# atlas with a page for each layer. `mine:network` stands for the function or class `network` in your
+# Put your network beside these six: what it weighs and costs, what drives the channels of one layer,
+# and an atlas with a page for each layer. `mine:network` stands for the function or class `network` in your
 # file `mine.py`:
 #
 # ```sh
@@ -980,7 +984,8 @@ chapter.finding(
 #
 # 1. Train ResNet-18 with another seed and compare it with its twin by `tables` and
 #    `centred_alignment`. Is a network nearer to itself from another start than to another network?
-# 2. Count and time all five for images of 128 × 128. Which column of the costs changes its order?
+# 2. Count and time all but AlexNet, whose linear layers need 224 pixels, for images of 128 × 128. Does any
+#    column of the costs change its order?
 # 3. Let only the three weakest networks vote. Do they beat the best?
 #
 # All the instruments of this book work on any network of your own: [in a few

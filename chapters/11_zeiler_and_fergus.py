@@ -32,7 +32,7 @@
 # - what a shifted, scaled or turned picture does to the features and to the answer;
 # - what stride and window of the first layer do to its filters;
 # - a grey square that slides over the picture, and dogs that lose their eyes;
-# - AlexNet with parts taken out, after four epochs of training;
+# - AlexNet with parts taken out, after a short training;
 # - one unit shown in three ways, and which of them would mislead you.
 
 # %%
@@ -54,9 +54,11 @@ chapter = open_chapter()
 # | order | convolution, rectifier, maximum, normalisation | normalisation before the maximum |
 # | first weights | all 0.01, biases 0 | He et al. [@he2015], smaller in the first layer |
 # | filters | brought back to an RMS of 0.1 when above it | left as they are |
+# | training | SGD with momentum, batches of 128 | AdamW, and at full length an average of the weights |
+# | projections | deconvnet | guided [@springenberg2015], as in [How to look](00_how_to_look.py) |
 # | images | ImageNet, 1,000 classes, 70 epochs | Imagenette, 10 classes |
 #
-# The weights are those of a full training by the recipe of [the AlexNet chapter](02_alexnet.py), with
+# The weights are those of a training by the recipe of [the AlexNet chapter](02_alexnet.py), with
 # the snapshots that the run kept on the way:
 
 # %%
@@ -116,8 +118,8 @@ nets = {
 print("epochs:", *nets)
 
 # %% [markdown]
-# The last of these is the end of the run, three epochs after the weights used elsewhere. All of them
-# look at the same training pictures, and of each channel we keep the nine strongest:
+# The last of these is the end of the run. Elsewhere the chapter uses the weights of the best epoch. All
+# of them look at the same training pictures, and of each channel we keep the nine strongest:
 
 # %%
 layers = ["conv1", "conv2", "conv3", "conv4", "conv5"]
@@ -127,7 +129,7 @@ tops = {n: one.strongest(pictures, layers, k=9) for n, one in nets.items()}
 
 # %% [markdown]
 # For three channels of a layer, the strongest patch at each of these epochs with its projection.
-# The projections of a row share one scale, so those with smaller gradients are paler:
+# The projections of a row share one scale, so weak ones are paler:
 
 # %%
 from dataclasses import replace
@@ -180,7 +182,7 @@ for layer, what in {
 # Two numbers say how far a layer is from what it will be. The first counts how many of a channel's
 # nine pictures at the end are among its nine already. The second projects a channel's strongest unit
 # at the end through the network of that epoch, and takes the rank correlation with the projection
-# at the end, for the first 24 channels:
+# at the end, for the first channels:
 
 # %%
 import numpy as np
@@ -225,8 +227,7 @@ kept = {
 same = {layer: [alike(layer, n) for n in nets] for layer in layers}
 
 # %% [markdown]
-# Nine random pictures of so many have next to none in common with nine others. But correlations do
-# not begin at 0: two projections of one unit share its picture and its place, before training too.
+# Correlations need not begin at 0, since two projections of one unit share its picture and its place:
 
 # %% tags=["hide-input"]
 from internals.figures import Table, percent
@@ -287,7 +288,7 @@ originals = images.validation.head(number)
 
 # %% [markdown]
 # A picture is moved before it is cut, so that what comes in at its side is more of the picture. Where
-# there is no more, it is the mean grey. A picture turned by 45 degrees has four grey corners, and one
+# there is no more, it is the mean colour. A picture turned by 45 degrees has four such corners, and one
 # turned by 90 has none, so part of what a turn does may come from the corners:
 
 
@@ -354,7 +355,7 @@ changed = {
 }
 
 # %% [markdown]
-# Three charts with one scale:
+# One chart for each kind of movement:
 
 # %% tags=["hide-input"]
 from internals.figures import lines
@@ -379,7 +380,7 @@ for name, (unit, values) in tried.items():
     )
 
 # %% [markdown]
-# The ratio of the two distances is largest at the smallest step:
+# After one step of each movement:
 
 # %%
 step = {
@@ -409,9 +410,10 @@ chapter.finding(
 # windows 11 pixels wide step over it four at a time. A window of 7 × 7 at a stride of two mended
 # both, and left fewer dead filters.
 #
-# We train both forms alike. All extra networks of this chapter are short runs of one recipe, since six
+# We train both forms alike. The one with 7 × 7 also has the paper's stride of two in its second layer. All
+# extra networks of this chapter are short runs of one recipe, since six
 # whole ones would take too long. A run this short can show how a first layer's filters begin, and which
-# network learns faster. It cannot say which one would be better in the end.
+# network is ahead at first with this seed. It cannot say which one would be better in the end.
 
 # %%
 short = replace(
@@ -542,8 +544,8 @@ chapter.finding(
 )
 
 # %% [markdown]
-# Part of that comes from the first weights, which are white noise. How much? We write the
-# kernels after each epoch as a multiple of what they began with and a rest at right angles to it:
+# How much is left of the first weights, which are white noise? We write the kernels after each epoch as
+# a multiple of what they began with and a rest at right angles to it:
 
 # %%
 first = untouched.flatten()
@@ -656,8 +658,8 @@ lost = {
 }  # fmt: skip
 
 # %% [markdown]
-# The projection of the strongest map says which pixels the map came from. If it tells the truth,
-# covering those pixels is what hurts. It is blurred here, since a square covers many pixels at once:
+# The projection of the strongest unit of that map says which pixels it came from. If it tells the truth,
+# covering those pixels lowers the map. It is blurred here, since a square covers many pixels at once:
 
 # %%
 from internals import Unit
@@ -828,7 +830,7 @@ five = five[:, :, middle, middle]
 
 # %% [markdown]
 # A square of a tenth of the picture's side covers an eye, or the middle of a nose. The control hides
-# a random place in every picture, and is drawn 50 times:
+# a random place in every picture, and is drawn many times:
 
 # %%
 half = recipe.size // 20
@@ -1003,15 +1005,14 @@ chapter.finding(
 )
 
 # %% [markdown]
-# That is no contradiction of the paper, which trained every network to its end. After four epochs the
-# two networks without conv3 and conv4 are just ahead of the noise. One seed and four epochs show no
-# more than that.
+# That is no contradiction of the paper, which trained every network to its end. One seed and so short a
+# training show no more than the beginning.
 #
 # ## One unit, three ways
 #
 # A patch shows what drove a unit. A projection is meant to show which pixels of the patch did. An
-# optimised image starts from no photograph, of which only the mix of colours is taken. It is made from
-# noise, step by step, so that the unit fires ever harder [@erhan2009; @olah2017]. Here are three
+# optimised image starts from noise. Photographs give it only their mix of colours. Step by step it is
+# changed so that the unit fires harder [@erhan2009; @olah2017]. Here are three
 # channels of `conv5` in all three ways, and at the right the same with untrained weights:
 
 # %%
@@ -1024,8 +1025,7 @@ random_net, colours_of = nets[0], images.train.head(1024)
 
 
 # %% [markdown]
-# Three tiles for each channel. Pieces that reach over the border keep their place in the field, and
-# what is missing is grey:
+# Three tiles for each channel. Where a unit sees beyond the picture's border, its tile is grey:
 
 
 # %%
@@ -1079,10 +1079,10 @@ show(
 # How much of what was learned is in each of the three? For patches we count classes: how many of the
 # nine strongest pictures are of one class. For projections we take the rank correlation of the two
 # networks' projections of the same unit. For optimised images we ask two judges. One is AlexNet with
-# the weights of its best epoch, where the images are made with those of the last. The other is
-# [ResNet-18](05_resnet18.py), which has nothing of this network but the training pictures. If an image
-# shows what a channel learned, both should give it the same class, the one of the photographs that
-# drive the channel:
+# the weights of its best epoch; the images are made with those of the last. The other is
+# [ResNet-18](05_resnet18.py), which has nothing of this network but the training pictures. If a channel
+# has learned a class and its image shows it, both should name the class of the photographs that drive
+# the channel:
 
 # %%
 judge_recipe = find_recipe("resnet18", chapter.profile)
@@ -1171,7 +1171,7 @@ told = {
 }
 
 # %% [markdown]
-# A judge that answers "parachute" to everything agrees with any other that often does. So we also
+# A judge that answers "parachute" to everything agrees with every judge that often says so. So we also
 # compute how often they would agree if the answers were shuffled among the channels. The mean over all
 # shuffles is the chance that a random answer from each list is the same:
 
@@ -1223,7 +1223,7 @@ chapter.finding(
 )
 
 # %% [markdown]
-# And the other two ways, by the same comparison of the trained network with the untrained one:
+# And the other two ways, trained beside untrained:
 
 # %%
 from internals.activations import class_purity
@@ -1258,7 +1258,8 @@ chapter.finding(
 # ```sh
 # internals project mine:network --weights mine.pth --layer conv2 \
 #     --channels 0-5 --images photos --optimised --out panel.png
-# internals atlas mine:network --weights mine.pth --images photos --out site
+# internals atlas mine:network --weights mine.pth --images photos --optimised conv2 \
+#     --out site
 # ```
 #
 # One image, for a channel, a unit or a class:
@@ -1276,6 +1277,6 @@ chapter.finding(
 # 1. Drive a channel down with `negative=True`. What do the pictures that silence it have in common?
 # 2. Hide an ear in place of an eye in the five dogs. Is the distance nearer to the parts' or to the
 #    control's?
-# 3. Add `{"hidden": (512,)}` to `choices`. How small may a fully connected layer be?
+# 3. Add `"one hidden layer": {"hidden": (512,)}` to `choices`. How small may a fully connected layer be?
 #
 # The book's six networks are put side by side in [the chapter before this one](10_side_by_side.py).
