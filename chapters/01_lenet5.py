@@ -846,9 +846,9 @@ chapter.finding(
 # #### pool1
 #
 # Pooling averages four neighbouring units, so the field grows by one pixel. The digits are again ranked
-# before squashing, so the printed outputs need not fall from left to right. The agreeing rule lets
-# the signal through to those of the four that were above 0, and the projection is the sum of the kernel at
-# their places:
+# before squashing, so the printed outputs need not fall from left to right. The agreeing rule lets the
+# signal through to those of the four that were above 0, and the projection is the sum of copies of the
+# kernel at their places:
 
 # %% tags=["hide-input"]
 rows = net.patches(top["pool1"], tanh="agreeing")

@@ -83,8 +83,8 @@ if from_imagenet:  # the stand-in is drawn, and has no files
 # answers. With ten classes, five random guesses include the right one half of the time, so we report
 # top-1 only.
 #
-# The copy of Imagenette used here is not the original one. All its photographs are squares, and
-# they were squeezed to that: some golf balls below are egg-shaped. We cannot undo it:
+# The copy of Imagenette used here is not the original one. All its photographs have been squeezed to
+# squares: some golf balls below are egg-shaped. We cannot undo it:
 
 # %%
 from PIL import Image
@@ -264,7 +264,7 @@ assert torch.equal(dropout.eval()(torch.ones(5)), torch.ones(5))
 # The network did not fit into the 3 GB of one card. Each of two cards therefore held half of the
 # channels of every layer, and only `conv3` and the fully connected layers read both halves. The paper
 # reports a top-1 error 1.7 percentage points below that of a network with half the kernels on one card.
-# Today this is called a *grouped convolution*, here of two groups: two convolutions side by side
+# Today such a division is called a *grouped convolution*, here of two groups: two convolutions side by side
 # that share nothing.
 
 # %%
@@ -467,9 +467,9 @@ assert min(lost[:2]) > 100 and max(lost[2:]) < 10
 # %% [markdown]
 # In one layer He et al.'s weights are too large. A kernel of `conv1` keeps the noise that it begins
 # with, and what it learns is added to that; the last chapter [measures it](11_zeiler_and_fergus.py).
-# With a deviation of 0.074 the noise would hide the rest. So `conv1` is drawn from N(0, 0.005), and
-# all layers above see differences about fifteen times smaller. AdamW trains it all the same, since it
-# measures each weight's step by that weight's own gradients.
+# With a deviation of 0.074 the noise would hide the rest. So `conv1` is drawn from N(0, 0.005), and all
+# layers above see differences about fifteen times smaller. AdamW trains the network all the same, since
+# it measures each weight's step by that weight's own gradients.
 #
 # Now the run itself. Its epoch is chosen on training pictures that were held out, and the test
 # pictures are scored once after that:
@@ -1052,8 +1052,8 @@ chapter.finding(
 # the gradient at each pixel [@simonyan2014]. The third changes the picture itself: a grey square covers
 # one place after another, and we record the probability of the class and the sum of the strongest map
 # [@zeiler2014]. Where the probability drops, the answer depended on what was covered. Where the sum
-# drops, only that map did. Among 200 held-out pictures we take, of each class, the rightly named one of
-# which the network is least sure, and show the three least sure:
+# drops, that map depended on it, and the answer need not. Among 200 held-out pictures we take, of each
+# class, the rightly named one of which the network is least sure, and show the three least sure:
 
 # %%
 count = chapter.at(smoke=4, quick=16, full=200)
@@ -1211,7 +1211,7 @@ chapter.finding(
 #
 # ## Do this with your own network
 #
-# A large first window is worth a look at its kernels, and at which pictures drive them.
+# What drives the layer above a large first window is worth a look.
 # `mine:network` stands for the function or class `network` in your file `mine.py`; `--channels`
 # says which rows to draw, `--rule` how a rectifier is passed:
 #

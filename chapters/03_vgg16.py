@@ -661,7 +661,7 @@ print(
 assert places == 36 and 10 < crops / at_once < 12
 
 # %% [markdown]
-# A map of answers may also show where an object is. The next function slides the same layers over
+# A map of answers may also show where an object is. The next function slides the fully connected layers over
 # `pool5`, with a window as large as the maps of one test picture. For a window of 7 × 7 that is
 # `fully_convolutional`:
 

@@ -951,8 +951,8 @@ show(
 )
 
 # %% [markdown]
-# In 4c they are 267 pixels wide: units in the middle of the grid see the whole image, those at its edge a
-# part:
+# In 4c the fields are 267 pixels wide: units in the middle of the grid see the whole image, those at
+# its edge a part:
 
 # %% tags=["hide-input"]
 show(
@@ -1215,7 +1215,8 @@ lead = scores.gather(1, chosen[:, None])[:, 0] - scores.mean(dim=1)
 assert torch.allclose(by_branch.sum(dim=1) + bias, lead, rtol=1e-3, atol=1e-3)
 
 # %% [markdown]
-# By answer, as the mean over those of a sample of test images that got it, and over the sample:
+# For each answer the mean over the images of a test sample that got it, and at the end over the whole
+# sample:
 
 # %% tags=["hide-input"]
 groups = {names[c]: chosen == c for c in chosen.unique().tolist()}
@@ -1425,8 +1426,8 @@ chapter.finding(
 )
 
 # %% [markdown]
-# Patches and classes are facts. A projection hints where in a patch to look, and the table says how much of
-# it needs no training.
+# Patches and classes are facts. A projection hints at where in a patch to look, and the table says how
+# much of it needs no training.
 #
 # ## Key features
 #
@@ -1459,7 +1460,7 @@ chapter.finding(
 #
 # ## Exercises
 #
-# 1. Train the paper's form, `find_recipe("googlenet-paper", chapter.profile)`, which has no
+# 1. Train the paper's form, `find_recipe("googlenet-paper", chapter.profile)`, which has no batch
 #    normalisation. How far does it come in as many epochs?
 # 2. Measure `latency` of each of the nine modules. Is it in proportion to their multiply-adds?
 # 3. Silence one branch of every module and test again. Which costs most accuracy?

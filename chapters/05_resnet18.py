@@ -487,7 +487,7 @@ print(
 # %% [markdown]
 # A fairer comparison is with other networks that are trained on Imagenette alone. The data set's own
 # table has 91.6 % after 20 epochs at 128 pixels and 94.2 % after 200, for a larger and later residual
-# network [@howard2019]. Its photographs are not squeezed, and none is held out.
+# network [@howard2019]. The photographs there are not squeezed, and none is held out of the training.
 #
 # ### Are the gradients healthy?
 #
@@ -1349,8 +1349,8 @@ chapter.finding(
 )
 
 # %% [markdown]
-# So the evidence in the panels is their patches and classes. A guided projection can only hint where in a
-# patch to look. The gradient depends more on the weights, and is harder to read.
+# So the evidence in the panels is their patches and classes. A guided projection can only hint at where
+# in a patch to look. The gradient depends more on the weights, and is harder to read.
 #
 # ## Key features
 #

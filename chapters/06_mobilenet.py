@@ -127,7 +127,8 @@ assert torch.linalg.matrix_rank(free) == 9
 assert (d.numel() + p.numel(), W.numel()) == (2_336, 18_432)
 
 # %% [markdown]
-# MobileNet adds batch normalisation and a rectifier after *each* of the two. With a rectifier in between, the pair is no longer a single convolution.
+# MobileNet adds batch normalisation and a rectifier after *each* of the two. With a rectifier in
+# between, the pair is no longer a single convolution.
 #
 # ## What it costs
 #
@@ -1059,9 +1060,9 @@ show(
 # ### A unit's value, split exactly
 #
 # A pointwise layer sees one position only, so its value is a sum over the maps below at that position.
-# With $s$ and $t$ the scale and shift that the normalisation comes to in the end, channel 0 of conv11 is
-# $\sum_m s\, p_{0m}\, b_m + t$, with $b_m$ now after its normalisation and rectifier, one part for each of
-# 256 maps:
+# With $s$ and $t$ the scale and shift that the normalisation comes to in the end, channel 0 of conv11
+# is $\sum_m s\, p_{0m}\, b_m + t$, where $b_m$ is now taken after its normalisation and rectifier. The
+# sum has one part for each of 256 maps:
 
 # %%
 unit, norm = top["bn11"][0], run.model.bn11

@@ -26,7 +26,7 @@
 #
 # **What you will see**
 #
-# - four maps of evidence, and a network of random weights that draws a digit in one of them too;
+# - four maps of evidence, and a network of random weights that draws a digit in some of them too;
 # - a layer of 84 units that has learned ten little pictures, in nine directions;
 # - a linear classifier for every layer: where the digits become easy to read, and how far random
 #   weights of the right size would get;

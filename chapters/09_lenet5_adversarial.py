@@ -224,7 +224,8 @@ chapter.finding(
 )
 
 # %% [markdown]
-# A large step costs something in a random direction too: not all that is lost at a large ε is due to the gradient.
+# A large step costs something in a random direction too: not all that is lost at a large ε is due to
+# the gradient.
 #
 # ## Many small steps
 #
@@ -256,7 +257,7 @@ for net in networks.values():
 # %% [markdown]
 # ## Is the RBF network robust?
 #
-# The authors of the one-step attack saw a like lead with a shallow network of radial basis functions:
+# The authors of the one-step attack saw a similar lead with a shallow network of radial basis functions:
 # 55.4 % errors at $\varepsilon = 0.25$, where a softmax had 99.9 % [@goodfellow2015]. A network can
 # also survive because the attack is led astray. Such *obfuscated gradients*, or *gradient masking*, have
 # made many a defence look better than it was [@athalye2018]. A first suspect is a gradient of exactly 0, for
@@ -278,13 +279,13 @@ print(
 
 # %% [markdown]
 # The MAP loss keeps an eleventh class, rubbish. For a digit that is read with confidence rubbish is the
-# only rival: two bitmaps are at least 10 dots, and so 40, apart, and every other one is too far away to
-# have a say in the gradient. The step leads away from the right bitmap, and to no other in particular. To
-# be misread a digit must come nearer to a wrong bitmap than to its own. That too can serve as a loss, the
-# *margin* between the best wrong score and the right one [@carlini2017]. It does not flatten when the
-# network is sure. Two checks follow. One sets out from five random
-# places instead of one. The other does not use the network's own gradient: it is a *transfer attack*,
-# which borrows what fools the sibling.
+# only rival: two bitmaps are at least 10 dots, and so a distance of 40, apart, and every other one is
+# too far away to have a say in the gradient. The step leads away from the right bitmap, and to no other
+# in particular. To be misread a digit must come nearer to a wrong bitmap than to its own. That too can
+# serve as a loss, the *margin* between the best wrong score and the right one [@carlini2017]. It does
+# not flatten when the network is sure. Two checks follow. One sets out from five random places instead
+# of one. The other does not use the network's own gradient: it is a *transfer attack*, which borrows
+# what fools the sibling.
 
 # %%
 margin = SignedSteps(steps, "margin", chapter.seed)
@@ -394,7 +395,7 @@ chapter.finding(
 # ## To a class of our choice
 #
 # An attack can also have a *target* $t$. It then makes the loss of $t$ small instead of that of the right
-# class large. Only one answer counts as a success, which is harder:
+# class large. Only one answer counts as a success, so success is harder:
 
 # %%
 from internals.attacks import targeted_success
@@ -743,8 +744,8 @@ def outcome(net, attack):
 
 
 # %% [markdown]
-# No attack and three attacks on three networks, the last one trained against many steps of
-# $\varepsilon = 0.2$, with $\varepsilon = 0.25$ as in that paper:
+# No attack and three attacks of $\varepsilon = 0.25$, as in that paper, on three networks. The last one
+# was trained against many steps of $\varepsilon = 0.2$:
 
 # %%
 networks["softmax, PGD"] = hardened["PGD"]
@@ -814,7 +815,8 @@ chapter.record(
 #
 # ## Do this with your own network
 #
-# Does a change of 8 grey levels alter the answers of your network? `mine:network` stands for the function or class `network` in your file `mine.py`:
+# Does a change of 8 grey levels alter the answers of your network? `mine:network` stands for the
+# function or class `network` in your file `mine.py`:
 #
 # ```python
 # from internals import Network, read_folder
@@ -841,8 +843,8 @@ chapter.record(
 #
 # 1. Start the one-step training at a random place in the ball, as PGD does. Does the network still
 #    learn to mislead it?
-# 2. Train `lenet5-pgd`, its relative with the RBF output. Which of the two reads fewer clean digits than
-#    without an adversary?
+# 2. Train `lenet5-pgd`, the relative of `lenet5-softmax-pgd` with the RBF output. Which of these two
+#    reads fewer clean digits than without an adversary?
 # 3. Raise the rubbish penalty $j$ of `find_recipe("lenet5", "quick")` to 50 with
 #    `dataclasses.replace`, train, and draw the FGSM curve again. Does the "robustness" stay?
 #

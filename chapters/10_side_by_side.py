@@ -40,9 +40,9 @@ chapter = open_chapter()
 # ## Five networks for photographs, and one for digits
 #
 # Five networks were trained on the photographs of the [AlexNet chapter](02_alexnet.py), or on their
-# embedded stand-in. In the copy used here the photographs are squeezed to squares, as
-# [chapter 2](02_alexnet.py) says. LeNet-5 reads digits. It has a row in most tables, but its score
-# cannot be compared with the others'.
+# embedded stand-in. In the copy used here the photographs are squeezed to squares, as [chapter
+# 2](02_alexnet.py) says. LeNet-5 reads digits. It has a row in the tables of scores and of costs, and
+# in the last one, but its score cannot be compared with the others'.
 
 # %%
 from internals.models import (
@@ -610,8 +610,8 @@ around = 1.96 * (falls[0] - falls[1:].mean(axis=0)).std()
 
 # %% [markdown]
 # If training made layers at the same station more alike than layers far apart, the numbers would fall
-# faster from left to right in the first row than in the others. Stations of one number lie at roughly the
-# same depth only, and the last distance compares first stations with scores:
+# faster from left to right in the first row than in the others. Stations with the same number lie at
+# only roughly the same depth, and the last distance compares first stations with scores:
 
 # %% tags=["hide-input"]
 show(
@@ -776,9 +776,9 @@ print(
 # ## Three pictures, five networks
 #
 # Three test images are chosen by rule. The first is read rightly by all five, and the lowest of the
-# five confidences is the highest there is. The second is the first with the most different answers. The
-# third is read rightly by the fewest networks and, among such images, answered with the most confidence
-# on average:
+# five confidences is the highest there is. The second is the earliest in the test set with the most
+# different answers. The third is read rightly by the fewest networks and, among such images, answered
+# with the most confidence on average:
 
 # %%
 different = [len(set(column)) for column in answers.T]
@@ -984,8 +984,8 @@ chapter.finding(
 #
 # 1. Train ResNet-18 with another seed and compare it with its twin by `tables` and
 #    `centred_alignment`. Is a network nearer to itself from another start than to another network?
-# 2. Count and time all but AlexNet, whose linear layers need 224 pixels, for images of 128 × 128. Does any
-#    column of the costs change its order?
+# 2. Count and time the four networks for photographs other than AlexNet, whose linear layers need 224
+#    pixels, for images of 128 × 128. Does any column of the costs change its order?
 # 3. Let only the three weakest networks vote. Do they beat the best?
 #
 # All the instruments of this book work on any network of your own: [in a few

@@ -118,8 +118,9 @@ nets = {
 print("epochs:", *nets)
 
 # %% [markdown]
-# The last of these is the end of the run. Elsewhere the chapter uses the weights of the best epoch. All
-# of them look at the same training pictures, and of each channel we keep the nine strongest:
+# The last of these is the end of the run. Where the chapter uses a single network, it is that of the
+# best epoch, unless it says otherwise. All the networks here look at the same training pictures, and of
+# each channel we keep the nine strongest:
 
 # %%
 layers = ["conv1", "conv2", "conv3", "conv4", "conv5"]
@@ -288,8 +289,8 @@ originals = images.validation.head(number)
 
 # %% [markdown]
 # A picture is moved before it is cut, so that what comes in at its side is more of the picture. Where
-# there is no more, it is the mean colour. A picture turned by 45 degrees has four such corners, and one
-# turned by 90 has none, so part of what a turn does may come from the corners:
+# there is no more, it is the mean colour. A picture turned by 45 degrees has four corners of that
+# colour, and one turned by 90 has none, so part of what a turn does may come from the corners:
 
 
 # %%
@@ -658,8 +659,9 @@ lost = {
 }  # fmt: skip
 
 # %% [markdown]
-# The projection of the strongest unit of that map says which pixels it came from. If it tells the truth,
-# covering those pixels lowers the map. It is blurred here, since a square covers many pixels at once:
+# The projection of the strongest map's strongest unit says which pixels drove that unit. If the
+# projection tells the truth, covering those pixels lowers the map. It is blurred here, since a square
+# covers many pixels at once:
 
 # %%
 from internals import Unit
@@ -1025,7 +1027,8 @@ random_net, colours_of = nets[0], images.train.head(1024)
 
 
 # %% [markdown]
-# Three tiles for each channel. Where a unit sees beyond the picture's border, its tile is grey:
+# Three tiles for each channel. Where a unit sees beyond the picture's border, that part of its patch is
+# grey:
 
 
 # %%
@@ -1277,6 +1280,7 @@ chapter.finding(
 # 1. Drive a channel down with `negative=True`. What do the pictures that silence it have in common?
 # 2. Hide an ear in place of an eye in the five dogs. Is the distance nearer to the parts' or to the
 #    control's?
-# 3. Add `"one hidden layer": {"hidden": (512,)}` to `choices`. How small may a fully connected layer be?
+# 3. Put `"hidden": (512,)` in the place of `"hidden": ()` in "without lin1, lin2". How small may a
+#    fully connected layer be?
 #
 # The book's six networks are put side by side in [the chapter before this one](10_side_by_side.py).
