@@ -441,10 +441,10 @@ chapter.finding(
 )
 
 # %% [markdown]
-# In the next chapter's network it is the guided rule whose pictures change least. Which rule changes
-# least depends on the network. That is why the chapters about a network have this control after their
-# pictures, and why claims about what a channel *detects* rest on the images that drive it, not on the look of
-# a projection.
+# In the next chapter's network it is the guided rule whose pictures change least. Which rule's pictures
+# change least depends on the network. That is why the chapters about a network have this control after
+# their pictures, and why claims about what a channel *detects* rest on the images that drive it, not on
+# the look of a projection.
 #
 # ## How to read a panel
 #

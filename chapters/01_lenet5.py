@@ -180,8 +180,8 @@ show(
 # %% [markdown]
 # ## Who listens to whom
 #
-# In the paper a map of C3 does not see all six maps of S2. Table I gives six of them three
-# neighbours, nine of them four, and only the last all six. That kept the number of connections
+# In the paper only one map of C3 sees all six maps of S2. Table I gives six of the maps three
+# neighbours, nine of them four, and the last all six. That kept the number of connections
 # within bounds. More important to the authors, it broke the symmetry: maps that are given different
 # inputs cannot become copies of one another.
 
@@ -354,11 +354,11 @@ assert (sum(sizes.values()), sum(counted.values())) == (60_000, 340_908)
 # ## Training
 #
 # The loss of a few digits depends on every weight, and its derivative by a weight says which way to
-# move it. *Backpropagation* finds all these derivatives in one pass. It starts with the derivatives
-# of the loss by the ten distances and goes through the layers from the last to the first. Each turns
-# the derivatives by its outputs into those by its own weights and by its inputs, which the layer
-# below needs. A kernel works at many places, so its derivative is the sum over them all. Then every
-# weight moves a little, and the next 64 digits follow.
+# move it. *Backpropagation* finds all these derivatives in one pass. It starts with the derivatives of
+# the loss by the ten distances and goes through the layers from the last to the first. Each is given
+# the derivatives by its outputs. From them it works out those by its own weights, and those by its
+# inputs, which the layer below needs. A kernel works at many places, so its derivative is the sum over
+# them all. Then every weight moves a little, and the next 64 digits follow.
 #
 # A *recipe* says how a network is trained. It comes in three *profiles*: `smoke` for tests, `quick`
 # for a first try, and `full`, by which this page was made:
@@ -845,10 +845,10 @@ chapter.finding(
 # %% [markdown]
 # #### pool1
 #
-# Pooling averages four neighbouring units, so the field grows by one pixel. The digits are again ranked
-# before squashing, so the printed outputs need not fall from left to right. The agreeing rule lets the
-# signal through to those of the four that were above 0, and the projection is the sum of copies of the
-# kernel at their places:
+# Pooling averages four neighbouring units, so the field grows by one pixel. The digits are ranked by
+# the mean of the four sums before squashing, so the printed outputs need not fall from left to right.
+# The agreeing rule lets the signal through to those of the four that were above 0, and the projection
+# is the sum of copies of the kernel at their places:
 
 # %% tags=["hide-input"]
 rows = net.patches(top["pool1"], tanh="agreeing")
@@ -1065,8 +1065,7 @@ chapter.finding(
 #
 # The deconvnet row has a weakness of another kind. Its rule lets every signal through a tanh, and LeNet-5
 # has neither rectifiers nor the switches of a maximum. So nothing in that backward pass depends on the
-# digit. Its "projection" is the same
-# template for every image, as the cell asserts:
+# digit. Its "projection" is the same template for every image. The cell checks it for nine digits:
 
 # %%
 same = net.project(digits.train, top["conv3"][0], "deconvnet", tanh="straight")

@@ -44,7 +44,7 @@ chapter = open_chapter()
 # %% [markdown]
 # ## The photographs
 #
-# The paper's networks learned for five to six days on ImageNet, which is more than a book can carry.
+# The paper's networks learned for five to six days on ImageNet, which is too large for this book.
 # From here on we use Imagenette: ten classes of ImageNet that are easy to tell apart, with 9,469
 # training and 3,925 test photographs [@howard2019]. Where they cannot be had, the package draws
 # `shapes` instead: ten classes of textured things among clutter.
@@ -688,7 +688,7 @@ show(
 #
 # The paper reports that without response normalisation its top-1 error was 1.4 percentage points
 # higher, and that without dropout it overfitted badly. We try both: the network is trained three
-# times for a quarter of the epochs, whole, without the one and without the other:
+# times for a quarter of the epochs: whole, without normalisation, and without dropout:
 
 # %%
 from dataclasses import replace
@@ -929,8 +929,8 @@ show(
 # %% [markdown]
 # #### conv4
 #
-# A field of 131 × 131 pixels. A row of one class may have found the class, or something that goes with
-# it, such as its usual surroundings.
+# A field of 131 × 131 pixels. Where a row is of one class, its channel may answer to the class, or
+# to something that goes with it, such as its usual surroundings.
 
 # %% tags=["hide-input"]
 show(
@@ -1204,8 +1204,8 @@ chapter.finding(
 # - **Rectifiers** pass the gradient back unchanged through every active unit.
 # - **Dropout, random crops and light** are the paper's means against overfitting. Even with them this
 #   network knows its training pictures nearly by heart.
-# - **Response normalisation** did next to nothing on pixels from 0 to 1: its constants were chosen for
-#   raw ones.
+# - **Response normalisation** did little but divide by $2^{0.75}$ on pixels from 0 to 1: its constants
+#   were chosen for raw ones.
 # - A **stride of four** makes maps small early, at the price of aliasing [@zeiler2014]. **Overlapping maxima** gained
 #   the paper 0.4 points.
 #

@@ -498,7 +498,7 @@ chapter.finding(
 
 # %% [markdown]
 # Where does the time go? Each layer is timed alone, on maps of its own size, and once more on maps of
-# a single position. What is left there is mostly the fixed cost of a call and of reading the weights:
+# a single position. What is left there does not come from the size of the maps:
 
 # %%
 network = MobileNet()
@@ -1203,8 +1203,8 @@ show(
 # #### conv24 to conv27
 #
 # The last two pairs work on the smallest maps. Their receptive fields are wider than the image. A unit
-# in the middle sees all of it, or all but two or three pixels at an edge, so the patch no longer narrows
-# down the cause:
+# in the middle sees all of it, or all but two pixels at the right and lower edges, so the patch no longer
+# narrows down the cause:
 
 # %% tags=["hide-input"]
 show(

@@ -445,7 +445,7 @@ pixel_probe = linear_probe(
 )
 
 # %% [markdown]
-# The network's own last layer has no weights to learn; its score is the upper dashed line:
+# The network's own last layer has no weights to learn. The network's score is the upper dashed line:
 
 # %% tags=["hide-input"]
 from itertools import pairwise
@@ -488,10 +488,11 @@ chapter.finding(
 )
 
 # %% [markdown]
-# Why at C3? Its sums are a linear function of S2, so a linear probe should find no more in them than
-# in S2. What is new is that they are squashed, and whether squashing bends anything depends on their
-# size: the function is nearly straight up to about ±0.5. The table has the same probes in numbers, and in its
-# last row those of the sums:
+# Why at C3? Its sums are a linear function of S2, so a linear probe should find little more in them
+# than in S2: only the units' scales differ, and with them what the penalty charges. What is new is that
+# they are squashed, and whether squashing bends anything depends on their size: the function is nearly
+# straight up to about ±0.5. The table has the same probes in numbers, and in its last row those of the
+# sums:
 
 # %% tags=["hide-input"]
 fits = [pixel_probe, *probes.values()]
@@ -844,7 +845,7 @@ chapter.finding(
 # %% [markdown]
 # ### What it costs
 #
-# At the largest budget, we add the penalised autoencoder, which has no fixed one, and the largest PCA
+# At the largest budget, we add the penalised autoencoder, whose budget is not fixed, and the largest PCA
 # there can be: 120 units have no more than 120 components. With all of them nothing is lost, and
 # nothing is sparse.
 
@@ -1086,7 +1087,7 @@ chapter.finding(
 #   necessary check, not a sufficient one: random weights draw a digit too.
 # - **F6 is a drawing**: 84 units in nine directions, and the bitmaps that it was taught.
 # - **A linear probe** shows something where it is ahead of fair controls. The jump is at C3, where
-#   strong sums are squashed; random weights as strong jump too, but lose it again after S4.
+#   strong sums are squashed. Random weights as strong gain there too, and lose it again after S4.
 # - **A sparse dictionary** leads principal components where few numbers are allowed, in C5 and F6
 #   alike. An untrained C5 shows at least half of this lead up to k = 4. In the trained C5 the lead
 #   lasts to k = 32, in F6 it ends at k = 8. Dead entries have to be counted, and the entries depend on
@@ -1120,5 +1121,5 @@ chapter.finding(
 # 2. Probe with shuffled training labels. How far above one tenth does a wide layer get?
 # 3. Fit the dictionary of C5 with as many entries as units. How much of its lead is left?
 #
-# A network that can be read so well should be hard to fool. It is not:
-# [adversaries](09_lenet5_adversarial.py) change its mind with what hardly shows.
+# Can a network be fooled that reads so well? Yes: [adversaries](09_lenet5_adversarial.py) change its
+# answer and leave the digit easy to read.

@@ -69,8 +69,8 @@ rbf, softmax = make("lenet5"), make("lenet5-softmax-pgd", adversary=None)
 # %% [markdown]
 # An attack goes forward and backward through the network once for every step, so how many digits
 # are attacked decides how long this chapter takes: the whole test set in a full run, its first four
-# hundred in a quick run (which is all of it where the embedded digits are used). Every table says
-# how many it stands on.
+# hundred in a quick run (which is all of it where the embedded digits are used). Every table of
+# results says how many it stands on.
 
 # %%
 tested = digits.test.head(chapter.at(smoke=40, quick=400))
@@ -546,7 +546,8 @@ for name, net in (hardened | {"FGSM, another seed": again}).items():
     rows[name] = curves[name][0], once, curves[name][at]
 
 # %% [markdown]
-# The first column shows what a training costs or gains on clean digits:
+# The column *clean* shows what a training costs or gains on clean digits. In the last column a digit that is
+# fooled at a smaller ε counts as fooled; the column of one step stands for itself:
 
 # %% tags=["hide-input"]
 show(
@@ -613,8 +614,8 @@ chapter.finding(
 #
 # The same suspicion is due to the network trained on PGD: its gradient may merely have become a bad
 # guide. So it is attacked from five starts, with five times as many steps, and with what fools three
-# other networks. Such a *black-box* attack does not use the network's own gradient. A smaller set of
-# digits will do:
+# other networks. The last are *black-box* attacks: they do not use the network's own gradient. A
+# smaller set of digits will do:
 
 # %%
 fewer = tested.head(chapter.at(smoke=20, quick=200, full=1000))
