@@ -489,8 +489,8 @@ chapter.finding(
 
 # %% [markdown]
 # Why at C3? Its sums are a linear function of S2, so a linear probe should find little more in them
-# than in S2: only the units' scales differ, and with them what the penalty charges. What is new is that
-# they are squashed, and whether squashing bends anything depends on their size: the function is nearly
+# than in S2, and that little only because its penalty weighs other directions. What is new is that they
+# are squashed, and whether squashing bends anything depends on their size: the function is nearly
 # straight up to about ±0.5. The table has the same probes in numbers, and in its last row those of the
 # sums:
 

@@ -279,7 +279,7 @@ print(
 
 # %% [markdown]
 # The MAP loss keeps an eleventh class, rubbish. For a digit that is read with confidence rubbish is the
-# only rival: two bitmaps are at least 10 dots, and so a distance of 40, apart, and every other one is
+# only rival: two bitmaps differ in at least 10 dots, a squared distance of 40, and every other one is
 # too far away to have a say in the gradient. The step leads away from the right bitmap, and to no other
 # in particular. To be misread a digit must come nearer to a wrong bitmap than to its own. That too can
 # serve as a loss, the *margin* between the best wrong score and the right one [@carlini2017]. It does

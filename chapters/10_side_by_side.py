@@ -40,9 +40,9 @@ chapter = open_chapter()
 # ## Five networks for photographs, and one for digits
 #
 # Five networks were trained on the photographs of the [AlexNet chapter](02_alexnet.py), or on their
-# embedded stand-in. In the copy used here the photographs are squeezed to squares, as [chapter
-# 2](02_alexnet.py) says. LeNet-5 reads digits. It has a row in the tables of scores and of costs, and
-# in the last one, but its score cannot be compared with the others'.
+# embedded stand-in. In the copy used here the photographs are squeezed to squares, as
+# [chapter 2](02_alexnet.py) says. LeNet-5 reads digits. It has a row in the tables of scores and of
+# costs, and in the last one, but its score cannot be compared with the others'.
 
 # %%
 from internals.models import (
