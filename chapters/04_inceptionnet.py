@@ -350,7 +350,7 @@ assert round(60_965_224 / 6_998_552, 1) == 8.7
 # ### Where the parameters are not
 #
 # AlexNet has 59 of its 61 million parameters in fully connected layers, and VGG-16 has 124 of 138. Most
-# of them read out the grid, position by position. Averaging each map first leaves one number per map:
+# of them have a weight for each position of the last maps. Averaging each map first leaves one number per map:
 
 # %%
 maps, side, classes = 1024, 7, 1000
@@ -395,8 +395,8 @@ assert extra == [3_188_840, 3_190_888]
 # \hat a = \gamma\, \frac{a - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta .
 # $$
 #
-# So before training the signal keeps its size on its way up, where it can vanish or explode in
-# [VGG-16](03_vgg16.py). The [next chapter](05_resnet18.py#are-the-gradients-healthy) measures what that
+# So before training the signal keeps its size on its way up. In [VGG-16](03_vgg16.py) it can
+# vanish or explode. The [next chapter](05_resnet18.py#are-the-gradients-healthy) measures what that
 # does to gradients. After training, means and variances that were averaged over many batches take the
 # place of the batch's. Here is the training form by hand:
 
@@ -1138,8 +1138,8 @@ chapter.finding(
 )
 
 # %% [markdown]
-# Do channels differ in their commonest class? Which class is it in most channels of conv48, and how large
-# are the values?
+# Do channels differ in their commonest class? Which class is it in the largest number of conv48's
+# channels, and how large are the values?
 
 # %%
 rows_of = searched.labels[top["conv48"].image]

@@ -30,8 +30,8 @@
 #
 # **What you will see**
 #
-# - what the shortcut is for, in the paper's own words. Where there is normalisation it is not needed
-#   against vanishing gradients: before training those of the plain network are as healthy;
+# - what the shortcut is for, in the paper's own words. With normalisation, gradients do not vanish
+#   without it either: before training the plain network's are as healthy;
 # - a block that passes on exactly what it gets, and 256 paths through eight blocks;
 # - ResNet-18 and its plain twin trained side by side. The residual network learns faster and ends
 #   better, and every block adds much to what its shortcut carries;
@@ -456,8 +456,8 @@ chapter.finding(
 )
 
 # %% [markdown]
-# This is one run each. How much another seed would move the difference is not measured. How much other
-# test images might move it is said below the table. The paper's scores are for a thousand classes and
+# This is one run each. How much another seed would move the difference is not measured. The lines below
+# the table say how much other test images might move it. The paper's scores are for a thousand classes and
 # cannot be compared with ours:
 
 # %% tags=["hide-input"]
@@ -493,7 +493,8 @@ print(
 #
 # For one batch and before any step of training, we take the norm of the gradient of every
 # convolution's weights. A third network stands beside the two: the plain one without its
-# normalisation, with the small weights that torch draws by default:
+# normalisation, with the weights that torch draws by default, which are smaller in all layers but
+# `conv1`:
 
 # %%
 from copy import deepcopy
@@ -1157,7 +1158,7 @@ one_class = {
 }
 
 # %% [markdown]
-# The distance between the two curves is what was learned:
+# The distance between the two curves is due to training:
 
 # %% tags=["hide-input"]
 show(
@@ -1200,7 +1201,7 @@ chapter.finding(
 # [@selvaraju2017]. This network ends in a mean and a linear layer, so those weights are known. For
 # class $c$ and $Z$ positions they are $w_{ck} / Z$, with the linear layer's own $w_{ck}$. Without
 # Grad-CAM's rectifier the map sums to the score less its bias. We take the first test image of each of
-# three classes, and the class that the network answers:
+# three classes, and ask about the class that the network answers:
 
 # %%
 tested = run.pipeline.view(images.test)
