@@ -350,7 +350,8 @@ assert round(60_965_224 / 6_998_552, 1) == 8.7
 # ### Where the parameters are not
 #
 # AlexNet has 59 of its 61 million parameters in fully connected layers, and VGG-16 has 124 of 138. Most
-# of them have a weight for each position of the last maps. Averaging each map first leaves one number per map:
+# of them have a weight for each position of the last maps. Averaging each map first leaves one number
+# per map:
 
 # %%
 maps, side, classes = 1024, 7, 1000

@@ -31,7 +31,7 @@
 # **What you will see**
 #
 # - what the shortcut is for, in the paper's own words. With normalisation, gradients do not vanish
-#   without it either: before training the plain network's are as healthy;
+#   without a shortcut either: before training the plain network's are as healthy;
 # - a block that passes on exactly what it gets, and 256 paths through eight blocks;
 # - ResNet-18 and its plain twin trained side by side. The residual network learns faster and ends
 #   better, and every block adds much to what its shortcut carries;
