@@ -23,8 +23,8 @@
 # Networks* by Matthew Zeiler and Rob Fergus [@zeiler2014]. It is remembered for its pictures. But
 # the authors did not stop at looking. They asked when a layer's features settle, what a shifted
 # picture does to them, whether the network needs the thing it names, and which layers it can do
-# without. They used the answers to build a better network. This chapter repeats those experiments
-# on our AlexNet, and compares what is found with what they found.
+# without. And from faults that they saw in the first layers they built a better network. This chapter
+# repeats those experiments on our AlexNet, and compares what is found with what they found.
 #
 # **What you will see**
 #
@@ -586,9 +586,10 @@ chapter.finding(
 # ## Does it need what it names?
 #
 # The paper's figure 7 slides a grey square over a picture and watches three things at each place:
-# the strongest map of the last convolution, the probability of the right class, and the answer. Both
-# numbers fall where the square covers the thing. From that the paper concludes that the network
-# finds the thing and does not go by what surrounds it.
+# the strongest map of the last convolution, the probability of the right class, and the answer. The
+# probability falls where the square covers the thing, the map where it covers what its projection shows.
+# In two of the paper's three pictures these are different things. From the probability the paper
+# concludes that the network finds the thing and does not go by what surrounds it.
 
 # %%
 side = recipe.size // chapter.at(smoke=4, quick=7, full=14)
@@ -762,10 +763,11 @@ chapter.finding(
 # \Delta = \sum_{i \ne j} H\bigl(\mathrm{sign}\,\epsilon_i,\, \mathrm{sign}\,\epsilon_j\bigr)
 # $$
 #
-# is small, where $H$ is the Hamming distance as a share of the entries. The control hides a random
-# place in each picture. The paper finds smaller distances for eyes and nose than for the control in
-# layer 5, and not in layer 7. An entry that hiding does not change has the sign 0, and two of those
-# agree. So we count a second time, over those entries only that change in both pictures.
+# is small, where $H$ is the Hamming distance as a share of the entries. The paper's control hides
+# random parts of the dog, ours a random place in the picture. The paper finds smaller distances for eyes
+# and nose than for its control in layer 5, and next to no difference in layer 7. An entry that hiding
+# does not change has the sign 0, and two of those agree. So we count a second time, over those entries
+# only that change in both pictures.
 #
 # Here are five English springers with both eyes in view. Where their eyes and noses are was read
 # off by eye, as shares of the picture's width and height:
@@ -958,8 +960,7 @@ chapter.finding(
 # %% [markdown]
 # Five pictures are few, and the square does not cover the whole of the larger noses. The control is
 # not fair in one way. A random place may lie beside the dog, where covering changes other features in
-# every picture, while eyes and noses always lie in the middle of a face. So lin2 may relate faces, and
-# not eyes.
+# every picture, while eyes and noses always lie in a face. So lin2 may relate faces, and not eyes.
 #
 # ## What it can do without
 #
