@@ -958,9 +958,10 @@ chapter.finding(
 )
 
 # %% [markdown]
-# Five pictures are few, and the square does not cover the whole of the larger noses. The control is
-# not fair in one way. A random place may lie beside the dog, where covering changes other features in
-# every picture, while eyes and noses always lie in a face. So lin2 may relate faces, and not eyes.
+# Five pictures are few, and the square does not cover the whole of the larger noses. Our control is not
+# the paper's, and it is not fair in one way. A random place may lie beside the dog, where covering
+# changes other features in every picture, while eyes and noses always lie in a face. So lin2 may relate
+# faces, and not eyes.
 #
 # ## What it can do without
 #
