@@ -42,7 +42,7 @@ chapter = open_chapter()
 # Five networks were trained on the photographs of the [AlexNet chapter](02_alexnet.py), or on their
 # embedded stand-in. In the copy used here the photographs are squeezed to squares, as
 # [chapter 2](02_alexnet.py) says. LeNet-5 reads digits. It has a row in the tables of scores and of
-# costs, and in the last one, but its score cannot be compared with the others'.
+# costs, and in the chapter's last table, but its score cannot be compared with the others'.
 
 # %%
 from internals.models import (
@@ -610,8 +610,8 @@ around = 1.96 * (falls[0] - falls[1:].mean(axis=0)).std()
 
 # %% [markdown]
 # If training made layers at the same station more alike than layers far apart, the numbers would fall
-# faster from left to right in the first row than in the others. Stations with the same number lie at
-# only roughly the same depth, and the last distance compares first stations with scores:
+# faster from left to right in the first row than in the others. Stations at the same place in the list
+# lie at only roughly the same depth, and the last distance compares first stations with scores:
 
 # %% tags=["hide-input"]
 show(
@@ -961,7 +961,8 @@ chapter.finding(
 # ## Key features
 #
 # - **Weights, work and time** are three costs. The order by weights is not the order by work.
-# - **Receptive fields** are wider than the image in the three networks that average before their classifier.
+# - **Receptive fields** end wider than the image in the three networks that average before their
+#   classifier, and narrower in the other two.
 # - **Likeness needs a control**: what untrained networks have in common was not learned.
 # - **Errors are shared** more often than independence given the class predicts.
 # - **Fewer parameters with more depth** came with the average that replaced wide linear layers.
