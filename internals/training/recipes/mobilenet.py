@@ -36,19 +36,26 @@ SEED = Recipe(
     paper=_PAPER,
 )
 
+# RMSprop with epsilon 1 hardly moves the depthwise kernels: after 36 epochs they were still the
+# random numbers that they began as, and 21 % of the test images were wrong. Nor is this network too
+# small to overfit 8,680 images: it gets Inception's windows.
 _FULL = replace(
     SEED,
-    epochs=36,
+    epochs=54,
     batch_size=64,
+    optimizer=AdamW(lr=2e-3, weight_decay=0.05, decay_depthwise=False),
+    pipeline="inceptionnet",
     schedule=Cosine(warm_up=0.05),
     loss=CrossEntropy(smoothing=0.1),
     average=0.99,
     micro_batch=None,
-    sizes=((5 / 6, 128),),
-    snapshots=(1, 2, 5, 10, 20, 36),
+    sizes=((48 / 54, 128),),
+    snapshots=(1, 2, 5, 10, 20, 54),
 )
 
-_SMALL = replace(_FULL, sizes=(), loss=CrossEntropy(), average=None, snapshots=())
+_SMALL = replace(
+    _FULL, pipeline="mobilenet", sizes=(), loss=CrossEntropy(), average=None, snapshots=()
+)
 
 RECIPES = {
     "mobilenet": {
@@ -61,7 +68,6 @@ RECIPES = {
             most_tested=20,
             schedule=Cosine(),
         ),
-        # RMSprop with epsilon 1 needs many epochs to gather speed; AdamW is there in two.
         "quick": replace(
             _SMALL,
             epochs=2,

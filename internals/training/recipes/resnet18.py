@@ -36,15 +36,15 @@ SEED = Recipe(
 
 _FULL = replace(
     SEED,
-    epochs=30,
+    epochs=40,
     batch_size=64,
     optimizer=AdamW(lr=1e-3, weight_decay=5e-2),
     schedule=Cosine(warm_up=0.05),
     loss=CrossEntropy(smoothing=0.1),
     average=0.99,
     micro_batch=None,
-    sizes=((0.8, 128),),
-    snapshots=(1, 2, 5, 10, 20, 30),
+    sizes=((0.85, 128),),
+    snapshots=(1, 2, 5, 10, 20, 40),
 )
 
 
