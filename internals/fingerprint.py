@@ -1,16 +1,19 @@
 """What code a result depends on, as hashes of the syntax trees that an import would run.
 
 Comments, docstrings and layout are not part of a syntax tree's meaning, so editing them changes
-no fingerprint. Limits: imports whose names are computed at run time are invisible.
+no fingerprint. Modules that are looked up by a name, such as a network's, are reached by that name
+where the caller says which names lead where. Limits: names computed at run time are invisible.
 """
 
 import ast
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from internals.environment import ROOT
 
@@ -31,12 +34,19 @@ class Reach:
     third_party: frozenset[str]
 
 
-def reach(*, modules: Iterable[str] = (), source: str = "") -> Reach:
+def reach(
+    *,
+    modules: Iterable[str] = (),
+    source: str = "",
+    named: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Reach:
     """Follow imports to the end, through functions and circles.
 
     Args:
         modules: Names of modules of this package to start from.
         source: Python code to start from.
+        named: The modules that a name stands for, where it is a text in `source` or is given to a
+            call in a module.
 
     Raises:
         FileNotFoundError: A module of this package that is imported does not exist.
@@ -45,17 +55,19 @@ def reach(*, modules: Iterable[str] = (), source: str = "") -> Reach:
     third_party: set[str] = set()
     todo = list(modules)
     if source:
-        inner, outer = _split(ast.parse(source), package="")
-        todo += inner
+        tree = ast.parse(source)
+        inner, outer = _split(tree, package="")
+        texts = _texts(ast.walk(tree))
+        todo += inner + [module for text in texts for module in named.get(text, ())]
         third_party |= outer
     while todo:
         name = todo.pop()
         if name in hashes:
             continue
         path = _file(name)
-        hashes[name], inner, outer = _read(name, path, path.stat().st_mtime_ns)
+        hashes[name], inner, outer, given = _read(name, path, path.stat().st_mtime_ns)
         third_party |= outer
-        todo += inner
+        todo += inner + [module for text in given for module in named.get(text, ())]
         if "." in name:  # importing a.b.c runs a/__init__ and a.b/__init__ as well
             todo.append(name.rpartition(".")[0])
     return Reach(dict(sorted(hashes.items())), frozenset(third_party))
@@ -81,12 +93,24 @@ def tree_hash(source: str) -> str:
 
 
 @cache
-def _read(name: str, path: Path, changed: int) -> tuple[str, list[str], set[str]]:
-    """A module's hash and imports; `changed`, its modification time, is part of the cache's key."""
+def _read(name: str, path: Path, changed: int) -> tuple[str, list[str], set[str], set[str]]:
+    """A module's hash, its imports, and the texts that it gives to calls.
+
+    `changed`, its modification time, is part of the cache's key.
+    """
     source = path.read_text(encoding="utf-8")
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    inner, outer = _split(ast.parse(source), package)
-    return tree_hash(source), inner, outer
+    tree = ast.parse(source)
+    inner, outer = _split(tree, package)
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    arguments = [[*call.args, *(keyword.value for keyword in call.keywords)] for call in calls]
+    return tree_hash(source), inner, outer, _texts(node for nodes in arguments for node in nodes)
+
+
+def _texts(nodes: Iterable[ast.AST]) -> set[str]:
+    """The string literals among `nodes`."""
+    constants = [node.value for node in nodes if isinstance(node, ast.Constant)]
+    return {value for value in constants if isinstance(value, str)}
 
 
 def _split(tree: ast.AST, package: str) -> tuple[list[str], set[str]]:
@@ -131,6 +155,19 @@ def public_names(package: str) -> Mapping[str, str]:
     """
     stub = ROOT.joinpath(*package.split("."), "__init__.pyi")
     return _read_stub(package, stub, stub.stat().st_mtime_ns) if stub.is_file() else {}
+
+
+def literal(path: Path, name: str) -> Any:
+    """What the module at `path` assigns to `name` as a literal; the module is not imported.
+
+    Raises:
+        KeyError: It assigns none.
+    """
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            return ast.literal_eval(node.value)  # type: ignore[attr-defined]
+    raise KeyError(f"{path} assigns no {name}")
 
 
 def defines(module: str, name: str) -> bool:

@@ -74,3 +74,33 @@ def test_digest_is_of_the_content_not_of_the_order():
     assert fingerprint.digest({"a": 1, "b": [2.5]}) == fingerprint.digest({"b": [2.5], "a": 1})
     assert fingerprint.digest([1, 2]) != fingerprint.digest([2, 1])
     assert len(fingerprint.digest("")) == 20
+
+
+def test_a_name_leads_to_the_modules_that_it_stands_for(package):
+    """In a chapter wherever it stands, in a module where it is given to a call."""
+    package(
+        a="build('net')\nT = {'other': f('x')}",
+        b="TABLE = {'net': 1, 'other': 2}",
+        net="from internals import recipe",
+        other="",
+        recipe="",
+    )
+    named = {"net": ["internals.net"], "other": ["internals.other"]}
+
+    def reached(source: str) -> set[str]:
+        modules = fingerprint.reach(source=source, named=named).modules
+        return {name.removeprefix("internals.") for name in modules} - {"internals"}
+
+    assert reached("from internals import a") == {"a", "net", "recipe"}
+    assert reached("from internals import b") == {"b"}
+    assert reached("NETWORKS = {'other': 1}") == {"other"}
+    assert _modules("from internals import a") == {"internals", "internals.a"}
+
+
+def test_a_literal_is_read_without_import(tmp_path):
+    path = tmp_path / "a.py"
+    path.write_text("raise SystemExit\nX: dict = {'n': ('m', 1)}\nY = Z = 2\nW: int")
+    assert fingerprint.literal(path, "X") == {"n": ("m", 1)}
+    assert fingerprint.literal(path, "Z") == 2
+    with pytest.raises(KeyError, match="assigns no V"):
+        fingerprint.literal(path, "V")

@@ -11,12 +11,13 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from internals.book.script import Script
 from internals.environment import versions
 from internals.errors import ChapterError
-from internals.fingerprint import PACKAGE, Reach, digest, reach
+from internals.fingerprint import PACKAGE, Reach, digest, literal, reach
 
 SCHEMA = 1  # raise to execute everything again: what is stored, and how, has changed
 
@@ -87,12 +88,28 @@ def source_part(script: Script) -> dict[str, Any]:
 
 
 def _reach(script: Script) -> Reach:
+    source = "\n".join(source for _, source in script.code())
     try:
-        return reach(source="\n".join(source for _, source in script.code()))
+        return reach(source=source, named=_modules_by_name())
     except FileNotFoundError as error:
         raise ChapterError(
             f"{script.label}: imports a module in {error.filename}, which does not exist"
         ) from error
+
+
+def _modules_by_name() -> Mapping[str, list[str]]:
+    """By the name of a network, the modules that it and its recipe are looked up in.
+
+    Read, not imported: a site is built without torch.
+    """
+    package = Path(__file__).parents[1]
+    named: dict[str, list[str]] = {}
+    for network, (module, *_) in literal(package / "models/lookup.py", "MODELS").items():
+        named.setdefault(network, []).append(module)
+    recipes = literal(package / "training/recipes/__init__.py", "MODULES")
+    for network, module in recipes.items():
+        named.setdefault(network, []).append(module)
+    return named
 
 
 def environment_part(script: Script, settings: ExecutionSettings) -> dict[str, Any]:
