@@ -52,6 +52,7 @@ from .stored import read_run as read_run
 from .stored import seal as seal
 from .summaries import duration as duration
 from .summaries import edition as edition
+from .summaries import facts as facts
 from .summaries import headline as headline
 from .summaries import our_score as our_score
 from .summaries import reading_minutes as reading_minutes
@@ -62,3 +63,4 @@ from .thumbnails import thumbnails as thumbnails
 from .weights import Asset as Asset
 from .weights import assets_in as assets_in
 from .weights import published_assets as published_assets
+from .weights import trainings_in as trainings_in

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.text import Text
@@ -23,7 +23,7 @@ from internals.book.layout import Layout
 from internals.book.outputs import extract_outputs
 from internals.book.script import Script, describe_failure, read_script
 from internals.book.stored import DamagedRunError, has_run, prune, seal
-from internals.book.weights import Asset, assets_in
+from internals.book.weights import Asset, assets_in, trainings_in
 from internals.environment import WEIGHTS_NOTE, commit, cores, machine, memory, named_folders
 from internals.errors import InternalsError, OutputError
 from internals.files import new_folder, scratch_folder, write_atomically
@@ -289,6 +289,7 @@ def _execute_and_store(path: Path, job: _Job) -> str:
         note = scratch / "weights"
         failure, seconds = _run(script, job, note)
         weights = [] if failure else assets_in(note)
+        trainings = [] if failure else trainings_in(note)
     failed = job.layout.failed(settings.profile, script.name)
     if failure:
         try:
@@ -299,7 +300,7 @@ def _execute_and_store(path: Path, job: _Job) -> str:
     with suppress(OSError):
         failed.unlink(missing_ok=True)
     # Data that the run itself downloaded have another fingerprint than the stand-in before.
-    _store(script, key.with_data(data_part(script, settings)), job, seconds, weights)
+    _store(script, key.with_data(data_part(script, settings)), job, seconds, weights, trainings)
     return ""
 
 
@@ -345,7 +346,12 @@ def _run(script: Script, job: _Job, note: Path) -> tuple[str, dict[int, float]]:
 
 
 def _store(
-    script: Script, key: Key, job: _Job, seconds: dict[int, float], weights: list[Asset]
+    script: Script,
+    key: Key,
+    job: _Job,
+    seconds: dict[int, float],
+    weights: list[Asset],
+    trainings: list[dict[str, Any]],
 ) -> None:
     """Store notebook, pictures and `run.json` as one new folder."""
     import nbformat
@@ -371,6 +377,7 @@ def _store(
             ],
             "metrics": extracted.metrics,
             "weights": [asdict(asset) for asset in weights],
+            "trainings": trainings,
         }
         write_atomically(draft / f"{script.name}.ipynb", nbformat.writes(script.notebook))
         seal(draft, record)

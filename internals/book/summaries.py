@@ -14,12 +14,6 @@ _TEST_IMAGES = {
     "shapes": "the embedded shapes",
 }
 _DATA_NAMES = {"mnist": "MNIST", "imagenette": "Imagenette", "digits": "digits", "shapes": "shapes"}
-_OF_TRAINING = {  # metrics that a chapter may record, with a line of their own in the provenance
-    "recipe": "Recipe",
-    "epochs": "Epochs",
-    "seconds": "Training",
-    "weights_sha256": "Weights, SHA-256",
-}
 _WORDS_A_MINUTE, _SECONDS_A_FIGURE = 220, 6
 _NOT_READ = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$|```.*?```|\]\([^)]*\)|<[^>]+>", re.DOTALL)
 _WORD = re.compile(r"[^\W\d_][\w’'-]*")
@@ -127,7 +121,8 @@ def banner(record: Mapping[str, Any]) -> str:
 
 def facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The provenance at the foot of the page: pairs of name and value, in Markdown."""
-    environment, metrics = record["environment"], dict(record["metrics"])
+    environment = record["environment"]
+    metrics = {name: value for name, value in record["metrics"].items() if name != "seconds"}
     packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
     slowest = max(record["cells"], key=lambda cell: cell["seconds"], default=None)
     time = f"{duration(record['seconds'])} in {len(record['cells'])} cells"
@@ -140,10 +135,7 @@ def facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Seed", f"{record['seed']}"),
         *((f"Data: {_data_name(n)}", f"`{f}`") for n, f in environment["data"].items()),
     ]
-    for name, words in _OF_TRAINING.items():
-        if (value := metrics.pop(name, None)) is not None:
-            shown = duration(value) if name == "seconds" else f"`{_rounded(value)}`"
-            rows.append((words, shown))
+    rows += [_training(training) for training in record.get("trainings", [])]
     if metrics:
         rows.append(("Metrics", ", ".join(f"`{k}` {_rounded(v)}" for k, v in metrics.items())))
     return [
@@ -152,6 +144,23 @@ def facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Commit", f"`{record['commit']}`"),
         ("Key", f"`{record['key']}`"),
     ]
+
+
+def _training(training: Mapping[str, Any]) -> tuple[str, str]:
+    """How a network was trained that the chapter used: a name and a line."""
+    recipe = training["recipe"]
+    optimizer = recipe["optimizer"]
+    parts = [
+        f"{training['epochs']} epochs",
+        f"batches of {recipe['batch_size']}",
+        f"{optimizer['kind']} from a rate of {optimizer['lr']:g}",
+        f"seed {training['seed']}",
+        f"{duration(training['seconds'])} on {training['machine']}",
+    ]
+    if (top1 := training["metrics"].get("top1")) is not None:
+        parts.append(f"{100 * top1:.2f} % of the test images")
+    parts.append(f"tensors’ SHA-256 `{training['weights_sha256'][:16]}`")
+    return f"Trained: `{training['network']}`", ", ".join(parts)
 
 
 def _data_name(declared: str) -> str:

@@ -6,6 +6,7 @@ what is fetched is what a chapter used, or it is refused.
 
 import difflib
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+from safetensors import safe_open
 
 from internals.book.layout import PUBLISHED, Layout
 from internals.book.stored import read_run
@@ -24,6 +27,11 @@ from internals.progress import Progress
 SUMS = "SHA256SUMS"  # in the form that `sha256sum --check` reads
 WEIGHTS = "weights.safetensors"
 
+# Of a training's provenance, what a record of the book holds; the rest is in the weights.
+_ACCOUNT = (
+    "network", "recipe", "seed", "data", "epochs", "best_epoch", "seconds", "metrics", "device",
+    "precision", "threads", "machine", "python", "versions", "weights_sha256", "finished",
+)  # fmt: skip
 _LONG = 5  # seconds after which progress is shown where there is no terminal
 _RELEASE = "releases/download/weights"  # below the repository's page: the release of that tag
 # What a run needs besides the weights is what they scored, and themselves after earlier epochs.
@@ -95,6 +103,24 @@ def _assets_of(folder: Path, address: str) -> list[Asset]:
             size = path.stat().st_size
             assets.append(Asset(network, folder.name, file, sha256, size, where))
     return assets
+
+
+def trainings_in(note: Path) -> list[dict[str, Any]]:
+    """How all weights were trained whose folders are noted: their own account, in plain values."""
+    if not note.is_file():
+        return []
+    folders = dict.fromkeys(map(Path, note.read_text(encoding="utf-8").splitlines()))
+    accounts = [(folder, _account(folder / WEIGHTS)) for folder in folders]
+    return [{"folder": folder.name, **account} for folder, account in accounts if account]
+
+
+def _account(path: Path) -> dict[str, Any]:
+    """What a file of weights says of its making; nothing where there is none."""
+    if not path.is_file():
+        return {}
+    with safe_open(path, framework="numpy") as file:
+        made = json.loads((file.metadata() or {}).get("provenance", "{}"))
+    return {name: made[name] for name in _ACCOUNT if name in made}
 
 
 def file_sha256(path: Path) -> str:

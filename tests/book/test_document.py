@@ -13,6 +13,7 @@ from internals.book import (
     TABLE,
     duration,
     edition,
+    facts,
     folded_listing,
     headline,
     listing,
@@ -215,6 +216,25 @@ def record(trained: float, slowest: float) -> dict[str, object]:
 )
 def test_a_page_costs_its_training_once(trained: float, slowest: float, cost: str) -> None:
     assert headline(record(trained, slowest), {}, 9)[0] == (cost, "to reproduce, 2 cores")
+
+
+def test_the_foot_of_a_page_tells_how_its_networks_were_trained() -> None:
+    training = {
+        "network": "resnet18", "epochs": 40, "seed": 1, "seconds": 2400.0, "machine": "one",
+        "recipe": {"batch_size": 64, "optimizer": {"kind": "AdamW", "lr": 1e-3}},
+        "metrics": {"top1": 0.88943, "loss": 1.0}, "weights_sha256": "ab" * 32,
+    }  # fmt: skip
+    made = {
+        **record(2400.0, 6.0), "trainings": [training], "seed": 0, "commit": "c", "key": "k",
+        "when": "2026-11-30T10:00:00+00:00", "cells": [{"seconds": 6.0, "line": 7}],
+        "environment": {"data": {}, "packages": {}, "python": "3.11"},
+    }  # fmt: skip
+    rows = dict(facts(made))
+    assert rows["Trained: `resnet18`"] == (
+        "40 epochs, batches of 64, AdamW from a rate of 0.001, seed 1, 40 min 0 s on one, 88.94 % "
+        "of the test images, tensors’ SHA-256 `abababababababab`"
+    )
+    assert rows["Metrics"] == "`test_top1` 0.9917"
 
 
 def test_our_score_stands_beside_the_papers() -> None:

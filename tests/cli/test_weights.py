@@ -17,11 +17,11 @@ import torch
 from typer.testing import CliRunner
 
 from internals.atlas import book_run
-from internals.book import Asset, Layout, assets_in, published_assets, seal
+from internals.book import Asset, Layout, assets_in, published_assets, seal, trainings_in
 from internals.cli import app
 from internals.data import download, load
 from internals.errors import CheckpointError, InternalsError
-from internals.training import find_recipe, trained, weights_folder
+from internals.training import find_recipe, load_tensors, plain, trained, weights_folder
 
 pytestmark = pytest.mark.slow
 
@@ -45,6 +45,21 @@ def made(tmp_path_factory) -> tuple[Path, list[Asset]]:
         again = trained(find_recipe("lenet5", "smoke"), load("mnist", "embedded"))
     assert run.folder == again.folder
     return run.folder, assets_in(build / "note")
+
+
+def test_the_record_tells_how_the_networks_were_trained(made):
+    """Beside the weights' own file, read by the package that trained them."""
+    folder, _ = made
+    (training,) = trainings_in(folder.parent.parent / "note")
+    provenance = load_tensors(folder / "weights.safetensors")[1]["provenance"]
+    assert training.pop("folder") == folder.name
+    assert training == {name: provenance[name] for name in training}
+    recipe = find_recipe("lenet5", "smoke")
+    assert training["recipe"] == json.loads(json.dumps(plain(recipe)))
+    assert training["epochs"] == recipe.epochs_on(1_318)
+    told = {"seconds", "metrics", "machine", "versions", "weights_sha256", "seed", "best_epoch"}
+    assert told < set(training) and "images" not in training
+    assert trainings_in(folder / "nowhere") == []
 
 
 @pytest.fixture
