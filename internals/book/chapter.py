@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from internals.book.layout import DATA_MODES, LARGEST_SEED, PROFILES, PUBLISHED, Layout
 from internals.book.outputs import DARK, ELSEWHERE, FIGURE, FINDING, METRICS, TABLE
 from internals.errors import ChapterError, InternalsError
-from internals.figures.table import Table
+from internals.figures.table import Table, with_minus
 from internals.files import write_atomically
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Chapter:
         """Say in a sentence what the figure or table above shows.
 
         The page has it below the figure, and not the call. The text of the book describes its
-        published edition, so there it must hold; another run says where it does not.
+        published edition, so there it must hold; another run says where it does not show it.
 
         Args:
             sentence: The finding.
@@ -106,6 +106,7 @@ class Chapter:
         """
         if not holds and self.profile == PUBLISHED and self._on_real_data():
             raise ChapterError(f"the numbers do not show {sentence!r}; correct the sentence")
+        sentence = with_minus(sentence)
         words = sentence if holds else f"{sentence} {ELSEWHERE}"
         if not _in_kernel():
             print(f"  {words}\n")

@@ -28,7 +28,7 @@ TABLE = "application/vnd.internals.table+json"  # {name, caption}
 FINDING = "application/vnd.internals.finding+json"  # {sentence, holds}
 METRICS = "application/vnd.internals.metrics+json"  # {name: number or text}
 
-ELSEWHERE = "(In the published edition; not in this run.)"  # after a finding that does not hold
+ELSEWHERE = "(This run does not show it.)"  # after a finding that does not hold
 
 # Pictures have twice the pixels of their place on the page, so this much loss is not seen.
 _LOSSY_QUALITY, _ALPHA_QUALITY = 34, 60

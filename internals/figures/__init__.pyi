@@ -79,4 +79,5 @@ from .table import TIMES as TIMES
 from .table import Table as Table
 from .table import number as number
 from .table import percent as percent
+from .table import with_minus as with_minus
 from .tiles import tile_zoom as tile_zoom

@@ -11,7 +11,7 @@ import numpy as np
 from internals.figures.canvas import DEVICE, Canvas, text_width
 from internals.figures.illustration import Illustration
 from internals.figures.inks import LABEL_PX, MUTED, SMALL_PX, TEXT, WIDTH, natural, signed
-from internals.figures.table import TIMES, number
+from internals.figures.table import TIMES, number, with_minus
 from internals.figures.tiles import LINE, draw_tile, signed_key, tile_slot, tile_zoom
 
 Rows = Sequence[Sequence[np.ndarray]]
@@ -79,7 +79,7 @@ def comparison(
         for column, picture in enumerate(row):
             scale = largest if shared else float(np.abs(picture).max())
             below = [] if shared else [f"±{number(scale)}"]
-            below += [line[column] for line in notes[index : index + 1]]
+            below += [with_minus(line[column]) for line in notes[index : index + 1]]
             corner = grid.corner(index, column + shift)
             draw_tile(canvas, *corner, signed(picture, scale), width, height, below)
     return Illustration(canvas.figure, caption, alt)

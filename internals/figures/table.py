@@ -11,6 +11,7 @@ DASH = "\N{EN DASH}"  # where a number would stand, if there were one
 
 _NUMBER = re.compile(rf"[-+±{MINUS}]?[\d.,]*\d([eE][-+]?\d+)?( ?(%|s|ms|min|MB|px|{TIMES}))?")
 _BLANK = ("", "-", DASH)
+_HYPHEN = re.compile(r"(?<![\w.,)\]-])-(?=\.?\d)")
 
 
 def number(value: float) -> str:
@@ -25,6 +26,11 @@ def number(value: float) -> str:
     exponent = int(f"{size:.2e}".partition("e")[2])  # of the rounded value: 0.9999 is 1.00
     decimals = max(0, 2 - exponent)
     return f"{value:,.{decimals}f}".replace("-", MINUS)
+
+
+def with_minus(text: str) -> str:
+    """`text` with a minus sign before each negative number, where Python prints a hyphen."""
+    return _HYPHEN.sub(MINUS, text)
 
 
 def percent(share: float, decimals: int = 1) -> str:
@@ -94,7 +100,7 @@ class Table:
 
     def markdown(self) -> str:
         """A Markdown pipe table, without the caption."""
-        rules = ["---:" if side == "right" else ":---" for side in self.align]
+        rules = ["---:" if side == "right" else "---" for side in self.align]
         lines = [self.header, rules, *self.rows]
         return "\n".join(f"| {' | '.join(_escape(cell) for cell in line)} |" for line in lines)
 
@@ -131,7 +137,7 @@ def _cell(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:.3g}"
+        return with_minus(f"{value:.3g}")
     return DASH if value is None else str(value)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from internals.activations.record import Unit
 from internals.anatomy.copies import evaluation_copy
+from internals.anatomy.fields import Field, ReceptiveField
 from internals.anatomy.hooks import as_input, deep_copy, find_layer, watching
-from internals.anatomy.trace import Model, Pictures, TracedModule, as_traced
+from internals.anatomy.trace import Model, Pictures, TracedModule, as_traced, only_calls
 from internals.data.image_set import Images
 from internals.errors import LayerError, ProjectionError
 from internals.progress import Progress
@@ -43,6 +44,10 @@ class Cascade:
         magnitudes: The rank correlation of each picture with that of step 0, of absolute values: 1
             for the same order, 0 for none.
         signed: The same of the values themselves.
+        baseline: The mean rank correlation of absolute values between the pictures of step 0 of
+            different channels on different images, fields laid on one another; NaN where there are
+            none. A rank correlation no higher leaves nothing of a picture but what any has, such
+            as the decline of influence from the middle of a field.
         maps: `maps[row][step][picture]`, (channels, height, width).
     """
 
@@ -50,6 +55,7 @@ class Cascade:
     stages: tuple[str, ...]
     magnitudes: Float[np.ndarray, "instruments steps n"]
     signed: Float[np.ndarray, "instruments steps n"]
+    baseline: Float[np.ndarray, " instruments"]
     maps: Sequence[Sequence[Sequence[np.ndarray]]]
 
     @property
@@ -63,8 +69,15 @@ class Cascade:
         return [[step[number] for step in row] for row in self.maps]
 
     def notes(self) -> list[list[str]]:
-        """The mean correlation of magnitudes over all pictures, to be printed below each."""
-        return [[f"ρ = {value:.2f}" for value in row] for row in self.magnitudes.mean(axis=2)]
+        """The mean correlation of magnitudes over all pictures, to be printed below each.
+
+        Below the first, which would be 1, stands the baseline where there is one.
+        """
+        notes = [[f"ρ = {value:.2f}" for value in row] for row in self.magnitudes.mean(axis=2)]
+        for row, value in zip(notes, self.baseline, strict=True):
+            if not np.isnan(value):
+                row[0] = f"baseline {value:.2f}"
+        return notes
 
 
 def sanity(
@@ -257,6 +270,26 @@ class _Seen:
 
     compared: list[np.ndarray]
     shown: list[np.ndarray]
+    places: list["_Place"]
+
+
+class _Place(NamedTuple):
+    """What a picture is of: an image, and there a channel whose field it shows from `corner` on."""
+
+    image: int
+    layer: str
+    channel: int
+    corner: tuple[int, int]
+
+    def is_comparable(self, other: "_Place") -> bool:
+        """Whether the two show different things through fields of one form."""
+        if self.image == other.image or self.layer != other.layer:
+            return False
+        return self.layer == _NO_LAYER or self.channel != other.channel
+
+
+_NO_LAYER = ""  # of pictures of a whole network
+_NEIGHBOURS = 5  # pictures that each is compared with for the baseline
 
 
 _Look = Callable[[TracedModule, Images], _Seen]
@@ -268,9 +301,14 @@ def _rule_rows(units: Sequence[Unit], numbers: Sequence[int], rules: RowRules) -
     def looking(rule: str, options: Mapping[str, Any]) -> _Look:
         def look(network: TracedModule, images: Images) -> _Seen:
             projections = project(network, images, units, rule, image_index=numbers, **options)
+            fields = {unit.layer: _field(network, unit.layer, images) for unit in units}
             return _Seen(
                 [p.pixels.numpy() for p in projections],
                 [p.full().numpy() for p in projections],
+                [
+                    _Place(number, p.unit.layer, p.unit.channel, _corner(p, fields[p.unit.layer]))
+                    for number, p in zip(numbers, projections, strict=True)
+                ],
             )
 
         return look
@@ -306,9 +344,25 @@ def _maps(name: str, instrument: Instrument, is_bare: bool) -> _Look:
             )
         refuse_non_numbers(maps, f"a pixel of {name}")
         pictures = list((maps.unsqueeze(1) if maps.ndim == 3 else maps).numpy())
-        return _Seen(pictures, pictures)
+        places = [_Place(number, _NO_LAYER, 0, (0, 0)) for number in range(len(pictures))]
+        return _Seen(pictures, pictures, places)
 
     return look
+
+
+def _field(traced: TracedModule, layer: str, images: Images) -> ReceptiveField | None:
+    """The receptive field of a layer's units; None where it cannot be stated."""
+    field = only_calls(traced, [layer], images.shape[1:])[layer].field
+    return field.public() if isinstance(field, Field) else None
+
+
+def _corner(projection: Projection, field: ReceptiveField | None) -> tuple[int, int]:
+    """Where in the unit's field, of which the image may hold a part, the pixels begin."""
+    if field is None:
+        return 0, 0
+    unit = projection.unit
+    top, left, *_ = field.box(unit.row, unit.column)
+    return projection.box[0] - top, projection.box[1] - left
 
 
 def _compared(names: tuple[str, ...], stages: tuple[str, ...], seen: list[list[_Seen]]) -> Cascade:
@@ -322,8 +376,35 @@ def _compared(names: tuple[str, ...], stages: tuple[str, ...], seen: list[list[_
         np.array([[_correlations(row[0], step, by_sign) for step in row] for row in seen])
         for by_sign in (False, True)
     )
+    baseline = np.array([_baseline(row[0]) for row in seen])
     maps = [[step.shown for step in row] for row in seen]
-    return Cascade(names, stages, magnitudes, signed, maps)
+    return Cascade(names, stages, magnitudes, signed, baseline, maps)
+
+
+def _baseline(seen: _Seen) -> float:
+    """The mean correlation of magnitudes between pictures of different things; NaN for none."""
+    count, found = len(seen.compared), []
+    for ahead in range(1, min(count, _NEIGHBOURS + 1)):
+        for a in range(count):
+            b = (a + ahead) % count
+            if seen.places[a].is_comparable(seen.places[b]):
+                both = _overlap(seen, a, b)
+                if both[0][0].size > 1:
+                    found.append(_spearman(*both, signed=False))
+    return float(np.mean(found)) if found else np.nan
+
+
+def _overlap(seen: _Seen, a: int, b: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of two pictures what both show of the field."""
+    pictures = [seen.compared[a], seen.compared[b]]
+    starts = np.array([seen.places[a].corner, seen.places[b].corner])
+    ends = starts + [picture.shape[1:] for picture in pictures]
+    start, end = starts.max(axis=0), ends.min(axis=0).clip(min=starts.max(axis=0))
+    first, second = (
+        picture[:, start[0] - top : end[0] - top, start[1] - left : end[1] - left]
+        for picture, (top, left) in zip(pictures, starts, strict=True)
+    )
+    return first, second
 
 
 def _correlations(before: _Seen, after: _Seen, signed: bool) -> list[float]:

@@ -197,7 +197,7 @@ def test_a_notebook_says_a_finding_and_where_it_does_not_hold(
     chapter.finding("It falls.", holds=False)
     assert [output["text/markdown"] for output in kernel] == [
         "It rises.",
-        "It falls. (In the published edition; not in this run.)",
+        "It falls. (This run does not show it.)",
     ]
 
 

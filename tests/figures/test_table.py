@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from internals.figures import Table, number, percent
+from internals.figures import Table, number, percent, with_minus
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,28 @@ def test_percent_by_hand(share: float, decimals: int, text: str) -> None:
     assert percent(share, decimals) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("rho = -0.37", "rho = \N{MINUS SIGN}0.37"),
+        ("-3 to -1 (-.5)", "\N{MINUS SIGN}3 to \N{MINUS SIGN}1 (\N{MINUS SIGN}.5)"),
+        (
+            "pages 3-5, conv-1, 1e-04, ResNet-18, 2-6-1",
+            "pages 3-5, conv-1, 1e-04, ResNet-18, 2-6-1",
+        ),
+    ],
+)
+def test_negative_numbers_have_a_minus_sign_and_names_their_hyphen(
+    text: str, expected: str
+) -> None:
+    assert with_minus(text) == expected
+
+
+def test_a_negative_cell_has_a_minus_sign() -> None:
+    table = Table.of(("a", "b"), [("x", -0.4814)], "Negative.")
+    assert table.rows[0][1] == "\N{MINUS SIGN}0.481" and table.align == ("left", "right")
+
+
 LAYERS = Table.of(
     ("layer", "shape", "parameters", "share"),
     [
@@ -77,7 +99,7 @@ def test_markdown_by_hand() -> None:
     assert LAYERS.markdown() == "\n".join(
         [
             "| layer | shape | parameters | share |",
-            "| :--- | :--- | ---: | ---: |",
+            "| --- | --- | ---: | ---: |",
             "| conv1 | (6, 28, 28) | 156 | 0.0025 |",
             "| conv3 | (120,) | 48,120 | 0.78 |",
             "| rbf | (10,) | \N{EN DASH} | 1 |",
@@ -103,7 +125,7 @@ def test_numbers_go_to_the_right(cells: list[str], side: str) -> None:
 
 def test_alignment_can_be_chosen() -> None:
     table = Table(("a", "b"), (("1", "x"),), "Caption.", align=("left", "right"))
-    assert table.markdown().splitlines()[1] == "| :--- | ---: |"
+    assert table.markdown().splitlines()[1] == "| --- | ---: |"
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,56 @@ def test_the_correlations_are_scipys():
     assert (changed < 0.9).all(), "a control that changes nothing would prove nothing"
 
 
+def _channels_of(convolution, images, places):
+    """`places` of a bare convolution: channel, row and column for each image."""
+    units = [Unit("0", *place) for place in places]
+    return sanity(nn.Sequential(convolution), images, units, ["gradient"])
+
+
+def test_the_baseline_of_a_bare_convolution_is_that_of_its_kernels():
+    """The gradient of a unit is its kernel; at the image's border, the part that lies on it."""
+    torch.manual_seed(3)
+    convolution = nn.Conv2d(2, 3, 5, padding=2).double()
+    kernels = np.abs(convolution.weight.detach().numpy())
+    images = torch.randn(3, 2, 9, 9, dtype=torch.float64)
+    pairs = [(0, 1), (1, 2), (2, 0)]
+    inside = _channels_of(convolution, images, [(0, 4, 4), (1, 3, 5), (2, 6, 2)])
+    expected = [spearmanr(kernels[a].ravel(), kernels[b].ravel()).statistic for a, b in pairs]
+    assert inside.baseline == pytest.approx([np.mean(expected)], abs=1e-12)
+    # The first unit lacks the two upper rows of its field, the last the left column.
+    cut = _channels_of(convolution, images, [(0, 0, 4), (1, 4, 4), (2, 4, 1)])
+    seen = np.ones((3, 2, 5, 5), bool)
+    seen[0, :, :2] = seen[2, :, :, :1] = False
+    expected = [
+        spearmanr(kernels[a][seen[a] & seen[b]], kernels[b][seen[a] & seen[b]]).statistic
+        for a, b in pairs
+    ]
+    assert cut.baseline == pytest.approx([np.mean(expected)], abs=1e-12)
+    assert cut.notes()[0][0] == f"baseline {np.mean(expected):.2f}"
+
+
+def test_the_baseline_of_an_instrument_is_that_of_its_pictures_of_other_images():
+    control = sanity(SmallClassifier(), photographs(), instruments=INSTRUMENTS)
+    for row, steps in enumerate(control.maps):
+        flat = [np.abs(picture).ravel() for picture in steps[0]]
+        pairs = [spearmanr(flat[a], flat[b]).statistic for a, b in [(0, 1), (1, 2), (2, 0)]]
+        assert control.baseline[row] == pytest.approx(np.mean(pairs), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("units", "numbers"),
+    [
+        (UNITS[:1], [0]),
+        ([Unit("conv2", 1, 0, 0), Unit("conv2", 1, 2, 2)], [0, 1]),  # one channel
+        ([Unit("conv2", 1, 1, 1), Unit("conv2", 2, 1, 1)], [2, 2]),  # one image
+        ([Unit("conv1", 1, 5, 5), Unit("conv2", 2, 1, 1)], [0, 1]),  # fields of two sizes
+    ],
+)
+def test_there_is_no_baseline_without_another_channel_on_another_image(units, numbers):
+    control = sanity(SmallClassifier(), photographs(), units, image_index=numbers)
+    assert np.isnan(control.baseline).all() and control.notes()[0][0] == "ρ = 1.00"
+
+
 @pytest.mark.parametrize("how", ["no layer", "the same weights"])
 def test_where_nothing_is_randomised_everything_is_left(how):
     model = SmallClassifier()
@@ -193,7 +243,8 @@ def test_lenet5_with_a_reading_of_tanh_for_each_rule(digits):
         expected = project(model, images, units, rule, tanh=tanh)[1].full().numpy()
         assert np.array_equal(control.pictures(1)[row][0], expected)
     gradient, _, guided = control.magnitudes.mean(axis=2)
-    assert guided[0] == pytest.approx(1) and control.notes()[2][0] == "ρ = 1.00"
+    assert guided[0] == pytest.approx(1)
+    assert control.notes()[2][0] == f"baseline {control.baseline[2]:.2f}"
     assert control.notes()[0][3] == f"ρ = {gradient[3]:.2f}"
 
 
@@ -212,7 +263,9 @@ def test_it_is_ready_to_be_drawn():
     labels = {text.get_text() for text in drawn.figure.texts} | {
         text.get_text() for axes in drawn.figure.axes for text in axes.texts
     }
-    assert {"trained", "fc random", "+ conv2", "+ conv1", "ρ = 1.00", *control.names} <= labels
+    notes = {note for row in control.notes() for note in row}
+    assert {"trained", "fc random", "+ conv2", "+ conv1", *control.names} <= labels
+    assert {note.replace("-", "\N{MINUS SIGN}") for note in notes} <= labels
 
 
 def test_a_picture_without_contrast_has_no_order():
