@@ -337,6 +337,18 @@ class _TopK:
         )
 
 
+def class_counts(
+    images: Int64[Tensor, "rows k"], labels: Int64[Tensor, " n"]
+) -> Int64[Tensor, " rows"]:
+    """From how many classes the images of each row come.
+
+    Args:
+        images: Image numbers, such as `Strongest.image`, a row a channel.
+        labels: Those of all images.
+    """
+    return (torch.nn.functional.one_hot(labels[images]).sum(dim=1) > 0).sum(dim=1)
+
+
 def class_purity(images: Int64[Tensor, "rows k"], labels: Int64[Tensor, " n"]) -> float:
     """The share of the commonest class among the images of a row, the mean over all rows.
 

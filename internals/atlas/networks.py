@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from internals.training.run import Run
 
 NOTICE = "The photographs are ImageNet's; this book's licence does not cover them."
+SQUEEZED = "In this copy of Imagenette all of them are squeezed to squares."
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,17 @@ def book_run(name: str, profile: str, data: str = "auto", *, seed: int = 0) -> "
     return trained(recipe, splits, seed=seed), splits
 
 
+def _notice(pictures: str, data: str) -> str:
+    """What is said wherever pictures of this name are shown."""
+    if not pictures.startswith("Imagenette"):
+        return ""
+    from internals.data.imagenette import is_squeezed
+    from internals.data.sources import find_source
+
+    root = find_source("imagenette", data).root
+    return f"{SQUEEZED} {NOTICE}" if root is not None and is_squeezed(root) else NOTICE
+
+
 def book_subject(
     name: str,
     profile: str,
@@ -140,7 +152,7 @@ def book_subject(
         title=entry.title,
         network=network,
         pictures=pictures,
-        notice=NOTICE if splits.train.name.startswith("Imagenette") else "",
+        notice=_notice(splits.train.name, data),
         layers=main_layers(name, convolutions(network)),
         shown=None if entry.whole else first,
         controlled=_CONTROLLED[effort],

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from internals.data.decode import decode_all, decoder_version, reason
 from internals.data.store import (
@@ -104,6 +105,27 @@ def photographs(root: Path, split: str) -> tuple[Photograph, ...]:
         DataError: A class is missing or empty, or a folder cannot be read.
     """
     return _in_order(root, split, _times_changed(root, split))
+
+
+def is_squeezed(root: Path) -> bool:
+    """Whether the photographs are squares of one size, and so have lost their proportions.
+
+    The first 200 of the test set are looked at; published copies have many sizes.
+
+    Args:
+        root: The folder of the data set.
+
+    Raises:
+        DataError: As `photographs`, or a file is no picture.
+    """
+    sizes = set()
+    for photo in photographs(root, "val")[:200]:
+        try:
+            with Image.open(root / photo.path) as picture:
+                sizes.add(picture.size)
+        except OSError as error:
+            raise DataError(f"{root / photo.path} is no picture: {reason(error)}") from error
+    return len(sizes) == 1 and len(set(sizes.pop())) == 1
 
 
 def fingerprint(root: Path) -> str:

@@ -261,15 +261,18 @@ def overlays(
         ValueError: Lengths or sizes differ.
     """
     _check_overlays(images, maps, titles, names, notes)
-    columns, gap, first = 1 + len(titles), 10, 32
+    columns, gap = 1 + len(titles), 10
     zoom = tile_zoom(images[0].shape[1:], tile_slot(columns, gap=gap, largest=160))
     height, width = (side * zoom for side in images[0].shape[1:])
+    headings = [wrap(title, width, LABEL_PX) for title in ["image", *titles]]
+    first = 32 + LINE * (max(map(len, headings)) - 1)
     named = [wrap(name, width, SMALL_PX) for name in names] or [[""]] * len(images)
     pitch = height + LINE * max(1 + bool(notes), *map(len, named)) + gap
     canvas = Canvas(first + pitch * len(images) - 6)
     _overlay_key(canvas, max(320, columns * (width + gap) - gap))
-    for column, title in enumerate(["image", *titles]):
-        canvas.text(column * (width + gap), first - 7, title, TEXT, LABEL_PX)
+    for column, heading in enumerate(headings):
+        for line, words in enumerate(reversed(heading)):
+            canvas.text(column * (width + gap), first - 7 - LINE * line, words, TEXT, LABEL_PX)
     for row, (image, heat_maps) in enumerate(zip(images, maps, strict=True)):
         pictures = [natural(image), *(blended(image, heat_map) for heat_map in heat_maps)]
         below = [named[row]]

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from internals.activations import Unit, class_purity, strongest
+from internals.activations import Unit, class_counts, class_purity, strongest
 from internals.data import Normalization, Normalized
 from internals.errors import DataError, LayerError
 from internals.models import LeNet5
@@ -282,6 +282,7 @@ def test_the_commonest_class_of_each_row_counts():
 def test_many_rows_as_a_counter_counts_them():
     labels = torch.randint(10, (200,))
     rows = torch.randint(200, (300, 9))
+    assert class_counts(rows, labels).tolist() == [len(set(labels[r].tolist())) for r in rows]
     shares = [Counter(labels[row].tolist()).most_common(1)[0][1] / 9 for row in rows]
     assert class_purity(rows, labels) == pytest.approx(sum(shares) / 300)
 

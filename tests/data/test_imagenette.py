@@ -132,6 +132,21 @@ def test_the_fingerprint_is_of_names_and_sizes_and_not_of_the_place(tiny, tmp_pa
     assert imagenette.fingerprint(larger) != before
 
 
+def test_squares_of_one_size_have_lost_their_proportions(tiny, tmp_path):
+    """The tiny set has three heights; one that was made 20 x 20 whatever it was has none."""
+    assert not imagenette.is_squeezed(tiny)
+    for file in tiny.rglob("*.JPEG"):
+        Image.open(file).resize((20, 20)).save(file, "JPEG")
+    assert imagenette.is_squeezed(tiny)
+    for file in tiny.rglob("*.JPEG"):
+        Image.open(file).resize((20, 30)).save(file, "JPEG")
+    assert not imagenette.is_squeezed(tiny)
+    spoiled = next((tiny / "val").rglob("*.JPEG"))
+    spoiled.write_bytes(b"no picture")
+    with pytest.raises(DataError, match=f"{spoiled.name} is no picture: not a picture of any"):
+        imagenette.is_squeezed(tiny)
+
+
 def test_hidden_and_foreign_files_are_passed_over(tiny):
     before = imagenette.fingerprint(tiny)
     (tiny / "noisy_imagenette.csv").touch()
