@@ -135,7 +135,7 @@ DRAWINGS: dict[str, Callable[..., Illustration]] = {
     "overlays": lambda **w: overlays(
         [np.ones((3, 32, 32))] * 2,
         [[RNG.normal(size=(32, 32))] * 4] * 2,
-        ["Grad-CAM", "score lost when covered", "saliency", "guided Grad-CAM"],
+        ["Grad-CAM", "score lost where it is covered", "saliency", "guided Grad-CAM"],
         names=["church", "cassette player → garbage truck"],
         notes=[["ρ = 0.12"] * 4] * 2,
         **w,
