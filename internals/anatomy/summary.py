@@ -131,7 +131,7 @@ def latency(model: Model, input_shape: Sequence[int] | None = None, repeats: int
     """
     traced = as_traced(model)
     module, shape = evaluation_copy(traced.model), traced.shape(input_shape)
-    like = next(module.parameters())
+    like = next(module.parameters(), torch.empty(0))  # a pooling has none
     image = torch.zeros(1, *shape, device=like.device, dtype=like.dtype)
     times = []
     with torch.inference_mode():

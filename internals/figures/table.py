@@ -61,7 +61,8 @@ class Table:
             the right.
 
     Raises:
-        ValueError: A row or `align` is not as long as the header, or the caption is empty.
+        ValueError: A row or `align` is not as long as the header, or a column has no name, or the
+            caption is empty.
     """
 
     header: tuple[str, ...]
@@ -75,6 +76,8 @@ class Table:
                 raise ValueError(
                     f"the header has {len(self.header)} cells, the row {row} {len(row)}"
                 )
+        if nameless := [i for i, name in enumerate(self.header, 1) if not name.strip()]:
+            raise ValueError(f"column {nameless[0]} of the table has no name; say what it holds")
         if not self.caption.strip():
             raise ValueError("the table has no caption; say what its columns hold")
         if not self.align:

@@ -115,6 +115,10 @@ class Sleeper(nn.Module):
         return x * self.weight
 
 
+def test_a_layer_without_weights_takes_time_too():
+    assert 0 < latency(nn.MaxPool2d(2), (3, 8, 8), repeats=3) < 0.5
+
+
 def test_the_median_of_the_passes_that_count_in_evaluation_mode():
     SEEN.clear()
     model = Sleeper().train()

@@ -133,6 +133,7 @@ def test_alignment_can_be_chosen() -> None:
     [
         ((("a", "b"), (("1",),), "Caption."), "header has 2 cells"),
         ((("a",), (("1",),), " "), "no caption"),
+        ((("a", " "), (("1", "2"),), "Caption."), "column 2 of the table has no name"),
         ((("a",), (("1",),), "Caption.", ("middle",)), "align needs"),
         ((("a",), (("1",),), "Caption.", ("left", "left")), "align needs"),
     ],
