@@ -35,8 +35,11 @@
 # - a block that passes on exactly what it gets, and 256 paths through eight blocks;
 # - ResNet-18 and its plain twin trained side by side. The residual network learns faster and ends
 #   better, and every block adds much to what its shortcut carries;
-# - what drives the channels of ten layers, how classes gather with depth, and guided projections that
-#   hardly change when the last stage gets random weights.
+# - what drives the channels of ten layers, and how classes gather with depth. In more than a third of the
+#   channels of the last stage all nine strongest images are of one class. With random weights they
+#   are in none;
+# - guided projections that keep a rank correlation above 0.9 with the trained ones when the last stage
+#   gets random weights.
 
 # %%
 from internals.book import open_chapter, show
@@ -209,9 +212,10 @@ show(
             Stage("avgpool", 512, operation="full"),
             Stage("fc", 10),
         ],
-        caption="ResNet-18 drawn to scale for the paper's 224 × 224 pixels. Four stages of two "
-        "blocks each. The first block of the second, third and fourth stage halves the maps' sides "
-        "and doubles their number. The shortcuts, which are in the figure before, are not drawn.",
+        caption="ResNet-18 for the paper's 224 × 224 pixels. Maps are drawn to scale, vectors are not. Four "
+        "stages of two blocks each. The first block of the second, third and fourth stage halves the "
+        "maps' sides and doubles their number. The shortcuts, which are in the figure before, are not "
+        "drawn.",
         alt="Nine stages from a 224 by 224 image to ten outputs: 64 maps of 112 and of 56, then "
         "128 maps of 28, 256 of 14, 512 of 7, and vectors of 512 and 10 units.",
     ),
@@ -368,7 +372,9 @@ assert 0 < columns.max() - columns.min() < 11
 # | shortcut of the 18-layer network | A, in its table 2 | B; `ResNet18(shortcut="A")` is there too |
 # | colours | each pixel's mean subtracted, PCA lighting | each channel's mean and deviation, no lighting |
 # | scale augmentation | shorter side 256 to 480 for crops of 224 | the same proportions at every size |
-# | optimiser | SGD, a tenth at each plateau | AdamW, warm-up and cosine |
+# | initial weights | He et al. [@he2015] | likewise, but a deviation of 0.005 in conv1 |
+# | optimiser | SGD, a tenth at each plateau | AdamW [@loshchilov2019], warm-up and cosine |
+# | tested on | ten crops | one crop |
 #
 # ## Training
 #
@@ -431,6 +437,7 @@ from internals.figures import curves
 
 sides = ", ".join(map(str, dict.fromkeys(run.history.column("size"))))
 lead = 100 * (scores["ResNet-18"] - scores["plain"])
+kept = {k: r.history.best.number for k, r in both.items()}
 show(
     curves(
         loss={k: r.history.column("train_loss") for k, r in both.items()},
@@ -446,13 +453,13 @@ show(
     "training",
 )
 chapter.finding(
-    "The residual network learns faster, as the paper says. Its training loss is the lower one in "
-    f"{lower} of {losses.shape[1]} epochs, and first falls below the plain network's lowest in epoch "
-    f"{sooner}. It also ends better, by {lead:.1f} points of the test images, where the paper's two "
-    "networks end alike.",
+    "In these two runs the residual network learns faster, as the paper says. Its training loss is the "
+    f"lower one in {lower} of {losses.shape[1]} epochs, and first falls below the plain network's lowest in "
+    f"epoch {sooner}. It also ends better, by {lead:.1f} points of the test images, where the paper's two "
+    f"networks end alike. By the held-out images epochs {kept['ResNet-18']} and {kept['plain']} are kept.",
     holds=lower >= 0.9 * losses.shape[1]
     and bool(losses[0].min() < losses[1].min())
-    and lead > 1,
+    and alone[0] - alone[1] > 4 * sum(alone) ** 0.5,
 )
 
 # %% [markdown]
@@ -471,8 +478,8 @@ show(
             ("ResNet-18", percent(starts["ResNet-18"]), percent(scores["ResNet-18"]), "72.12 %"),
             ("plain, 18 layers", percent(starts["plain"]), percent(scores["plain"]), "72.06 %"),
         ],
-        caption=f"Top-1 accuracy. Here: ten classes of {run.provenance.data}, one run each, held-out "
-        "images after one epoch and test images at the end. The paper (its table 2 again, as shares "
+        caption="Top-1 accuracy. Here: ten classes, one run each, held-out images after one epoch and "
+        f"{len(run.test.predicted):,} test images at the end. The paper (its table 2 again, as shares "
         "that are right): 1,000 classes, ten crops, shortcuts of option A.",
     ),
     "scores",
@@ -493,8 +500,8 @@ print(
 #
 # For one batch and before any step of training, we take the norm of the gradient of every
 # convolution's weights. A third network stands beside the two: the plain one without its
-# normalisation, with the weights that torch draws by default, which are smaller in all layers but
-# `conv1`:
+# normalisation, with the weights that torch draws by default. These are larger than ours in `conv1` and
+# smaller in all other layers:
 
 # %%
 from copy import deepcopy
@@ -525,9 +532,9 @@ torch.manual_seed(chapter.seed + 1)
 starting = {
     "ResNet-18": ResNet18(),
     "plain": ResNet18(shortcut="none"),
-    "no BN, small weights": ResNet18(shortcut="none"),
+    "no BN, torch's weights": ResNet18(shortcut="none"),
 }
-third = starting["no BN, small weights"]
+third = starting["no BN, torch's weights"]
 for name, layer in list(third.named_children()):
     if name.startswith("bn"):
         setattr(third, name, torch.nn.Identity())
@@ -538,19 +545,27 @@ norms = {name: gradient_norms(fresh) for name, fresh in starting.items()}
 # %% [markdown]
 # The gradient of a layer's weights is a product: of the signal that arrives from below, and of the
 # gradient that comes back from above. So we also measure how the third network's signal changes on its
-# way up:
+# way up, and how its weights compare with ours:
+
 
 # %%
+def deviations(network: ResNet18) -> np.ndarray:
+    drawn = [network.get_submodule(f"conv{n}").weight for n in range(1, 18)]
+    return np.array([weight.std().item() for weight in drawn])
+
+
 low_and_high = capture(third, net.inputs(some)[:], ["relu1", "relu16"])
 signal = [maps.std().item() for maps in low_and_high.values()]
 healthy = np.array([norms["ResNet-18"], norms["plain"]])
-weak = norms["no BN, small weights"]
+weak = norms["no BN, torch's weights"]
 assert healthy.min() > 1e-3 > 10 * weak.max()
+wider = deviations(third) / deviations(starting["plain"])
+assert wider[0] > 1 > wider[1:].max()
 
 # %% [markdown]
 # Where a normalisation follows, the gradient of a layer is larger the smaller its weights are, because
-# the normalisation undoes their scale. The norm of a layer's initial weights grows with the number of
-# its input channels. `conv1` has only three, so its gradients are the largest, and they are given apart:
+# the normalisation undoes their scale. `conv1` begins with the smallest weights, so its gradients are the
+# largest, and they are given apart:
 
 # %% tags=["hide-input"]
 show(
@@ -562,7 +577,9 @@ show(
         logarithmic=True,
         caption="Norm of the loss's gradient by each convolution's weights before training, on a "
         "logarithmic scale: the residual network, the plain one, and the plain one without "
-        "normalisation and with the small weights that torch draws.",
+        "normalisation and with the weights that torch draws by default. Their deviation is "
+        f"{wider[0]:.1f} times that of ours in conv1 and {wider[1:].min():.2f} to {wider[1:].max():.2f} "
+        "times in the other layers.",
         alt="Three lines over seventeen convolutions: those of the residual and the plain network lie "
         "close together, and that of the network without normalisation lies far below them.",
     ),
@@ -579,6 +596,7 @@ chapter.finding(
     holds=bool(
         healthy[:, 1:].min() > 0.1
         and healthy[:, 1:].max() < 10
+        and (healthy[:, 0] > healthy[:, 1:].max(axis=1)).all()
         and weak.max() < 1e-3 * healthy.min()
     )
     and signal[1] < 1e-3 * signal[0],
@@ -657,7 +675,7 @@ assert torch.allclose(
 )
 
 # %% [markdown]
-# How large is what a block adds, beside what it is added to?
+# How large is what a block adds, beside what it is added to? Both are measured by their root mean square:
 
 # %%
 branches = [f"bn{n}" for n in range(3, 18, 2)]
@@ -665,31 +683,33 @@ carried = ["pool1", "relu3", "bn_proj1", "relu7", "bn_proj2", "relu11",
            "bn_proj3", "relu15"]  # fmt: skip
 maps = net.capture(some, branches + carried)
 size = {layer: m.square().mean().sqrt().item() for layer, m in maps.items()}
+ratios = [size[b] / size[x] for x, b in zip(carried, branches, strict=True)]
+
+# %% [markdown]
+# Block by block:
+
+# %% tags=["hide-input"]
 show(
     Table.of(
         ("block", "carried by", "its size", "size of F(x)", "ratio"),
         [
-            (f"conv{2 * n}, conv{2 * n + 1}", x, size[x], size[branch],
-             size[branch] / size[x])
-            for n, (x, branch) in enumerate(zip(carried, branches, strict=True), 1)
+            (f"conv{2 * n + 2}, conv{2 * n + 3}", x, size[x], size[branches[n]], ratios[n])
+            for n, x in enumerate(carried)
         ],
         caption="Root mean square of the shortcut and of the branch in each block of the trained "
         "network. In three blocks the shortcut is a projection.",
     ),
     "branches",
 )  # fmt: skip
-ratios = [size[b] / size[x] for x, b in zip(carried, branches, strict=True)]
 chapter.finding(
     "No block adds little. What is added is "
     f"{min(ratios):.2f} to {max(ratios):.2f} times as large as what it is added to. The idea of small "
-    "corrections to a signal that runs through does not fit this network.",
-    holds=min(ratios) > 0.4,
+    "corrections to a signal that runs through does not fit this network. Its normalisation starts every "
+    f"branch at a deviation of 1. After training the branches have {ends.min():.2f} to {ends.max():.2f}.",
+    holds=min(ratios) > 0.4 and bool(ends.min() > 0.5),
 )
 
 # %% [markdown]
-# Part of this comes from the normalisation. It starts every branch at a deviation of 1, and training
-# moved that little.
-#
 # ### How much of its field a unit uses
 #
 # A field of 435 pixels is what a unit of `conv17` *can* see. Luo and others showed that influence is
@@ -768,7 +788,7 @@ chapter.finding(
 # %% [markdown]
 # ## Its mistakes
 #
-# Which test images does the residual network take for what?
+# Here is what the residual network takes the test images for:
 
 # %% tags=["hide-input"]
 from internals.book import most_confused, recall
@@ -828,25 +848,21 @@ print(
 #
 # Only the weights of the first layer act on colours, so only they can be looked at as they are. In an
 # edge, a broad stripe or a border of two colours, weights that lie side by side in a row are alike. In
-# noise they are not. The control for this, for the classes and for the projections below is a network of
-# random weights, drawn from another seed than this run began with:
+# noise they are not. A plain colour is no pattern, so the mean of each colour is taken off first. The
+# control for this, for the classes and for the projections below is a network of random weights, drawn
+# from another seed than this run began with:
 
 # %%
 torch.manual_seed(chapter.seed + 1)
 untrained = ResNet18().eval()
-
-
-def alike(weights: torch.Tensor) -> torch.Tensor:
-    """The correlation of weights that lie side by side, in each filter."""
-    centred = weights - weights.mean(dim=(1, 2, 3), keepdim=True)
+alike, plain_part = {}, {}
+for name, network in {"trained": run.model, "random": untrained}.items():
+    weights = network.conv1.weight.detach()
+    centred = weights - weights.mean(dim=(2, 3), keepdim=True)
+    pattern = centred.square().mean(dim=(1, 2, 3))
     beside = (centred[..., 1:] * centred[..., :-1]).mean(dim=(1, 2, 3))
-    return beside / centred.square().mean(dim=(1, 2, 3))
-
-
-patterns = {
-    name: alike(network.conv1.weight.detach())
-    for name, network in {"trained": run.model, "random": untrained}.items()
-}
+    alike[name] = beside / pattern
+    plain_part[name] = 1 - pattern / weights.square().mean(dim=(1, 2, 3))
 
 # %% [markdown]
 # All 64 filters:
@@ -859,20 +875,20 @@ show(
         run.model.conv1.weight.detach().numpy(),
         caption="The 64 filters of conv1, 7 × 7 pixels in three colours, on one scale with mid grey "
         "for 0. A filter whose halves differ in brightness answers to an edge, one whose halves differ "
-        "in hue to a border of colours, and a speckled one is noise.",
+        "in hue to a border of colours. A plain one answers to its colour, and a speckled one is noise.",
         alt="Four rows of sixteen small squares of seven by seven coloured pixels.",
     ),
     "conv1-filters",
 )
-held = {name: int((each > 0.5).sum()) for name, each in patterns.items()}
+held = {name: int((each > 0.5).sum()) for name, each in alike.items()}
 chapter.finding(
-    "The filters hold learned patterns. Weights that lie side by side have a correlation of "
-    f"{patterns['trained'].median():.2f} in the median filter, and of {patterns['random'].median():.2f} "
-    f"in a network of random weights. It is above 0.5 in {held['trained']} of the 64 filters, and in "
-    f"{held['random']} of the random ones.",
-    holds=bool(
-        patterns["trained"].median() > patterns["random"].median() + 0.1
-    ),
+    "Training has made the filters smoother than noise. Less each colour's mean, weights side by side have "
+    f"a correlation of {alike['trained'].median():.2f} in the median filter, and of "
+    f"{alike['random'].median():.2f} in a network of random weights. It is above 0.5 in "
+    f"{held['trained']} of the 64 filters, and in {held['random']} of the random ones. The plain colour "
+    f"makes up {percent(float(plain_part['trained'].median()), 0)} of the squared weights of the median "
+    f"filter, and with random weights {percent(float(plain_part['random'].median()), 0)}.",
+    holds=bool(alike["trained"].median() > alike["random"].median() + 0.2),
 )
 
 # %% [markdown]
@@ -891,7 +907,7 @@ top = net.strongest(mined, layers, k=9)
 
 # %% [markdown]
 # A normalisation keeps that order where its scale is positive. Where the scale is negative, the images
-# found here are those that silence the channel. How many channels are turned round in this way?
+# found here are those that silence the channel. Here is how many channels are turned round in this way:
 
 # %%
 turned = [
@@ -909,13 +925,13 @@ print(
 # was picked. Projections are guided. The captions say from how many of the ten classes the nine images
 # of each row come:
 
-
 # %%
-def listed(layer: str, count: int) -> str:
-    """From how many classes the images of the first channels come."""
-    rows = mined.labels[top[layer].image[:count]]
-    return ", ".join(str(len(row.unique())) for row in rows)
+from internals.activations import class_counts
 
+classes_of = {}
+for layer, shown in zip(layers, [6] * 6 + [3] * 4, strict=True):
+    counts = class_counts(top[layer].image, mined.labels)[:shown].tolist()
+    classes_of[layer] = ", ".join(map(str, counts))
 
 # %% [markdown]
 # #### conv2
@@ -929,7 +945,7 @@ show(
     panels(
         net.patches(top["conv2"]),
         caption="The nine strongest patches of six channels of conv2, 19 × 19 pixels, under their guided "
-        f"projections. The nine images of a row come from {listed('conv2', 6)} classes.",
+        f"projections. The nine images of a row come from {classes_of['conv2']} classes.",
         alt="Nine projections and patches of nineteen pixels for each of 6 channels of conv2.",
     ),
     "conv2-strongest",
@@ -948,7 +964,7 @@ show(
     panels(
         net.patches(top["conv4"]),
         caption="Six channels of conv4, patches of 35 × 35 pixels under their guided projections. The nine "
-        f"images of a row come from {listed('conv4', 6)} classes.",
+        f"images of a row come from {classes_of['conv4']} classes.",
         alt="Nine projections and patches of thirty-five pixels for each of 6 channels of conv4.",
     ),
     "conv4-strongest",
@@ -965,7 +981,7 @@ show(
     panels(
         net.patches(top["conv6"]),
         caption="Six channels of conv6, patches of 51 × 51 pixels. Its units are 8 pixels apart. The nine "
-        f"images of a row come from {listed('conv6', 6)} classes.",
+        f"images of a row come from {classes_of['conv6']} classes.",
         alt="Nine projections and patches of fifty-one pixels for each of 6 channels of conv6.",
     ),
     "conv6-strongest",
@@ -982,7 +998,7 @@ show(
         net.patches(top["conv8"]),
         caption="Six channels of conv8, patches of 83 × 83 pixels. Where a field reaches over the border of "
         "the image, its patch has no pixels; the network has zeros there. The nine images of a row come "
-        f"from {listed('conv8', 6)} classes.",
+        f"from {classes_of['conv8']} classes.",
         alt="Nine projections and patches of eighty-three pixels for each of 6 channels of conv8.",
     ),
     "conv8-strongest",
@@ -999,7 +1015,7 @@ show(
     panels(
         net.patches(top["conv10"]),
         caption="Six channels of conv10, patches of 115 × 115 pixels, or whole images where these are "
-        f"smaller. The nine images of a row come from {listed('conv10', 6)} classes.",
+        f"smaller. The nine images of a row come from {classes_of['conv10']} classes.",
         alt="Nine projections and patches of 115 pixels, or whole images, for each of 6 channels of conv10.",
     ),
     "conv10-strongest",
@@ -1017,7 +1033,7 @@ show(
     panels(
         net.patches(top["conv13"]),
         caption="Six channels of conv13, patches of 211 × 211 pixels, or whole images where these are "
-        f"smaller. The nine images of a row come from {listed('conv13', 6)} classes.",
+        f"smaller. The nine images of a row come from {classes_of['conv13']} classes.",
         alt="Nine projections and large patches or whole images for each of 6 channels of conv13.",
     ),
     "conv13-strongest",
@@ -1035,7 +1051,7 @@ show(
     panels(
         net.patches(top["conv14"], range(3)),
         caption="Three channels of conv14, the first convolution of the last stage. Its units are 32 pixels "
-        f"apart. The nine images of a row come from {listed('conv14', 3)} classes.",
+        f"apart. The nine images of a row come from {classes_of['conv14']} classes.",
         alt="Nine projections and whole images for each of 3 channels of conv14.",
     ),
     "conv14-strongest",
@@ -1049,7 +1065,7 @@ show(
     panels(
         net.patches(top["conv15"], range(3)),
         caption="Three channels of conv15. They show what the branch adds, and not what the block puts out. "
-        f"The nine images of a row come from {listed('conv15', 3)} classes.",
+        f"The nine images of a row come from {classes_of['conv15']} classes.",
         alt="Nine projections and whole images for each of 3 channels of conv15.",
     ),
     "conv15-strongest",
@@ -1063,7 +1079,7 @@ show(
     panels(
         net.patches(top["conv16"], range(3)),
         caption="Three channels of conv16, the first convolution of the last block. The nine images of a row "
-        f"come from {listed('conv16', 3)} classes.",
+        f"come from {classes_of['conv16']} classes.",
         alt="Nine projections and whole images for each of 3 channels of conv16.",
     ),
     "conv16-strongest",
@@ -1082,7 +1098,7 @@ show(
     panels(
         net.patches(top["conv17"], range(3)),
         caption="Three channels of conv17, the last convolution. One linear layer weights the means of the "
-        f"512 maps by class. The nine images of a row come from {listed('conv17', 3)} classes.",
+        f"512 maps by class. The nine images of a row come from {classes_of['conv17']} classes.",
         alt="Nine projections and whole images for each of 3 channels of conv17.",
     ),
     "conv17-strongest",
@@ -1090,7 +1106,8 @@ show(
 
 # %% [markdown]
 # An image can also be made for a channel, without any photograph. It starts as noise and is changed
-# step by step to drive the unit in the middle of the map harder [@olah2017]:
+# step by step to drive the unit in the middle of the map harder [@olah2017]. Noise of another seed may
+# lead to another image:
 
 # %% tags=["hide-input"]
 from internals.figures import beside_strongest, portraits
@@ -1104,8 +1121,8 @@ show(
     portraits(
         beside_strongest(net.patches(top["conv17"].head(1), range(3)), made),
         caption="Three channels of conv17: the image that drives each hardest, and one made from noise to "
-        "drive its middle unit, with the value that each reaches. The second is one of many images "
-        "that would do.",
+        "drive its middle unit, with the value that each reaches. All three begin with the same noise, "
+        "and no other was tried.",
         alt="For three channels of conv17 the strongest image beside one made from noise.",
     ),
     "conv17-optimised",
@@ -1121,9 +1138,10 @@ print(
 # %% [markdown]
 # ### Classes gather
 #
-# Six channels are no evidence about a layer. So we take all channels of each layer shown. What share of
-# the nine images that drive a channel hardest belongs to the commonest class among them? Nine images
-# drawn at random have a commonest class too, and so have the images that drive random weights hardest:
+# Six channels are no evidence about a layer. So we take all channels of each layer shown, and ask what
+# share of the nine images that drive a channel hardest belongs to the commonest class among them. Nine
+# images drawn at random have a commonest class too, and so have the images that drive random weights
+# hardest:
 
 # %%
 from internals.activations import class_purity
@@ -1144,16 +1162,12 @@ by_lot = class_purity(drawn, labels)
 # %% [markdown]
 # A stricter count is that of channels whose nine images are all of one class:
 
-
 # %%
-def unanimous(images: torch.Tensor) -> float:
-    """The share of rows with images of one class only."""
-    rows = labels[images]
-    return (rows == rows[:, :1]).all(dim=1).double().mean().item()
-
-
 one_class = {
-    name: [unanimous(by[x].image) for x in layers]
+    name: [
+        (class_counts(by[x].image, labels) == 1).double().mean().item()
+        for x in layers
+    ]
     for name, by in searched.items()
 }
 
@@ -1189,8 +1203,9 @@ chapter.finding(
     f"{percent(all_nine['trained'], 0)} of the channels of conv14 to conv17, and with random weights in "
     f"{percent(all_nine['random weights'], 0)}.",
     holds=bool(
-        gain[-4:].min() > gain[0] + 0.1
-        and all_nine["trained"] > all_nine["random weights"] + 0.1
+        gain[-4:].min() > gain[0] + 0.2
+        and all_nine["trained"] > 0.35
+        and all_nine["random weights"] < 0.005
     ),
 )
 
@@ -1244,7 +1259,8 @@ ways = {
 
 # %% [markdown]
 # Rank correlations say how far the three agree: 1 for the same order of pixels, 0 where the two
-# orders have nothing to do with one another.
+# orders have nothing to do with one another. For comparison, maps of one image are also correlated with
+# maps of another:
 
 # %% tags=["hide-input"]
 from itertools import combinations
@@ -1259,27 +1275,39 @@ show(
         [[way[n].numpy() for way in ways.values()] for n in range(len(three))],
         list(ways),
         names=[
-            f"{names[c]} → {names[a]}"
+            names[c] if c == a else f"{names[c]} → {names[a]}"
             for c, a in zip(three.labels, answers, strict=True)
         ],
-        caption="Three test images, true class → answer, and what speaks for the answer, each map on its "
-        "own scale. Grad-CAM has the coarse grid of relu17, each cell at the centre of what its unit sees. "
-        "Occlusion is signed: amber where covering lowers the score, blue where it raises it.",
+        caption="Three test images with their class, or true class → answer where the answer is wrong, and "
+        "what speaks for the answer, each map on its own scale. Grad-CAM has the coarse grid of relu17, "
+        "each cell at the centre of what its unit sees. Occlusion is signed: amber where covering lowers "
+        "the score, blue where it raises it.",
         alt="Three rows: an image, then the same image under a smooth map from Grad-CAM, a signed map of "
         "squares from occlusion and a speckled map of saliency.",
     ),
     "evidence",
 )
-agree = []
+agree, said = [], []
 for a, b in combinations(ways, 2):
-    pairs = zip(ways[a].numpy(), ways[b].numpy(), strict=True)
-    each = [spearmanr(*pair, axis=None)[0] for pair in pairs]
-    agree.append(f"{np.nanmean(each):.2f} between {a} and {b}")
-print(f"Mean rank correlations over the three images: {', '.join(agree)}.")
+    rho = np.array(
+        [
+            [spearmanr(x, y, axis=None)[0] for y in ways[b].numpy()]
+            for x in ways[a].numpy()
+        ]
+    )
+    same = np.eye(len(rho), dtype=bool)
+    agree.append(np.nanmean(rho[same]))
+    said.append(
+        f"{agree[-1]:.2f} between {a} and {b} ({np.nanmean(rho[~same]):.2f})"
+    )
+chapter.finding(
+    "The three maps agree only in part. Mean rank correlations over the three images, and in brackets "
+    f"between maps of different images: {', '.join(said)}.",
+    holds=bool(max(agree) < 0.7),
+)
 
 # %% [markdown]
-# On average the three maps agree little. One map alone is weak evidence of where the network saw the
-# class.
+# So one map alone is weak evidence of where the network saw the class.
 #
 # ## Which pictures to believe
 #
@@ -1302,7 +1330,9 @@ titles = ["trained", *stages]
 
 # %% [markdown]
 # ρ is the rank correlation of a projection's magnitudes with those of the trained one, the mean over all
-# these units:
+# these units. Trained projections of *different* channels on *different* images are correlated too,
+# because influence falls off from the middle of every field. Their mean ρ is the *baseline*, which stands
+# below the trained projection. A ρ that is no higher leaves nothing of a projection:
 
 # %% tags=["hide-input"]
 show(
@@ -1314,7 +1344,8 @@ show(
         shared=False,
         caption="The strongest unit of channel 0 of conv17, projected as trained and with more and "
         "more random weights, each picture on its own scale. ρ is the mean over "
-        f"{len(units)} units. What is still there in the last column was not learned.",
+        f"{len(units)} units. In the last column no weight is trained. What ρ has there above the baseline "
+        "comes from the image or the architecture.",
         alt="Three rows of six projections, for gradient, deconvnet and guided, from the trained network "
         "on the left to one of random weights on the right.",
     ),
@@ -1322,36 +1353,50 @@ show(
 )  # fmt: skip
 
 # %% [markdown]
-# Some agreement comes from the architecture: influence falls off from the middle of a field, whatever the
-# weights. So a rule's floor is not 0 but its last column, where no weight is trained:
+# The rules have different baselines. So for each rule, with baseline $b$, we take how much of what lies
+# above it is left, $(\rho - b) / (1 - b)$. That is 1 for the trained projection, and 0 or less where
+# nothing is left of it.
+
+# %%
+left = dict(zip(control.names, control.magnitudes.mean(axis=2), strict=True))
+base = dict(zip(control.names, control.baseline, strict=True))
+above = {rule: (left[rule] - b) / (1 - b) for rule, b in base.items()}
+
+# %% [markdown]
+# The correlations at all steps after the first:
 
 # %% tags=["hide-input"]
-left = dict(zip(control.names, control.magnitudes.mean(axis=2), strict=True))
 show(
     Table.of(
-        ("rule", *titles),
-        [(rule, *(f"{x:.2f}" for x in row)) for rule, row in left.items()],
+        ("rule", "baseline", *titles[1:]),
+        [
+            (rule, f"{base[rule]:.2f}", *(f"{x:.2f}" for x in row[1:]))
+            for rule, row in left.items()
+        ],
         caption="Rank correlation with the trained projection as the network forgets, mean of "
-        f"{len(units)} units. A row that stays high says that its pictures owe little to the layers that "
-        "have forgotten.",
+        f"{len(units)} units, and the baseline of each rule. A row that stays well above its baseline says "
+        "that its pictures owe little to the layers that have forgotten.",
     ),
     "control-numbers",
 )
 if chapter.profile != "smoke":
     assert left["guided"][2] > left["gradient"][2]
 chapter.finding(
-    "A guided projection of conv17 owes little to the last stage. "
-    f"With random weights in the whole stage ρ is {left['guided'][2]:.2f} for the guided rule and "
-    f"{left['gradient'][2]:.2f} for the gradient. Without any trained weights {left['guided'][-1]:.2f} "
-    f"and {left['gradient'][-1]:.2f} are left.",
+    "A guided projection of conv17 owes little to the last stage. With random weights in the whole stage ρ "
+    f"is {left['guided'][2]:.2f} for the guided rule, with a baseline of {base['guided']:.2f}, and "
+    f"{left['gradient'][2]:.2f} for the gradient, with {base['gradient']:.2f}. So of what lies above the "
+    f"baseline {above['guided'][2]:.2f} and {above['gradient'][2]:.2f} are left. Without any trained "
+    f"weights it is {above['guided'][-1]:.2f} and {above['gradient'][-1]:.2f}.",
     holds=bool(
-        left["guided"][2] > 0.8 and left["guided"][2] > left["gradient"][2]
+        left["guided"][2] > 0.9
+        and above["guided"][2] > 0.6
+        and above["guided"][2] > above["gradient"][2] + 0.1
     ),
 )
 
 # %% [markdown]
 # So the evidence in the panels is their patches and classes. A guided projection can only hint at where
-# in a patch to look. The gradient depends more on the weights, and is harder to read.
+# in a patch to look. The gradient depends more on the last stage, and is harder to read.
 #
 # ## Key features
 #
@@ -1359,10 +1404,14 @@ chapter.finding(
 # - **Shortcuts with few parameters or none.** Identity where shapes agree, zeros or a 1 × 1 projection where
 #   they do not. With 1,000 classes there are 11,515,688 parameters with zeros and in the plain twin,
 #   and 11,689,512 with projections.
+# - **A better end.** By one recipe the residual network learns faster and names more of
+#   the test images rightly than its plain twin, one run each.
 # - **Normalisation after each convolution**, in the plain network as in the residual one. Both have
 #   healthy gradients before training. In the paper the shortcut is the remedy for degradation with
 #   depth.
 # - **Many paths.** Fields from 11 to 435 pixels end in the same unit.
+# - **Classes gather with depth, by training.** In more than a third of the channels of the last stage all
+#   nine strongest images are of one class, and with random weights in none.
 # - **A mean instead of wide layers at the end.** Grad-CAM is then exact: before its rectifier it sums to
 #   the score less the bias.
 #
@@ -1380,6 +1429,7 @@ chapter.finding(
 # top = net.strongest(photos, ["conv2"], k=3)["conv2"]
 # control = net.sanity(photos, top[:4].head(1))
 # print(control.magnitudes.mean(axis=2))  # 1: all of the trained picture is left
+# print(control.baseline)  # so much or less: nothing of it is left
 # ```
 #
 # ```sh
