@@ -129,7 +129,7 @@ def _written(value: object) -> str:
     if value is None:
         return "none"
     if isinstance(value, tuple) and value and isinstance(value[0], tuple):
-        return ", ".join(f"{size} px for {share:.0%} of the epochs" for share, size in value)
+        return ", ".join(f"{size} px for {100 * share:.0f} % of the epochs" for share, size in value)
     if isinstance(value, tuple):
         return " to ".join(f"{part:g}" for part in value)
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -313,7 +313,7 @@ def test_the_table_shows_what_is_chosen_and_nothing_else(tiny_recipe):
         "clip_norm": (1.0, {"clip norm": "1"}),
         "average": (0.99, {"average of weights": "0.99"}),
         "data_dependent_init": (True, {"standardised start": "yes"}),
-        "sizes": (((0.25, 16),), {"sizes": "16 px for 25% of the epochs"}),
+        "sizes": (((0.25, 16),), {"sizes": "16 px for 25 % of the epochs"}),
     }  # fmt: skip
     for field, (value, wanted) in changes.items():
         shown = {n: here for n, here, _ in hyperparameters(replace(tiny_recipe, **{field: value}))}
