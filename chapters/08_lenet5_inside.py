@@ -26,12 +26,12 @@
 #
 # **What you will see**
 #
-# - four maps of evidence, and a network of random weights that draws a digit in some of them too;
+# - four maps of evidence, two of which show the digit with random weights too;
 # - a layer of 84 units that has learned ten little pictures, in nine directions;
 # - a linear classifier for every layer: where the digits become easy to read, and how far random
 #   weights of the right size would get;
-# - layers rewritten in a few entries of a long dictionary, and how much of that success an untrained
-#   layer has too.
+# - layers rewritten in a few entries of a long dictionary: two for each digit are enough to read 98 of
+#   100. But most of the lead in variance that two entries have, they have in an untrained layer too.
 
 # %%
 from internals.book import open_chapter, show
@@ -86,6 +86,13 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
+
+def rank_correlation(a, b) -> float:
+    """Spearman's; 0 where one of the two is the same everywhere."""
+    a, b = np.ravel(a), np.ravel(b)
+    return spearmanr(a, b).statistic if np.ptp(a) and np.ptp(b) else 0.0
+
+
 right = run.test.predicted == truth.numpy()
 shown = [*np.flatnonzero(right)[:2], *np.flatnonzero(~right)[:2]]
 four = digits.test.subset(torch.tensor(shown))
@@ -96,11 +103,12 @@ maps = {
 
 # %% [markdown]
 # Values of different maps cannot be compared, so each has its own scale, and its largest value is
-# printed below it. Rank correlations say whether the maps agree. A sum says how much of the saliency
-# lies on paper, where the digit has no ink:
+# printed below it. Rank correlations say whether two maps of a digit agree. A sum says how much of the
+# saliency lies on paper, where the digit has no ink. Every pixel of paper is −0.1, so there gradient ×
+# input is the gradient again, times −0.1, and only on ink can the two disagree:
 
 # %% tags=["hide-input"]
-from internals.figures import overlays
+from internals.figures import overlays, percent
 
 show(
     overlays(
@@ -116,18 +124,30 @@ show(
     ),
     "evidence",
 )  # fmt: skip
-ranks = np.stack([m.abs().flatten().numpy() for m in maps.values()], axis=1)
-agree = spearmanr(ranks).statistic
 paper = four.images[:, 0] == 0
-on_paper = float((maps["saliency"] * paper).sum() / maps["saliency"].sum())
+
+
+def agreement(name: str, where: torch.Tensor) -> list[float]:
+    """Each map's rank correlation with the saliency of its digit, over some pixels."""
+    pairs = zip(maps[name].abs(), maps["saliency"], where, strict=True)
+    return [rank_correlation(m[part], ours[part]) for m, ours, part in pairs]
+
+
+on_ink = agreement("gradient × input", ~paper)
+coarse = agreement("Grad-CAM, pool2", torch.ones_like(paper))
+sums = maps["saliency"].sum(dim=(1, 2))
+on_paper = float(((maps["saliency"] * paper).sum(dim=(1, 2)) / sums).mean())
 share = float(paper.float().mean())
 chapter.finding(
-    f"The two maps of pixels nearly agree, with a rank correlation of {agree[0, 1]:.2f}. Grad-CAM at "
-    f"pool2 points elsewhere: {agree[0, 3]:.2f} with saliency. Paper is {share:.0%} of the pixels and "
-    f"has {on_paper:.0%} of the saliency: a pixel of paper counts about as much as one of ink.",
-    holds=agree[0, 1] > 0.8
-    and agree[0, 3] < 0.5
-    and abs(on_paper - share) < 0.1,
+    "On ink the two maps of pixels agree in part, with a rank correlation of "
+    f"{min(on_ink):.2f} to {max(on_ink):.2f}. Grad-CAM at pool2 agrees with the saliency of none of the "
+    f"four digits: {min(coarse):.2f} to {max(coarse):.2f}. Paper is {percent(share, 0)} of the pixels and "
+    f"has {percent(on_paper, 0)} of a digit's saliency on average: a pixel of paper counts about as much "
+    "as one of ink.",
+    holds=min(on_ink) > 0.4
+    and max(on_ink) < 0.75
+    and max(coarse) < 0.5
+    and abs(on_paper - share) < 0.08,
 )
 
 # %% [markdown]
@@ -145,26 +165,40 @@ assert whole.shape == (len(four), 1, 1)
 #
 # This is the control of [How to look](00_how_to_look.py) for maps of a class: the weights are
 # replaced by untrained ones from the top layer down, and each map is compared with its first version
-# [@adebayo2018]. *Untrained* weights are here the initial weights of another seed, and not those that
-# this training began with. The class stays the one that the trained network answered:
+# [@adebayo2018]. *Untrained* weights are here the initial weights of other seeds, and not those that
+# this training began with. One draw of them may mislead, so there are ten. The class stays the one that
+# the trained network answered:
 
 # %%
 from internals.models import LeNet5
 
-torch.manual_seed(chapter.seed + 1)
-untrained = LeNet5().eval()
+
+def fresh(seed: int) -> LeNet5:
+    """The network before any training."""
+    torch.manual_seed(seed)
+    return LeNet5().eval()
+
+
 twenty = digits.test.head(20)
 answers = torch.from_numpy(run.test.predicted[:20])
 of_answers = {n: partial(f, classes=answers) for n, f in instruments.items()}
-control = net.sanity(twenty, instruments=of_answers, untrained=untrained)
+many = chapter.at(smoke=2, quick=3, full=10)
+blanks = [fresh(chapter.seed + 1 + number) for number in range(many)]
+controls = [
+    net.sanity(twenty, instruments=of_answers, untrained=blank)
+    for blank in blanks
+]
 
 # %% [markdown]
-# Below each map stands ρ, its rank correlation with the map of the trained network, mean of twenty
-# test digits:
+# Here is the first draw. Below each map stands ρ, its rank correlation with the map of the trained
+# network, mean of twenty test digits. Below the first stands the *baseline*: the same between the
+# trained network's maps of different digits. It is far from 0 where all maps are strong in the middle
+# of the field. Where ρ is not above it, nothing is left of a map:
 
 # %% tags=["hide-input"]
 from internals.figures import comparison
 
+control = controls[0]
 show(
     comparison(
         control.pictures(),
@@ -174,82 +208,119 @@ show(
         shared=False,
         caption="Each map of the first test digit, as trained and with more and more layers "
         "untrained, each on its own scale. ρ is the rank correlation of magnitudes with the trained "
-        "network's map, the mean of twenty digits.",
+        "network's map, the mean of twenty digits; the baseline is that of maps of different digits.",
         alt="Four rows of five maps of one digit. Saliency dissolves into noise; gradient times "
         "input keeps showing the digit's shape; Grad-CAM at conv1 shows a clear seven to the end; "
         "Grad-CAM at pool2 moves its patches.",
     ),
     "control",
 )
-single_maps = control.magnitudes[control.names.index("Grad-CAM, conv1"), -1]
-left = dict(
-    zip(control.names, control.magnitudes.mean(axis=2)[:, -1], strict=True)
+rho = {
+    name: np.array([cascade.magnitudes[row, -1] for cascade in controls])
+    for row, name in enumerate(control.names)
+}
+mean = {name: values.mean() for name, values in rho.items()}
+by_draw = {name: values.mean(axis=1) for name, values in rho.items()}
+base = dict(zip(control.names, control.baseline, strict=True))
+first, second = "Grad-CAM, conv1", "Grad-CAM, pool2"
+single = np.stack([rho[first], rho[second]])
+chapter.finding(
+    f"With all weights random ρ is {mean['saliency']:.2f} for saliency and "
+    f"{mean['gradient × input']:.2f} for gradient × input, mean of {many} draws. Maps of different digits "
+    f"have {base['saliency']:.2f} and {base['gradient × input']:.2f} in common: nothing is left of the "
+    "trained network's maps.",
+    holds=mean["saliency"] < base["saliency"]
+    and mean["gradient × input"] < base["gradient × input"],
 )
 chapter.finding(
-    "With all weights random, ρ is "
-    + ", ".join(f"{rho:.2f} for {name}" for name, rho in left.items())
-    + f". By this number Grad-CAM at conv1 is the best of the four. But its mean hides single maps "
-    f"from {single_maps.min():.2f} to {single_maps.max():.2f}, and the seven that random weights "
-    "draw is as clear as any.",
-    holds=min(left, key=lambda n: abs(left[n])) == "Grad-CAM, conv1"
-    and single_maps.min() < -0.3
-    and single_maps.max() > 0.5,
+    f"With Grad-CAM, maps of different digits have next to nothing in common, {base[first]:.2f} at conv1 "
+    f"and {base[second]:.2f} at pool2. There ρ is {mean[first]:.2f} ({by_draw[first].min():.2f} to "
+    f"{by_draw[first].max():.2f} by draw) and {mean[second]:.2f} ({by_draw[second].min():.2f} to "
+    f"{by_draw[second].max():.2f}). Behind these means are single maps from {single.min():.2f} to "
+    f"{single.max():.2f}.",
+    holds=max(base[first], base[second]) < 0.15
+    and max(abs(mean[first]), abs(mean[second])) < 0.2
+    and single.min() < -0.5
+    and single.max() > 0.5,
 )
 
 # %% [markdown]
 # How can a map show the digit without a trained weight? Because it has another reason to look like the
 # digit. In gradient × input the digit is a factor. Grad-CAM at conv1 adds up six filtered copies of it,
 # and may show it in amber or leave it out of an amber field. So we ask how well the digit itself,
-# without any network, predicts each map, whichever of the two it does:
+# without any network, predicts each map, whichever of the two it does. For comparison, another digit
+# is asked as well:
 
 # %%
 pixels = net.inputs(twenty)[:].numpy()
 
 
-def likeness(pictures) -> float:
-    """Mean size of the rank correlation of maps with their digits; 0 for an even map."""
-    pairs = [
-        (np.abs(m), x)
-        for m, x in zip(pictures, pixels, strict=True)
-        if np.ptp(m)
-    ]
-    found = [abs(spearmanr(m, x, axis=None).statistic) for m, x in pairs]
-    return sum(found) / len(pixels)
+def likeness(pictures: list[np.ndarray], shift: int = 0) -> float:
+    """Mean size of the rank correlation of maps with their digits; 0 for an even map.
+
+    With a shift the digits are those of other maps.
+    """
+    pairs = zip(pictures, np.roll(pixels, shift, axis=0), strict=True)
+    found = [abs(rank_correlation(np.abs(m), x)) for m, x in pairs]
+    return sum(found) / len(found)
 
 
-digit_like = [(likeness(row[0]), likeness(row[-1])) for row in control.maps]
+before, after, others = {}, {}, {}
+for row, name in enumerate(control.names):
+    before[name] = likeness(control.maps[row][0])
+    after[name] = [likeness(one.maps[row][-1]) for one in controls]
+    others[name] = [likeness(one.maps[row][-1], 1) for one in controls]
 
 # %% [markdown]
-# The same twenty digits, with the trained network and with the random one:
+# The same twenty digits, with the trained network and with the random ones:
 
 # %% tags=["hide-input"]
-from internals.figures import Table, percent
+from internals.figures import Table, with_minus
+
+
+def over_draws(values) -> str:
+    """The mean over all draws of random weights, and their range."""
+    return with_minus(
+        f"{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+    )
+
 
 show(
     Table.of(
-        ("map", "ρ with the trained map, all random", "with the digit, trained", "with the digit, random"),
+        (
+            "map", "baseline", "ρ, all random", "its digit, trained", "its digit, random",
+            "another digit, random",
+        ),
         [
-            (name, f"{left[name]:.2f}", f"{before:.2f}", f"{after:.2f}")
-            for name, (before, after) in zip(left, digit_like, strict=True)
+            (name, f"{base[name]:.2f}", over_draws(by_draw[name]), f"{before[name]:.2f}",
+             over_draws(after[name]), over_draws(others[name]))
+            for name in control.names
         ],
         caption="Two controls of four instruments, as mean rank correlations over twenty test digits: how "
-        "much of the map of the trained network is left without trained weights, and how well the "
-        "digit predicts the map, by the size of the correlation.",
+        "much of the trained network's map is left without trained weights, beside its baseline; and how "
+        "well a digit predicts the map, by the size of the correlation. In brackets the range over "
+        f"{many} draws of random weights.",
     ),
     "digit-likeness",
 )  # fmt: skip
+product = "gradient × input"
 chapter.finding(
-    f"The digit predicts Grad-CAM at conv1 nearly as well with random weights ({digit_like[2][1]:.2f}) as "
-    f"with trained ones ({digit_like[2][0]:.2f}), and gradient × input better "
-    f"({digit_like[1][1]:.2f} against {digit_like[1][0]:.2f}).",
-    holds=digit_like[2][1] > 0.8 * digit_like[2][0]
-    and digit_like[1][1] > digit_like[1][0],
+    "Random weights draw the digit too. It predicts gradient × input better where nothing was learned, "
+    f"with {np.mean(after[product]):.2f}, than in the trained network, with {before[product]:.2f}. "
+    f"Grad-CAM at conv1 it predicts with {np.mean(after[first]):.2f} on average and {before[first]:.2f}. "
+    f"Another digit predicts the random maps with {np.mean(others[product]):.2f} and "
+    f"{np.mean(others[first]):.2f}.",
+    holds=min(after[product]) > before[product] + 0.05
+    and min(after[product]) > max(others[product]) + 0.05
+    and np.mean(after[first]) > np.mean(others[first]) + 0.08
+    and np.mean(after[first]) < before[first],
 )
 
 # %% [markdown]
-# So the randomisation check is necessary, not sufficient. A map that stays when the weights go
-# cannot show what was learned. A map that changes depends on the weights, and that is all we know:
-# it may still be wrong about what the network used. None of these four is to be believed about a
+# All four pass the randomisation check: next to nothing is left of any map. Two of them draw the digit
+# with random weights all the same. So the check is necessary, not sufficient. A map that stays when the
+# weights go cannot show what was learned. A map that changes depends on the weights, and that is all we
+# know: it may still be wrong about what the network used. None of these four is to be believed about a
 # single pixel. To test a pixel one has to change it, as occlusion does in
 # [Zeiler and Fergus](11_zeiler_and_fergus.py).
 #
@@ -290,9 +361,9 @@ show(
 apart = (means - bitmaps).abs()
 chapter.finding(
     "The network has learned to draw its answer: the mean of a class differs from its bitmap by "
-    f"{apart.mean():.2f} a pixel, and nowhere by more than {apart.max():.2f}, where ink and paper "
-    "lie 2 apart.",
-    holds=float(apart.max()) < 0.5,
+    f"{apart.mean():.2f} a pixel, and nowhere by more than {float(apart.max()) + 0.005:.2f}, where ink and "
+    "paper lie 2 apart.",
+    holds=float(apart.max()) < 0.2,
 )
 
 # %% [markdown]
@@ -300,15 +371,21 @@ chapter.finding(
 #
 # Principal components are the directions in which the activations vary most, each at right angles to
 # those before it. Ten points span nine directions. So if F6 says little but which digit it is, nine
-# components should hold nearly all of its variance:
+# components should hold nearly all of its variance. Both layers are also taken from a network that was
+# never trained:
 
 # %%
 from internals.probing import fit_principal_components
 
+untrained = blanks[0]
+inputs = net.inputs(digits.train)
+blank_known = gather_activations(untrained, inputs, ["tanh5", "tanh6"], most)
 spaces = {
-    "pixels": net.inputs(digits.train)[:5000].flatten(1),
+    "pixels": inputs[:5000].flatten(1),
     "C5": known["tanh5"].flatten(1),
     "F6": known["tanh6"].flatten(1),
+    "C5, untrained": blank_known["tanh5"].flatten(1),
+    "F6, untrained": blank_known["tanh6"].flatten(1),
 }
 components = {n: fit_principal_components(x) for n, x in spaces.items()}
 
@@ -331,18 +408,22 @@ show(
         ylabel="share of the variance, %",
         marks={"nine": 8},
         caption="How much of the variance of training digits the first principal components hold: as "
-        "pixels (1,024 numbers a digit), in C5 (120 units) and in F6 (84 units).",
-        alt="Three rising curves; that of F6 reaches nearly one hundred percent at nine components, "
-        "those of C5 and of the pixels rise more slowly.",
+        "pixels (1,024 numbers a digit), in C5 (120 units) and in F6 (84 units), trained and untrained.",
+        alt="Five rising curves; that of F6 reaches nearly one hundred percent at nine components. Those "
+        "of C5 and of both untrained layers lie close together below it, that of the pixels lowest.",
     ),
     "scree",
 )
 nine = {name: shares[8] for name, shares in reached.items()}
 chapter.finding(
-    f"F6 has nine directions: they hold {nine['F6']:.1f} % of its variance. Nine components hold "
-    f"{nine['C5']:.0f} % of that of C5, which still tells digits of one class apart, and "
-    f"{nine['pixels']:.0f} % of that of the pixels.",
-    holds=nine["F6"] > 99 > nine["C5"] > nine["pixels"],
+    f"F6 has nine directions: they hold {percent(nine['F6'] / 100)} of its variance, against "
+    f"{nine['F6, untrained']:.0f} % without training. Of C5 nine components hold {nine['C5']:.0f} %, "
+    f"but {nine['C5, untrained']:.0f} % without training too: that share is no sign of learning. Of the "
+    f"pixels they hold {nine['pixels']:.0f} %.",
+    holds=nine["F6"] > 99.5
+    and nine["F6, untrained"] < 90
+    and abs(nine["C5"] - nine["C5, untrained"]) < 8
+    and nine["pixels"] < 60,
 )
 
 # %% [markdown]
@@ -465,34 +546,37 @@ show(
         "untrained; and untrained with weights amplified until every layer's sums vary as much as "
         "in the trained network.",
         alt="Accuracy over six layers: the trained line steps up at C3 and ends at the network's own "
-        "score; the untrained line stays near that of raw pixels; the amplified line rises with the "
-        "trained one to S4 and then falls.",
+        "score; the untrained line stays near that of raw pixels; the amplified line climbs evenly to "
+        "S4 and then falls.",
     ),
     "probes",
 )  # fmt: skip
 steps_up = {
-    b: score["trained", b] - score["trained", a] for a, b in pairwise(SHORT)
+    kind: {b: score[kind, b] - score[kind, a] for a, b in pairwise(SHORT)}
+    for kind in kinds
 }
+raw = 100 * pixel_probe.accuracy
+jump, largest = steps_up["trained"]["C3"], max(steps_up["amplified"].values())
 chapter.finding(
-    f"The digits become easy to read at C3: there a probe gains {steps_up['C3']:.1f} points, more "
-    f"than at any other layer. The untrained network is no better than raw pixels. Amplified, it "
-    f"reads {score['amplified', 'S4']:.1f} % at S4, where the trained one reads "
-    f"{score['trained', 'S4']:.1f} %: strong random features do most of that. What only training "
-    f"does comes after: at F6 it is {score['trained', 'F6']:.1f} against "
-    f"{score['amplified', 'F6']:.1f} %.",
-    holds=max(steps_up, key=lambda b: steps_up[b]) == "C3"
-    and max(score["untrained", b] for b in SHORT)
-    < 100 * pixel_probe.accuracy + 1.5
-    and score["trained", "S4"] - score["amplified", "S4"] < 3
+    f"The digits become easy to read at C3: there a probe gains {jump:.1f} points, more than at any other "
+    f"layer. The untrained network is at most {max(score['untrained', b] for b in SHORT) - raw:.1f} points "
+    f"better than raw pixels. Amplified, it climbs more evenly, by {largest:.1f} points at most, and reads "
+    f"{score['amplified', 'S4']:.1f} % at S4, where the trained one reads {score['trained', 'S4']:.1f} %: "
+    "most of the gain over raw pixels comes with strong random features too. After S4 they lose it "
+    f"again, down to {score['amplified', 'F6']:.1f} % at F6, where the trained one reads "
+    f"{score['trained', 'F6']:.1f} %.",
+    holds=jump == max(steps_up["trained"].values())
+    and jump > largest + 1
+    and max(score["untrained", b] for b in SHORT) < raw + 1
+    and score["amplified", "S4"] - raw > 0.6 * (score["trained", "S4"] - raw)
     and score["trained", "F6"] - score["amplified", "F6"] > 8,
 )
 
 # %% [markdown]
-# Why at C3? Its sums are a linear function of S2, so a linear probe should find little more in them
-# than in S2, and that little only because its penalty weighs other directions. What is new is that they
-# are squashed, and whether squashing bends anything depends on their size: the function is nearly
-# straight up to about ±0.5. The table has the same probes in numbers, and in its last row those of the
-# sums:
+# Why at C3? Its sums are a linear function of S2, so a linear probe can read no more off them than off
+# S2, but for its penalty, which weighs other directions. What is new is that they are squashed, and
+# whether squashing bends anything depends on their size: the function is nearly straight up to about
+# ±0.5. The table has the same probes in numbers, and in its last row those of the sums:
 
 # %% tags=["hide-input"]
 fits = [pixel_probe, *probes.values()]
@@ -521,14 +605,15 @@ chapter.finding(
     f"A probe reads {score['trained', 'S2']:.1f} % off S2, {score['trained', 'sums of C3']:.1f} % "
     f"off the sums of C3, and {score['trained', 'C3']:.1f} % once they are squashed. The standard "
     f"deviation of the sums is {wide:.1f}, far beyond ±1. In the untrained network it is {narrow:.2f}, "
-    f"and squashing adds nothing. Amplified, it adds {gain['amplified']:.1f} points to random sums: "
-    f"of the {gain['trained']:.1f} points, training has added the rest. The difference between S2 and "
-    f"the sums, {score['trained', 'sums of C3'] - score['trained', 'S2']:.1f} points, is there without "
-    f"training too, {score['amplified', 'sums of C3'] - score['amplified', 'S2']:.1f} in the amplified "
-    "network.",
+    f"and squashing adds nothing. To random sums as strong it adds {gain['amplified']:.1f} points, to the "
+    f"trained ones {gain['trained']:.1f}: strength alone is not enough. The difference between S2 and the "
+    f"sums, {score['trained', 'sums of C3'] - score['trained', 'S2']:.1f} points, is there in the "
+    f"amplified network too, {score['amplified', 'sums of C3'] - score['amplified', 'S2']:.1f}.",
     holds=abs(score["trained", "sums of C3"] - score["trained", "S2"]) < 1.5
-    and gain["trained"] > gain["amplified"] > 0.5 > abs(gain["untrained"])
-    and wide > 1 > narrow,
+    and abs(score["amplified", "sums of C3"] - score["amplified", "S2"]) < 1.5
+    and gain["trained"] > gain["amplified"] + 1
+    and gain["amplified"] > 0.5 > abs(gain["untrained"])
+    and wide > 2 > 0.5 > narrow,
 )
 
 # %% [markdown]
@@ -581,7 +666,7 @@ follows = np.corrcoef(rows["bitmap − mean"].ravel(), worth.ravel())[0, 1]
 chapter.finding(
     "A classifier that was told nothing of the bitmaps goes by what sets them apart: its "
     f"coefficients correlate with bitmap less mean by {follows:.2f}.",
-    holds=follows > 0.5,
+    holds=follows > 0.8,
 )
 
 # %% [markdown]
@@ -612,8 +697,8 @@ for layer in ("S2", "C3"):
 worst = np.unravel_index(pair_errors["S2"].argmax(), (10, 10))
 chapter.finding(
     f"The pair confused most is {names[worst[0]]} and {names[worst[1]]}: {pair_errors['S2'][worst]} "
-    f"mistakes at S2, {pair_errors['C3'][worst]} at C3. Of all {pair_errors['S2'].sum()} mistakes "
-    f"at S2, {pair_errors['C3'].sum()} are left at C3.",
+    f"mistakes at S2, {pair_errors['C3'][worst]} at C3. In all, the probe of S2 makes "
+    f"{pair_errors['S2'].sum()} mistakes, that of C3 {pair_errors['C3'].sum()}.",
     holds=pair_errors["C3"].sum() < pair_errors["S2"].sum() / 2,
 )
 
@@ -784,10 +869,12 @@ over_budgets(
 )
 leads["F6"] = [lead(results["tanh6"], k) for k in BUDGETS]
 chapter.finding(
-    f"At k = 2 the dictionary leads by {leads['F6'][0]:.0f} points in F6, as much as in C5. From "
-    f"k = 8 on, where there are nearly as many numbers as directions, the lead is gone: "
-    f"{leads['F6'][2]:.1f} points.",
-    holds=leads["F6"][0] > 20 and abs(leads["F6"][2]) < 1,
+    f"At k = 2 the dictionary leads by {leads['F6'][0]:.0f} points in F6, much as in C5 "
+    f"({leads['C5'][0]:.0f}). From k = 8 on, where there are nearly as many numbers as directions, the "
+    f"lead is between {min(leads['F6'][2:]):.1f} and {max(leads['F6'][2:]):.1f} points.",
+    holds=leads["F6"][0] > 20
+    and abs(leads["F6"][0] - leads["C5"][0]) < 4
+    and max(map(abs, leads["F6"][2:])) < 0.5,
 )
 
 # %% [markdown]
@@ -797,9 +884,7 @@ chapter.finding(
 # control is the same fit to the untrained C5:
 
 # %%
-blank = gather_activations(
-    untrained, net.inputs(digits.train), ["tanh5"], most
-)["tanh5"].flatten(1)
+blank = blank_known["tanh5"].flatten(1)
 blank_test = gather_activations(untrained, net.inputs(digits.test), ["tanh5"])[
     "tanh5"
 ].flatten(1)
@@ -833,12 +918,10 @@ show(
 blank_lead = leads["C5, untrained"]
 chapter.finding(
     f"At k = 2 the lead is {blank_lead[0]:.0f} points without any training, so most of it is no sign "
-    f"of what was learned. At k = 16 there is a difference: {leads['C5'][3]:+.1f} points in the "
-    f"trained C5, {blank_lead[3]:+.1f} in the untrained one.",
-    holds=all(
-        blank > trained / 2
-        for blank, trained in zip(blank_lead[:3], leads["C5"], strict=False)
-    )
+    f"of what was learned. The difference is the lead that lasts: at k = 16 it is {leads['C5'][3]:.1f} "
+    f"points in the trained C5, {blank_lead[3]:.1f} in the untrained one.",
+    holds=blank_lead[0] > 0.7 * leads["C5"][0]
+    and blank_lead[1] > 0.6 * leads["C5"][1]
     and leads["C5"][3] > blank_lead[3] + 2,
 )
 
@@ -871,7 +954,7 @@ show(
         ("code of C5", "entries", "dead", "used (L0)", "share of the living", "explained", "points lost"),
         [
             (name, q.features, q.dead, f"{q.l0:.1f}", percent(q.density), percent(q.explained_variance),
-             f"{lost[name]:.2f}")
+             with_minus(f"{lost[name]:.2f}"))
             for name, (q, _) in bill.items()
         ],
         caption=f"Five codes of C5 on {len(truth):,} test digits. Points lost are percentage points of test "
@@ -907,7 +990,7 @@ show(
         ("layer", "k", "living entries", "share used", "explained", "points lost", "sparse and faithful"),
         [
             (short, k, f"{q.alive} of {q.features}", percent(q.density), percent(q.explained_variance),
-             f"{100 * (run.test.top1 - a):.2f}", "yes" if good[short, k] else "no")
+             with_minus(f"{100 * (run.test.top1 - a):.2f}"), "yes" if good[short, k] else "no")
             for layer, short in (("tanh5", "C5"), ("tanh6", "F6"))
             for k in BUDGETS
             for q, a in [results[layer]["dictionary", k]]
@@ -943,6 +1026,7 @@ tops = used.topk(9, dim=0).indices.T[alive[:8]]
 # A row holds nine digits for one entry:
 
 # %% tags=["hide-input"]
+from internals.activations import class_counts
 from internals.figures import samples
 
 show(
@@ -958,9 +1042,9 @@ show(
     "entries",
 )  # fmt: skip
 in_rows = [sorted(set(row)) for row in digits.train.labels[tops].tolist()]
-single = sum(len(classes) == 1 for classes in in_rows)
+alone = int((class_counts(tops, digits.train.labels) == 1).sum())
 chapter.finding(
-    f"{single} of the eight rows hold one class only, and mostly one way of writing it. The classes "
+    f"{alone} of the eight rows hold one class only, and mostly one way of writing it. The classes "
     "of the others are "
     + "; ".join(
         f"{' and '.join(names[c] for c in classes)} (entry {entry})"
@@ -968,7 +1052,7 @@ chapter.finding(
         if len(classes) > 1
     )
     + ".",
-    holds=4 <= single < 8,
+    holds=4 <= alone < 8,
 )
 
 # %% [markdown]
@@ -1003,7 +1087,10 @@ second_dictionary = fit_sparse_autoencoder(c5, again, seed=chapter.seed + 1)
 # %%
 found_again = float(((ours.T @ theirs).amax(dim=1) > 0.9).double().mean())
 blank_values, _ = entries_in_use(blank_codes["dictionary", 16], blank)
+random = torch.Generator().manual_seed(chapter.seed)
+drawn = torch.randint(len(labels), (120, 9), generator=random)
 pure = {
+    "none: digits drawn blindly": (len(drawn), class_purity(drawn, labels)),
     "units of an untrained C5": (blank.shape[1], purity(blank)),
     "entries of its dictionary": (blank_values.shape[1], purity(blank_values)),
     "units of C5": (c5.shape[1], purity(c5)),
@@ -1035,9 +1122,9 @@ show(
 )
 purities = {name: share for name, (_, share) in pure.items()}
 chapter.finding(
-    f"Entries are purer than units: {purities['entries of the dictionary of C5']:.0%} against "
-    f"{purities['units of C5']:.0%}. That a second seed gives as pure a dictionary does not make it "
-    f"the same one: only {found_again:.0%} of the entries come again in it.",
+    f"Entries are purer than units: {percent(purities['entries of the dictionary of C5'], 0)} against "
+    f"{percent(purities['units of C5'], 0)}. That a second seed gives as pure a dictionary does not make "
+    f"it the same one: only {percent(found_again, 0)} of the entries come again in it.",
     holds=purities["entries of the dictionary of C5"]
     > purities["units of C5"] + 0.05
     and abs(
@@ -1045,13 +1132,18 @@ chapter.finding(
         - purities["entries of the dictionary of C5"]
     )
     < 0.05
-    and found_again < 0.8,
+    and found_again < 0.4,
+)
+gains = (
+    purities["entries of its dictionary"]
+    - purities["units of an untrained C5"],
+    purities["entries of the dictionary of C5"] - purities["units of C5"],
 )
 chapter.finding(
     "The gain is not due to training: a dictionary makes an untrained layer purer by as much, from "
-    f"{purities['units of an untrained C5']:.0%} to {purities['entries of its dictionary']:.0%}.",
-    holds=purities["entries of its dictionary"]
-    > purities["units of an untrained C5"] + 0.08,
+    f"{percent(purities['units of an untrained C5'], 0)} to "
+    f"{percent(purities['entries of its dictionary'], 0)}.",
+    holds=gains[0] > gains[1] - 0.03,
 )
 
 # %% [markdown]
@@ -1077,21 +1169,23 @@ cosine, nearest = (a @ b.T).max(dim=1)
 chapter.finding(
     f"The ten entries used most are nearest to {len(nearest.unique())} different bitmaps less their "
     f"mean, with a cosine of {cosine.mean():.2f} on average: one entry says a class.",
-    holds=len(nearest.unique()) >= 8 and float(cosine.mean()) > 0.7,
+    holds=len(nearest.unique()) == 10 and float(cosine.mean()) > 0.9,
 )
 
 # %% [markdown]
 # ## Key features
 #
-# - **A map of evidence** that stays when the weights go cannot show what was learned. One that changes has passed a
-#   necessary check, not a sufficient one: random weights draw a digit too.
-# - **F6 is a drawing**: 84 units in nine directions, and the bitmaps that it was taught.
-# - **A linear probe** shows something where it is ahead of fair controls. The jump is at C3, where
-#   strong sums are squashed. Random weights as strong gain there too, and lose it again after S4.
+# - **A map of evidence** that stays when the weights go cannot show what was learned. One that changes
+#   has passed a necessary check, not a sufficient one: in gradient × input and in Grad-CAM at conv1
+#   random weights draw the digit too.
+# - **F6 is a drawing**: 84 units in nine directions, and the bitmaps that it was taught. Without
+#   training nine directions hold less of it, and about as much of C5.
+# - **A linear probe** shows something where it is ahead of fair controls. In the trained network it jumps
+#   at C3, where strong sums are squashed. Random weights as strong climb evenly to S4, and lose it again.
 # - **A sparse dictionary** leads principal components where few numbers are allowed, in C5 and F6
-#   alike. An untrained C5 shows at least half of this lead up to k = 4. In the trained C5 the lead
-#   lasts to k = 32, in F6 it ends at k = 8. Dead entries have to be counted, and the entries depend on
-#   the seed.
+#   alike: with two entries for each digit the network still reads 98 of 100. An untrained C5 has more
+#   than half of this lead up to k = 4. In the trained C5 it lasts to k = 32, in F6 it ends at k = 8. Dead
+#   entries have to be counted, and the entries depend on the seed.
 # - **Patching** asks the network itself whether what was left out mattered.
 #
 # ## Do this with your own network

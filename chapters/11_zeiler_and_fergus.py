@@ -28,12 +28,13 @@
 #
 # **What you will see**
 #
-# - the same channels after one epoch, after a few, and at the end;
-# - what a shifted, scaled or turned picture does to the features and to the answer;
-# - what stride and window of the first layer do to its filters;
+# - the same channels after one epoch, after a few, and at the end: the lower a layer, the earlier it has
+#   its final pictures;
+# - what a shifted, scaled or turned picture does to the features and to the answer: turns harm most;
+# - what stride and window of the first layer do to its filters, and how their first noise stays;
 # - a grey square that slides over the picture, and dogs that lose their eyes;
 # - AlexNet with parts taken out, after a short training;
-# - one unit shown in three ways, and which of them would mislead you.
+# - one unit shown in three ways, of which the projection tells little about its own layer.
 
 # %%
 from internals.book import open_chapter, show
@@ -57,6 +58,8 @@ chapter = open_chapter()
 # | training | SGD with momentum, batches of 128 | AdamW, and at full length an average of the weights |
 # | projections | deconvnet | guided [@springenberg2015], as in [How to look](00_how_to_look.py) |
 # | images | ImageNet, 1,000 classes, 70 epochs | Imagenette, 10 classes |
+# | other networks | trained to their end | trained for a few epochs |
+# | random parts that are hidden | of the dog | of the whole picture |
 #
 # The weights are those of a training by the recipe of [the AlexNet chapter](02_alexnet.py), with
 # the snapshots that the run kept on the way:
@@ -171,8 +174,8 @@ for layer, what in {
             through_training(layer, range(3)),
             stacked=True,
             caption=f"Three channels of {layer}, {what}: the strongest unit of each in the network "
-            f"as it was after epochs {epochs}, from left to right. Each tile is from another stage "
-            "of training, and the picture that drives a channel hardest may change between two.",
+            f"as it was after epochs {epochs}, from left to right. Channels 0 and 1 have the same "
+            "strongest picture after the last two of these epochs, channel 2 has another.",
             alt=f"Three rows of projections with their patches for {layer}, one for each stage "
             "of training.",
         ),
@@ -183,7 +186,7 @@ for layer, what in {
 # Two numbers say how far a layer is from what it will be. The first counts how many of a channel's
 # nine pictures at the end are among its nine already. The second projects a channel's strongest unit
 # at the end through the network of that epoch, and takes the rank correlation with the projection
-# at the end, for the first channels:
+# at the end, for the first channels of each layer:
 
 # %%
 import numpy as np
@@ -228,21 +231,41 @@ kept = {
 same = {layer: [alike(layer, n) for n in nets] for layer in layers}
 
 # %% [markdown]
-# Correlations need not begin at 0, since two projections of one unit share its picture and its place:
+# A correlation of 0 is not what chance gives. The middle of a field counts for more than its rim, whatever
+# a unit answers to. So projections of *different* channels on *different* images, laid field on field, are
+# correlated too. The mean over such pairs in the network at the end is the *baseline*:
+
+# %%
+baseline = {
+    layer: float(
+        nets[end]
+        .sanity(pictures, top[list(some)].head(1), rules="guided", stages=[])
+        .baseline[0]
+    )
+    for layer, top in tops[end].items()
+}
+
+# %% [markdown]
+# Both numbers, and the baseline of the second:
 
 # %% tags=["hide-input"]
 from internals.figures import Table, percent
 
 show(
     Table.of(
-        ("layer", *(f"epoch {n}" for n in nets)),
+        ("layer", *(f"epoch {n}" for n in nets), "baseline"),
         (
-            (layer, *(f"{percent(o)}, {s:.2f}" for o, s in zip(kept[layer], same[layer], strict=True)))
+            (
+                layer,
+                *(f"{percent(o)}, {s:.2f}" for o, s in zip(kept[layer], same[layer], strict=True)),
+                f"{baseline[layer]:.2f}",
+            )
             for layer in layers
         ),
         caption="How near each layer is to what it will be: the share of its channels' nine strongest "
         f"pictures (of {len(pictures):,}) that are so at the end too, and the rank correlation of "
-        "its projections with those at the end.",
+        f"projections of {len(some)} channels with those at the end. Nine pictures drawn at random "
+        f"have {percent(9 / len(pictures))} in common with nine others.",
     ),
     "settling",
 )  # fmt: skip
@@ -253,17 +276,22 @@ then = {layer: kept[layer][len(nets) // 2] for layer in ("conv1", "conv5")}
 chapter.finding(
     "The order is the paper's: at every epoch before the last, each layer has more of its final "
     "pictures than the layer above it. It has some of that order before training, where conv1 has "
-    f"{percent(kept['conv1'][0])} of them. And even the first layer takes its time. After "
-    f"{middle_of} of {end} epochs conv1 has {percent(then['conv1'])} of them, and conv5 "
-    f"{percent(then['conv5'])}.",
+    f"{percent(kept['conv1'][0])} of them and conv5 {percent(kept['conv5'][0])}. And even the first layer "
+    f"takes its time. After {middle_of} of {end} epochs conv1 has {percent(then['conv1'])} of them, and "
+    f"conv5 {percent(then['conv5'])}.",
     holds=in_order and then["conv5"] < 0.2 and then["conv1"] < 0.7,
 )
 at_first = [same[layer][0] for layer in layers]
+common = list(baseline.values())
 chapter.finding(
-    "The correlations say something else. Before training they are in the opposite order, from "
-    f"{at_first[0]:.2f} in conv1 to {at_first[-1]:.2f} in conv5. A projection from high up follows its "
-    "picture's edges under any weights, so it is no measure of what a layer has learned.",
-    holds=at_first == sorted(at_first) and at_first[-1] > at_first[0] + 0.2,
+    "The correlations do not have this order. Before training they go the other way, from "
+    f"{at_first[0]:.2f} in conv1 to {at_first[-1]:.2f} in conv5. But in conv5 most of that is in any two "
+    f"projections: the baseline there is {common[-1]:.2f}, and in conv1 {common[0]:.2f}. Above it lie "
+    f"{at_first[-1] - common[-1]:.2f} in conv5 and {at_first[0] - common[0]:.2f} in conv1, which may come "
+    "from the picture and from first weights that stayed.",
+    holds=at_first == sorted(at_first)
+    and common[-1] > common[0] + 0.2
+    and at_first[-1] - common[-1] < common[-1],
 )
 
 # %% [markdown]
@@ -362,6 +390,11 @@ changed = {
 from internals.figures import lines
 
 names = ("distance, conv1", "distance, lin2", "probability")
+seen = {
+    "shift": "Conv1 goes more than half of its way in the first step, lin2 less than a third.",
+    "scale": "Conv1 goes more than half of its way in the first step, lin2 less than a third.",
+    "angle": "Of the turns by more than 45 degrees, the one by 180 costs least.",
+}
 for name, (unit, values) in tried.items():
     show(
         lines(
@@ -372,8 +405,8 @@ for name, (unit, values) in tried.items():
             height=220,
             levels={"another picture": 1.0},
             caption=f"The mean over {number} held-out pictures, {name} by {name}: how far the features "
-            "of the first layer and of the last are from those of the picture left alone, and the "
-            "probability of the right class.",
+            "of conv1 and of lin2 are from those of the picture left alone, and the probability of the "
+            f"right class. {seen[name]}",
             alt=f"Three curves over the {name} of a picture: two distances that grow from zero, the "
             "first layer's at once, and a probability.",
         ),
@@ -384,23 +417,26 @@ for name, (unit, values) in tried.items():
 # After one step of each movement:
 
 # %%
-step = {
-    name: changed[name][count // 2 + 1 if name == "shift" else 1]
-    for name in tried
-}
-for name, (first, last, right) in step.items():
-    print(
-        f"{name:6} one step: conv1 {first:.2f}, lin2 {last:.2f}, probability {right:.2f}"
-    )
+step = np.array([
+    changed[name][count // 2 + 1 if name == "shift" else 1] for name in tried
+])  # fmt: skip
 least = {name: values[:, 2].min() for name, values in changed.items()}
+quarter = changed["angle"][(count - 1) // 2, 2]
 chapter.finding(
-    "As in the paper, the first layer moves far at once. Ten pixels down, its features are "
-    f"{step['shift'][0]:.2f} of the way to another picture, those of lin2 {step['shift'][1]:.2f}. "
-    "Turns cost most: the probability of the right class falls from "
-    f"{changed['shift'][count // 2, 2]:.2f} to {least['angle']:.2f}, in shifts to "
-    f"{least['shift']:.2f} and in scalings to {least['scale']:.2f}.",
-    holds=all(last < first / 2 for first, last, _ in step.values())
-    and least["angle"] < min(least["shift"], least["scale"]) - 0.05,
+    "As in the paper, the first layer moves far at once. After the first step of each movement conv1 is "
+    f"{step[:, 0].min():.2f} to {step[:, 0].max():.2f} of the way to another picture, lin2 "
+    f"{step[:, 1].min():.2f} to {step[:, 1].max():.2f}.",
+    holds=bool(step[:, 0].min() > step[:, 1].max() + 0.05),
+)
+chapter.finding(
+    "Of these movements turns cost most. The probability of the right class is "
+    f"{changed['shift'][count // 2, 2]:.2f} for pictures left alone. It falls to {least['angle']:.2f} in "
+    f"turns, to {least['shift']:.2f} in shifts and to {least['scale']:.2f} in scalings. The corners are "
+    f"not the main reason: at 90 degrees, where there are none, it is {quarter:.2f}.",
+    holds=bool(
+        max(least["angle"], quarter)
+        < min(least["shift"], least["scale"]) - 0.05
+    ),
 )
 
 # %% [markdown]
@@ -456,7 +492,7 @@ variants = {
 # %% [markdown]
 # The first layer of the whole run, and those of the two short ones:
 
-# %% tags=["hide-input"]
+# %%
 from internals.figures import filters
 
 kernels = {
@@ -464,28 +500,31 @@ kernels = {
     "short run, 11 × 11, stride 4": variants["as it is"].model.conv1.weight.detach(),
     "short run, 7 × 7, stride 2": variants["7 × 7, stride 2"].model.conv1.weight.detach(),
 }  # fmt: skip
-for name, weights in kernels.items():
+seen = (
+    "Many are gratings, edges, colours and spots, and others are nearly blank.",
+    "Most are still noise; 44, 67 and 68 begin as edges, 39 and 49 as a colour.",
+    "Most are still noise; 20, 29 and 43 begin as edges, 49 and 51 as a colour.",
+)
+for (name, weights), words in zip(kernels.items(), seen, strict=True):
     show(
         filters(
             weights.numpy(),
-            caption=f"The 96 kernels of the first layer: {name}. All are on one scale, on which mid grey "
-            "is zero; a dead filter is grey all over.",
+            caption=f"The 96 kernels of the first layer: {name}. {words} All are on one scale, on which "
+            "mid grey is zero; a dead filter would be grey all over.",
             alt=f"Ninety-six small colour squares, {name}.",
         ),
         "conv1-" + "-".join(name.replace(",", "").replace("×", "x").split()),
     )
 
 # %% [markdown]
-# Aliasing can be read off the kernels alone. Sampling every fourth pixel cannot represent waves
-# shorter than eight pixels. At a stride of two the limit is four. What a filter passes beyond that
-# limit comes back as a wave that was not there. We take the power spectrum of all kernels together,
-# and the share of it that lies beyond the limit. A filter counts as dead when its contrast is less
-# than a tenth of the median's. A filter that keeps its first noise counts as alive by this measure:
+# Aliasing is possible where a kernel passes waves that its stride cannot carry. Sampling every fourth
+# pixel cannot represent waves shorter than eight pixels. At a stride of two the limit is four. What a
+# filter passes beyond that limit comes back as a wave that was not there. We take the power spectrum of
+# all kernels together, and the share of it that lies beyond the limit. How much comes of it in maps of
+# photographs is measured in [the AlexNet chapter](02_alexnet.py#what-a-stride-of-four-misses):
+
 
 # %%
-strides = dict(zip(kernels, (4, 4, 2), strict=True))
-
-
 def beyond_limit(weights: torch.Tensor, stride: int) -> float:
     """The share of the kernels' power at waves shorter than two strides."""
     power = torch.fft.fft2(weights, s=(64, 64)).abs().square().sum((0, 1))
@@ -495,7 +534,8 @@ def beyond_limit(weights: torch.Tensor, stride: int) -> float:
 
 
 # %% [markdown]
-# A dead filter has next to no contrast:
+# A filter counts as dead when its contrast is less than a tenth of the median's. A filter that keeps its
+# first noise counts as alive by this measure:
 
 
 # %%
@@ -505,42 +545,48 @@ def dead(weights: torch.Tensor) -> int:
 
 
 # %% [markdown]
-# For the three layers:
+# Each layer is measured by the limits of both strides, since the share depends on the limit as well as on
+# the kernels. The untrained layer, whose kernels are noise, is measured too:
 
 # %%
-aliased = {n: beyond_limit(w, strides[n]) for n, w in kernels.items()}
-unused = {n: dead(w) for n, w in kernels.items()}
-print("dead filters of 96:", *unused.values())
+untouched = untrained.conv1.weight.detach()
+measured = {"untrained, 11 × 11, stride 4": untouched, **kernels}
+by_four, by_two = (
+    {name: beyond_limit(w, stride) for name, w in measured.items()}
+    for stride in (4, 2)
+)
+unused = {name: dead(w) for name, w in measured.items()}
 
 # %% [markdown]
-# The table has the untrained layer as well, whose kernels are noise:
+# The limit of a layer's own stride is the one that counts for it:
 
 # %% tags=["hide-input"]
-untouched = untrained.conv1.weight.detach()
 show(
     Table.of(
-        ("first layer", "power beyond the limit", "dead filters"),
+        ("first layer", "beyond the limit at stride 4", "at stride 2", "dead filters"),
         (
-            ("untrained, 11 × 11, stride 4", percent(beyond_limit(untouched, 4)), dead(untouched)),
-            *((n, percent(aliased[n]), unused[n]) for n in kernels),
+            (name, percent(by_four[name]), percent(by_two[name]), unused[name])
+            for name in measured
         ),
-        caption="The share of the kernels' power that their stride cannot carry, and how many of the "
-        "96 filters are dead. White noise has fifteen sixteenths of its power beyond the limit at a "
-        "stride of four, three quarters at two.",
+        caption="The share of the kernels' power that a stride of four cannot carry, and that one of two "
+        "cannot, and how many of the 96 filters are dead. White noise has fifteen sixteenths of its "
+        "power beyond the limit at a stride of four, three quarters at two.",
     ),
     "aliasing",
 )  # fmt: skip
-begins = beyond_limit(untouched, 4)
-whole_run, as_it_is, finer = aliased.values()
+begins, whole_run, as_it_is, _ = by_four.values()
+*_, as_it_is_by_two, finer = by_two.values()
 assert abs(begins - 15 / 16) < 0.02
 chapter.finding(
-    f"After the whole run {percent(whole_run)} of the kernels' power is still beyond the limit, where "
-    f"it was {percent(begins)} before training. A stride of two has the lower share, as the paper "
-    f"says: {percent(finer)} beside {percent(as_it_is)} after equally short runs. Much of that is the "
-    "limit itself, which lies twice as high. Dead filters we cannot compare, since none of the three "
-    "layers has one.",
+    f"After the whole run {percent(whole_run)} of the kernels' power is still beyond the limit of its "
+    f"stride, where it was {percent(begins)} before training. Of the two short runs 7 × 7 at a stride of "
+    f"two has the lower share, as the paper says: {percent(finer)} beside {percent(as_it_is)}, each by the "
+    "limit of its own stride. But the difference is that of the limits. Measured by one, that of a stride of "
+    f"two, they have {percent(finer)} and {percent(as_it_is_by_two)}. Dead filters we cannot compare, since "
+    "no layer has one.",
     holds=0.3 < whole_run < 0.6
     and finer < as_it_is - 0.1
+    and abs(finer - as_it_is_by_two) < 0.03
     and not any(unused.values()),
 )
 
@@ -624,63 +670,62 @@ def answer(scores: torch.Tensor) -> torch.Tensor:
 
 
 # %% [markdown]
-# All three are measured with the same square at the same places. What a pixel loses is the mean over
-# all squares that lie on it:
-
-# %%
-from internals.projection import occlusion_map
-
-probability = net.occlusion(
-    covered_inputs, classes, score=run.loss.probabilities, **square
-)
-activity = net.occluded_activity(covered_inputs, "relu5", **square)
-answers = net.occlusion(covered_inputs, classes, score=answer, **square)
-
-# %% [markdown]
-# What the same pictures have when nothing is covered:
-
-# %%
-maps, scores = net.capture(covered_inputs, ["relu5", "lin3"]).values()
-whole = run.loss.probabilities(scores.flatten(1)).gather(1, classes[:, None])[
-    :, 0
-]
-totals = maps.sum((2, 3))
-strongest_map = totals.argmax(1)
-
-# %% [markdown]
-# And what is lost at each pixel:
-
-# %%
-lost = {
-    "covered: class": occlusion_map(probability, whole, covered_inputs.shape[-2:], **square),
-    "covered: conv5 map": occlusion_map(activity, totals.amax(1), covered_inputs.shape[-2:], **square),
-    "another answer": occlusion_map(
-        (answers == classes[:, None, None]).float(), torch.ones(len(classes)), covered_inputs.shape[-2:], **square
-    ),
-}  # fmt: skip
-
-# %% [markdown]
-# The projection of the strongest map's strongest unit says which pixels drove that unit. If the
-# projection tells the truth, covering those pixels lowers the map. It is blurred here, since a square
-# covers many pixels at once:
+# Probability and answer are measured with the same square at the same places. What a pixel loses is the
+# mean over all squares that lie on it:
 
 # %%
 from internals import Unit
+from internals.projection import occlusion_map
 
-blur = square["size"] // 2
-peaks = [int(maps[n, c].argmax()) for n, c in enumerate(strongest_map)]
-width = maps.shape[-1]
-units = [
-    Unit("conv5", int(c), *divmod(p, width))
-    for c, p in zip(strongest_map, peaks, strict=True)
-]
-sizes = [
-    p.full().abs().sum(0, keepdim=True)
-    for p in net.project(covered_inputs, units, image_index=range(len(units)))
-]
-projected = torch.nn.functional.avg_pool2d(
-    torch.stack(sizes), 2 * blur + 1, stride=1, padding=blur
-)[:, 0]
+blur, image_size = square["size"] // 2, covered_inputs.shape[-2:]
+probability = net.occlusion(
+    covered_inputs, classes, score=run.loss.probabilities, **square
+)
+answers = net.occlusion(covered_inputs, classes, score=answer, **square)
+scores = net.capture(covered_inputs, ["lin3"])["lin3"].flatten(1)
+whole = run.loss.probabilities(scores).gather(1, classes[:, None])[:, 0]
+kept_answer = (answers == classes[:, None, None]).float()
+
+
+# %% [markdown]
+# And what the strongest map of `conv5` loses. Beside it stands the projection of that map's strongest unit,
+# which says which pixels drove the unit. If it tells the truth, covering those pixels lowers the map. It
+# is blurred here, since a square covers many pixels at once:
+
+
+# %%
+def strongest_map(one: Network) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of each picture what its strongest map loses at each pixel, and the blurred projection."""
+    maps = one.capture(covered_inputs, ["relu5"])["relu5"]
+    totals = maps.sum((2, 3))
+    activity = one.occluded_activity(covered_inputs, "relu5", **square)
+    loss = occlusion_map(activity, totals.amax(1), image_size, **square)
+    units = [
+        Unit("conv5", int(c), *divmod(int(m[c].argmax()), m.shape[-1]))
+        for m, c in zip(maps, totals.argmax(1), strict=True)
+    ]
+    numbers = range(len(units))
+    shown = one.project(covered_inputs, units, image_index=numbers)
+    sizes = [p.full().abs().sum(0, keepdim=True) for p in shown]
+    blurred = torch.nn.functional.avg_pool2d(
+        torch.stack(sizes), 2 * blur + 1, stride=1, padding=blur
+    )
+    return loss, blurred[:, 0]
+
+
+# %% [markdown]
+# The same is done with the untrained network, as a control:
+
+# %%
+map_loss, projected = strongest_map(net)
+untrained_loss, untrained_projected = strongest_map(nets[0])
+lost = {
+    "covered: class": occlusion_map(probability, whole, image_size, **square),
+    "covered: conv5 map": map_loss,
+    "another answer": occlusion_map(
+        kept_answer, torch.ones(len(classes)), image_size, **square
+    ),
+}
 
 # %% [markdown]
 # The three pictures whose class loses most:
@@ -702,7 +747,8 @@ show(
         caption="Held-out pictures under a sliding grey square. First what is lost of the class's "
         "probability when a place is covered, then what is lost of the strongest map of conv5, then "
         "the share of the squares over a pixel that change the answer, and last the size of the "
-        "blurred projection of that map's strongest unit.",
+        "blurred projection of that map's strongest unit. In the second picture the class loses where "
+        "the horn is covered, and the map rises there (blue).",
         alt="Rows of a picture and four heat maps over it: three coarse ones of what covering a place "
         "does, and a fine one of a projection.",
     ),
@@ -710,41 +756,76 @@ show(
 )
 
 # %% [markdown]
-# For each picture we take the rank correlation of the loss with the projection, pixel by pixel:
+# For each picture we take the rank correlation of the loss with the projection, pixel by pixel. It too needs
+# a baseline, since both may prefer the middle of any picture. So each loss is also compared with the
+# projections of five other pictures:
 
 # %%
 from scipy.stats import spearmanr
 
 
-def agreement(loss: torch.Tensor) -> np.ndarray:
+def agreement(loss: torch.Tensor, shown: torch.Tensor) -> np.ndarray:
     """The rank correlations of the pictures in which covering changes anything."""
-    varied = [(a, b) for a, b in zip(loss, projected, strict=True) if a.std()]
+    varied = [(a, b) for a, b in zip(loss, shown, strict=True) if a.std()]
     return np.array([spearmanr(a, b, axis=None).statistic for a, b in varied])
 
 
-agreements = {name: agreement(loss) for name, loss in lost.items()}
-for name, found in agreements.items():
-    print(f"{name:20} {len(found)} pictures, {np.sort(found).round(2)}")
+def with_others(loss: torch.Tensor, shown: torch.Tensor) -> np.ndarray:
+    """The same with projections of other pictures."""
+    turns = range(1, max(2, min(6, len(shown))))
+    return np.concatenate([agreement(loss, shown.roll(n, 0)) for n in turns])
+
 
 # %% [markdown]
-# And over all places, how often the answer changes, and what the class loses at the worst one:
+# For the class, for the map, and for the map of the untrained network:
 
 # %%
-changed_answers = float((answers != classes[:, None, None]).float().mean())
-worst = float(((whole - probability.amin((1, 2))) / whole).median())
-by_class, by_map, _ = agreements.values()
-told = [
-    f"{found.mean():+.2f} ± {2 * found.std() / max(len(found), 1) ** 0.5:.2f}"
-    for found in (by_class, by_map)
-]
+pairs = {
+    "probability of the class": (lost["covered: class"], projected),
+    "strongest map": (map_loss, projected),
+    "strongest map, untrained": (untrained_loss, untrained_projected),
+}
+agreements = {what: agreement(*pair) for what, pair in pairs.items()}
+others = {what: with_others(*pair) for what, pair in pairs.items()}
+
+# %% [markdown]
+# Each with twice its standard error:
+
+# %% tags=["hide-input"]
+told = {
+    what: f"{found.mean():+.2f} ± {2 * found.std() / max(len(found), 1) ** 0.5:.2f}"
+    for what, found in agreements.items()
+}
+show(
+    Table.of(
+        ("what is lost", "correlation with the projection", "with those of other pictures"),
+        ((what, told[what], f"{others[what].mean():+.2f}") for what in pairs),
+        caption=f"The rank correlation between what {len(chosen)} pictures lose when a place is covered "
+        "and the projection of the strongest unit of conv5's strongest map, and the same with the "
+        "projections of other pictures.",
+    ),
+    "agreement",
+)  # fmt: skip
+changed_answers = 1 - float(kept_answer.mean())
+relative = (
+    (whole[:, None, None] - probability) / whole[:, None, None]
+).flatten(1)
+worst = float(relative.amax(1).median())
+usual = float(relative.median(1).values.median())
 chapter.finding(
     f"At the worst place the class loses {percent(worst)} of its probability (median of "
-    f"{len(chosen)} pictures), and the answer changes at {percent(changed_answers)} of the places. "
+    f"{len(chosen)} pictures), and the answer changes at {percent(changed_answers)} of the places. At "
+    f"half of the places the same square costs no more than {percent(usual)}.",
+    holds=worst > 0.15 and usual < worst / 2,
+)
+by_class, by_map, _ = agreements.values()
+of_others = others["strongest map"].mean()
+chapter.finding(
     "As in the paper, a map falls when what its projection shows is covered: the rank correlation of "
-    f"the two is {told[1]} (twice the standard error). The class depends on more than this one map. "
-    f"The correlation of its loss with the same projection is {told[0]}.",
-    holds=worst > 0.15
-    and by_map.mean() > 0.3
+    f"the two is {told['strongest map']}, and {of_others:+.2f} with projections of other pictures. "
+    f"In the untrained network it is {told['strongest map, untrained']}. Where the class loses is another "
+    f"matter: the correlation of its loss with the same projection is {told['probability of the class']}.",
+    holds=by_map.mean() > max(0.3, of_others + 0.1)
     and by_class.mean() < by_map.mean() - 0.2,
 )
 
@@ -877,7 +958,7 @@ show(
         ["whole", *parts, "by lot"],
         each=5,
         caption="Five pictures of one breed, whole and with one part hidden: an eye, the other "
-        "eye, the nose, and a place drawn by lot.",
+        "eye, the nose, and a place drawn by lot, which here lies on the dog in four of the five.",
         alt="Five rows of the same five pictures: whole, then with a grey square over the left eye, the "
         "right eye, the nose and a random place.",
     ),
@@ -948,20 +1029,21 @@ away = {
     for layer, distances in hamming.items()
 }
 chapter.finding(
-    "We find the opposite of the paper, by both counts. In conv5 eyes and nose agree no better between "
-    f"dogs than places by lot. Their distances are {away['conv5'].min():+.1f} to "
-    f"{away['conv5'].max():+.1f} standard deviations from those, and of the entries that both dogs "
-    "change about half differ. In lin2 all three agree more between dogs than places by lot do, by "
-    f"{-away['lin2'].max():.1f} to {-away['lin2'].min():.1f} deviations.",
+    "With our control, which hides places of the whole picture and not of the dog, we find the opposite "
+    "of the paper, by both counts. In conv5 eyes and nose agree no better between dogs than places by "
+    f"lot. Their distances are {away['conv5'].min():+.1f} to {away['conv5'].max():+.1f} standard "
+    "deviations from those, and of the entries that both dogs change about half differ. In lin2 all three "
+    f"agree more between dogs than places by lot do, by {-away['lin2'].max():.1f} to "
+    f"{-away['lin2'].min():.1f} standard deviations.",
     holds=bool((away["lin2"] < -2).all() and (away["conv5"] > -1).all())
     and abs(hamming["conv5"][:, 1] - 0.5).max() < 0.05,
 )
 
 # %% [markdown]
 # Five pictures are few, and the square does not cover the whole of the larger noses. Our control is not
-# the paper's, and it is not fair in one way. A random place may lie beside the dog, where covering
-# changes other features in every picture, while eyes and noses always lie in a face. So lin2 may relate
-# faces, and not eyes.
+# fair in one way. A random place may lie beside the dog, where covering changes other features in every
+# picture, while eyes and noses always lie in a face. So lin2 may relate faces, and not eyes. And the paper
+# may find otherwise because its random parts lie on the dog.
 #
 # ## What it can do without
 #
@@ -979,8 +1061,8 @@ for name, one in variants.items():
     rows.append(
         (
             name,
-            sum(r.parameters for r in counted) / 1e6,
-            sum(r.multiply_adds for r in counted) / 1e6,
+            f"{sum(r.parameters for r in counted) / 1e6:,.1f}",
+            f"{sum(r.multiply_adds for r in counted) / 1e6:,.0f}",
             percent(one.history.epochs[-1].train_top1),
             percent(one.history.epochs[-1].validation_top1),
         )
@@ -992,7 +1074,8 @@ show(
         ("network", "parameters, millions", "multiply-adds, millions", "training", "held out"),
         rows,
         caption=f"Accuracy after {short.epochs} epochs of each (n = 1, one seed). Differences between "
-        f"held-out accuracies below {percent(noise)} are within twice their standard error.",
+        f"held-out accuracies below {100 * noise:.1f} points are within twice their standard error, "
+        "which leaves out what another seed would do.",
     ),
     "ablation",
 )  # fmt: skip
@@ -1003,14 +1086,16 @@ gains = dict(zip(names[1:], np.array(others) - unchanged, strict=True))
 shallow = [gains.get(f"without {n}", 0) for n in ("conv3, conv4", "all four")]
 chapter.finding(
     f"After {short.epochs} epochs no part is missed yet. None of the other five networks is worse than "
-    "AlexNet as it is by more than the noise. The two without conv3 and conv4 are better, by "
-    f"{100 * shallow[0]:.1f} points and, without lin1 and lin2 as well, by {100 * shallow[1]:.1f}.",
-    holds=min(gains.values()) > -noise and min(shallow) > noise,
+    f"AlexNet as it is by more than twice the standard error, {100 * noise:.1f} points. The two without "
+    f"conv3 and conv4 are ahead, by {100 * shallow[0]:.1f} points and, without lin1 and lin2 as well, by "
+    f"{100 * shallow[1]:.1f}, which is at the edge of that.",
+    holds=min(gains.values()) > -noise
+    and all(0.8 * noise < gain < 1.4 * noise for gain in shallow),
 )
 
 # %% [markdown]
 # That is no contradiction of the paper, which trained every network to its end. One seed and so short a
-# training show no more than the beginning.
+# training show no more than the beginning, in which a shallower network may simply be faster.
 #
 # ## One unit, three ways
 #
@@ -1073,7 +1158,8 @@ show(
         ],
         caption="Three channels of conv5, a line each: strongest patch, its projection and an image made "
         "for the middle unit, from the trained network on the left and from the same network before "
-        "training on the right.",
+        "training on the right. The trained network's images have stripes, bands and curves, the "
+        "untrained one's are coloured speckle.",
         alt="For three channels six tiles each: a patch, a projection and an optimised image, first of "
         "the trained network, then of the untrained one.",
     ),
@@ -1081,9 +1167,9 @@ show(
 )
 
 # %% [markdown]
-# How much of what was learned is in each of the three? For patches we count classes: how many of the
-# nine strongest pictures are of one class. For projections we take the rank correlation of the two
-# networks' projections of the same unit. For optimised images we ask two judges. One is AlexNet with
+# How much of what conv5 learned is in each of the three? For patches we count classes: how many of the
+# nine strongest pictures are of one class. For projections we give conv5 random weights and take the rank
+# correlation with the trained projections. For optimised images we ask two judges. One is AlexNet with
 # the weights of its best epoch; the images are made with those of the last. The other is
 # [ResNet-18](05_resnet18.py), which has nothing of this network but the training pictures. If a channel
 # has learned a class and its image shows it, both should name the class of the photographs that drive
@@ -1145,7 +1231,9 @@ show(
             for c in list(asked)[:6]
         ],
         caption="Images made for whole channels of conv5, of the trained network and of the same network "
-        "before training. Below each stands what the trained network takes it for.",
+        "before training. Below each stands what the trained network takes it for. Channel 4 after "
+        "training has white lumps, which it calls a golf ball, and channel 5 a lattice, which it calls a "
+        "French horn. The untrained network's images get names too.",
         alt="Optimised images of channels of conv5, first of the trained network, then of the "
         "untrained one.",
     ),
@@ -1209,7 +1297,8 @@ show(
         caption=f"What two trained networks say to images made for {len(asked)} channels of conv5: how "
         "often they give the same answer, and how often the answer is the commonest class of the "
         "channel's nine strongest pictures. In brackets what chance would give: the mean when the "
-        "answers are dealt out to other channels.",
+        "answers are dealt out to other channels. Twice the standard error of a share is at most "
+        f"{100 * len(asked) ** -0.5:.0f} points.",
     ),
     "judges",
 )  # fmt: skip
@@ -1217,18 +1306,20 @@ chapter.finding(
     "Images made for trained channels carry classes. The judges agree on "
     f"{percent(told['trained'][0])} of them, where chance would give {percent(by_deal['trained'][0])}, "
     f"and on {percent(told['untrained'][0])} of the untrained ones. ResNet-18, which never saw the "
-    f"channel, names the class of its photographs in {percent(told['trained'][2])} against "
-    f"{percent(told['untrained'][2])}. But for most channels the two judges do not agree.",
-    holds=all(a > b + 0.1 for a, b in zip(*told.values(), strict=True))
+    f"channel, names the class of its photographs in {percent(told['trained'][2])}, where chance would "
+    f"give {percent(by_deal['trained'][2])}. But on {percent(1 - told['trained'][0])} of them the two "
+    "judges do not agree.",
+    holds=told["trained"][0] > told["untrained"][0] + 0.07
     and all(
-        a > b + 0.1
+        a > b + 0.07
         for a, b in zip(told["trained"], by_deal["trained"], strict=True)
     )
-    and told["trained"][0] < 0.5,
+    and told["trained"][0] < 0.7,
 )
 
 # %% [markdown]
-# And the other two ways, trained beside untrained:
+# For patches the trained network is compared with the untrained one. For projections conv5 alone gets
+# random weights, of another seed than the run's, and the same units are projected again:
 
 # %%
 from internals.activations import class_purity
@@ -1237,13 +1328,22 @@ pure = {
     title: class_purity(tops[epoch]["conv5"].image, pictures.labels)
     for title, epoch in epoch_of.items()
 }
-untrained_alike = same["conv5"][0]
+torch.manual_seed(chapter.seed + 1)
+forgetful = nets[end].sanity(
+    pictures,
+    tops[end]["conv5"][list(some)].head(1),
+    rules="guided",
+    stages=["conv5"],
+    untrained=build("alexnet"),
+)
+rho, base = float(forgetful.magnitudes[0, 1].mean()), forgetful.baseline[0]
 chapter.finding(
     f"Patches tell the two networks apart: {9 * pure['trained']:.1f} of nine are of one class with trained "
-    f"weights, {9 * pure['untrained']:.1f} with untrained ones. Projections would have misled: drawn "
-    "through the untrained network, those of the same units have a rank correlation of "
-    f"{untrained_alike:.2f} with the trained ones.",
-    holds=pure["trained"] > pure["untrained"] + 0.1 and untrained_alike > 0.5,
+    f"weights, {9 * pure['untrained']:.1f} with untrained ones. Projections would have misled. With random "
+    f"weights in conv5 alone they keep a rank correlation of {rho:.2f} with the trained ones, where "
+    f"projections of different things have {base:.2f}. So they tell little of what conv5 learned.",
+    holds=pure["trained"] > pure["untrained"] + 0.1
+    and rho > max(0.8, base + 0.2),
 )
 
 # %% [markdown]
@@ -1251,10 +1351,17 @@ chapter.finding(
 #
 # - **This chapter's method is comparison**: a picture of a unit is the beginning of a question, and the
 #   answer comes from a number beside a control.
-# - **Epoch by epoch**, the nine strongest pictures settle from the bottom of the network to its top.
-# - **Occlusion** tests a projection: it takes the pixels away instead of drawing them.
-# - **An optimised image** starts from noise, and shows what a unit would answer to, not what it
-#   meets.
+# - **Epoch by epoch**, the nine strongest pictures settle from the bottom of the network to its top, as in
+#   the paper.
+# - **The first weights stay**: what the kernels of `conv1` learn is added to their first noise.
+# - **Moved pictures** change the first layer's features at once and the last layer's little by little. Turns
+#   harm the answer most.
+# - **Occlusion** tests a projection: it takes the pixels away instead of drawing them. The strongest map
+#   falls where its projection is covered. Where the class falls is another matter.
+# - **Correspondence** of eyes and noses in `conv5` we do not find, with a control that is not the paper's.
+# - **An optimised image** starts from noise, and shows what a unit would answer to, not what it meets. A
+#   second network finds classes in some of them. **A projection** tells little of what its own layer
+#   learned.
 #
 # ## Do this with your own network
 #

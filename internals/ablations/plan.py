@@ -17,7 +17,7 @@ from internals.training.recipe import DigitAugmentation, InputRange, Recipe
 # The default's learning rates: of 1e-3, 2e-3, 4e-3, 8e-3 and 1.6e-2 at quick, and of 6e-4, 1e-3,
 # 2e-3, 4e-3, 6e-3, 8e-3 and 1.2e-2 at full, those that read held-out training digits best.
 _QUICK_RATE, _FULL_RATE = 8e-3, 6e-3
-_QUICK_SEEDS, _FULL_SEEDS = 3, 8  # 8 of each arm take two cores about an hour
+_QUICK_SEEDS, _FULL_SEEDS = 3, 8  # 8 of each arm take two cores half an hour
 _ETA = 5e-4  # of stochastic diagonal Levenberg-Marquardt in the paper's first passes
 _WEIGHT_DECAY = 1e-4  # of AdamW, as in the recipes of LeNet-5
 
@@ -240,5 +240,5 @@ def _regularities(
     """The size of a batch, and dropout."""
     sized = {size: _lasting(replace(default, batch_size=size), presentations) for size in batches}
     yield Factor("batch", tuple((f"{size} a batch", arm) for size, arm in sized.items()))
-    shares = {f"{share:.0%} of F6's inputs": share for share in dropouts}
+    shares = {f"{100 * share:.0f} % of F6's inputs": share for share in dropouts}
     yield _argument("dropout", default, {"none": None, **shares})

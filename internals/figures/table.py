@@ -135,7 +135,9 @@ def _side(column: Sequence[str]) -> str:
 
 
 def _cell(value: object) -> str:
-    if isinstance(value, (str, bool)):
+    if isinstance(value, str):
+        return with_minus(value)
+    if isinstance(value, bool):
         return str(value)
     if isinstance(value, int):
         return f"{value:,}"

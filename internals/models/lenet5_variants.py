@@ -49,7 +49,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
 _GAINS = {"scaled-tanh": 1.0} | {
     name: float(nn.init.calculate_gain(name)) for name in ("tanh", "relu", "sigmoid")
 }
-_RANDOM_CODES = 0.1  # the first edition drew its codes, once, from U(-0.1, 0.1)
+_RANDOM_CODES = 0.1  # the notebooks that this book grew from drew theirs so, once
 _DEVIATION = 0.01  # of "normal": Krizhevsky et al. 2012, section 5
 
 

@@ -352,7 +352,7 @@ def _maps(name: str, instrument: Instrument, is_bare: bool) -> _Look:
 
 def _field(traced: TracedModule, layer: str, images: Images) -> ReceptiveField | None:
     """The receptive field of a layer's units; None where it cannot be stated."""
-    field = only_calls(traced, [layer], images.shape[1:])[layer].field
+    field = only_calls(traced, [layer], images[:1].shape[1:])[layer].field
     return field.public() if isinstance(field, Field) else None
 
 

@@ -90,7 +90,7 @@ def _values(recipe: Recipe) -> Iterator[tuple[str, Any]]:
     if isinstance(optimizer, SGD | RMSprop):
         yield "momentum", optimizer.momentum
     if isinstance(optimizer, RMSprop):
-        yield "smoothing", optimizer.alpha
+        yield "alpha", optimizer.alpha
         yield "epsilon", optimizer.eps
     yield "clip_norm", recipe.clip_norm
     yield "schedule", _NAMES.get(type(schedule), "constant")
@@ -129,7 +129,8 @@ def _written(value: object) -> str:
     if value is None:
         return "none"
     if isinstance(value, tuple) and value and isinstance(value[0], tuple):
-        return ", ".join(f"{size} px for {100 * share:.0f} % of the epochs" for share, size in value)
+        parts = [f"{size} px for {100 * share:.0f} % of the epochs" for share, size in value]
+        return ", ".join(parts)
     if isinstance(value, tuple):
         return " to ".join(f"{part:g}" for part in value)
     return f"{value:g}" if isinstance(value, float) else str(value)

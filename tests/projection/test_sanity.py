@@ -11,6 +11,7 @@ from torch import nn
 
 from internals import BackwardRule, Network
 from internals.activations import Unit, strongest
+from internals.data import Normalization
 from internals.errors import LayerError, ProjectionError
 from internals.figures import comparison
 from internals.models import LeNet5
@@ -118,6 +119,17 @@ def test_the_baseline_of_an_instrument_is_that_of_its_pictures_of_other_images()
         flat = [np.abs(picture).ravel() for picture in steps[0]]
         pairs = [spearmanr(flat[a], flat[b]).statistic for a, b in [(0, 1), (1, 2), (2, 0)]]
         assert control.baseline[row] == pytest.approx(np.mean(pairs), abs=1e-12)
+
+
+def test_the_pictures_of_a_network_have_the_baseline_of_what_it_is_fed(digits):
+    """Bytes that are normalised a part at a time, as in every chapter."""
+    images, model = digits.test.head(3), LeNet5()
+    net = Network(model, normalization=Normalization.from_range(-0.1, 1.175))
+    units = [Unit("conv2", channel, 3, 4) for channel in range(3)]
+    inputs = net.normalization.apply(images.images)
+    expected = sanity(model, inputs, units, ["gradient"]).baseline
+    np.testing.assert_array_equal(net.sanity(images, units, ["gradient"]).baseline, expected)
+    assert 0 < expected[0] < 1
 
 
 @pytest.mark.parametrize(

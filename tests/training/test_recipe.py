@@ -257,7 +257,7 @@ _TABLES = {
             ("weight decay", "4e-05", "not given"),
             ("decay depthwise", "no", "very little or none"),
             ("momentum", "0.9", ""),
-            ("smoothing", "0.9", ""),
+            ("alpha", "0.9", ""),
             ("epsilon", "1", ""),
             ("schedule", "step", "not given"),
             ("step size", "2", ""),
