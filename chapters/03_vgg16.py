@@ -818,11 +818,10 @@ chapter.finding(
 #
 # How the next pictures are made and read is the subject of
 # [How to look](00_how_to_look.py#how-to-read-a-panel). For every channel of all thirteen convolutions,
-# one pass over the first half of the training pictures, which are in mixed order, finds the nine that
-# drive it hardest, and where in them:
+# one pass over the training pictures finds the nine that drive it hardest, and where in them:
 
 # %%
-most = chapter.at(smoke=64, quick=512, full=4_340)
+most = chapter.at(smoke=64, quick=512, full=None)
 pictures = run.pipeline.view(images.train.head(most))
 top = net.strongest(pictures, convs, k=9)
 
