@@ -821,7 +821,7 @@ chapter.finding(
 # one pass over the training pictures finds the nine that drive it hardest, and where in them:
 
 # %%
-most = chapter.at(smoke=64, quick=512, full=None)
+most = chapter.at(smoke=64, quick=512)
 pictures = run.pipeline.view(images.train.head(most))
 top = net.strongest(pictures, convs, k=9)
 
