@@ -489,7 +489,7 @@ from internals.training import trained
 
 run = trained(recipe, images, seed=chapter.seed)
 test, seconds = run.test, run.provenance.seconds
-print(f"{test.top1:.2%} of the test pictures right, {seconds:.0f} s")
+print(f"{percent(test.top1, 2)} of the test pictures right, {seconds:.0f} s")
 chapter.record(test_top1=test.top1, test_loss=test.loss, seconds=seconds)
 if chapter.profile != "smoke":
     assert test.top1 > 0.2

@@ -515,7 +515,7 @@ from internals.training import trained
 run = trained(recipe, images, seed=chapter.seed)
 test, seconds, history = run.test, run.provenance.seconds, run.history
 print(
-    f"{test.top1:.2%} of {len(test.predicted):,} test pictures right, "
+    f"{percent(test.top1, 2)} of {len(test.predicted):,} test pictures right, "
     f"{seconds:.0f} s"
 )
 for epoch in (history.epochs[0], history.epochs[-1]):

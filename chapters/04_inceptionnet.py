@@ -1190,10 +1190,10 @@ peak = int(purity["trained"].argmax())
 gain = purity["trained"] - purity["untrained"]
 chapter.finding(
     "Training makes the 3 × 3 branches of 4b to 5b sort by class. "
-    f"In conv2 the share is {purity['trained'][0]:.0%} with trained weights and "
-    f"{purity['untrained'][0]:.0%} with random ones, in conv54 {purity['trained'][-1]:.0%} and "
-    f"{purity['untrained'][-1]:.0%}. It is highest in {numbered[peak]}, at "
-    f"{purity['trained'][peak]:.0%}. All nine are of one class in {percent(one_class['trained'][-1], 0)} of "
+    f"In conv2 the share is {percent(purity['trained'][0], 0)} with trained weights and "
+    f"{percent(purity['untrained'][0], 0)} with random ones, in conv54 {percent(purity['trained'][-1], 0)} and "
+    f"{percent(purity['untrained'][-1], 0)}. It is highest in {numbered[peak]}, at "
+    f"{percent(purity['trained'][peak], 0)}. All nine are of one class in {percent(one_class['trained'][-1], 0)} of "
     f"the channels of conv54, and with random weights in {percent(one_class['untrained'][-1], 0)}.",
     holds=bool(gain[-6:].min() > gain[0] + 0.2)
     and abs(one_class["trained"][-1] - 0.5) < 0.12  # about half

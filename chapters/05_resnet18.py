@@ -1085,7 +1085,9 @@ show(
     "conv16-strongest",
 )
 reached = top["conv16"].value[:3]
-shares = ", ".join(f"{share:.0%}" for share in reached[:, -1] / reached[:, 0])
+shares = ", ".join(
+    percent(float(share), 0) for share in reached[:, -1] / reached[:, 0]
+)
 print(
     f"In these three channels the ninth image reaches {shares} of the first one's value."
 )

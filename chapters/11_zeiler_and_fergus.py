@@ -66,6 +66,7 @@ chapter = open_chapter()
 
 # %%
 from internals import Network, load
+from internals.figures import percent
 from internals.training import find_recipe, trained
 
 recipe = find_recipe("alexnet", chapter.profile)
@@ -87,7 +88,7 @@ run = trained(recipe, images, seed=chapter.seed)
 net = Network.of(run)
 chapter.record(test_top1=run.test.top1)
 print(
-    f"{run.test.top1:.2%} of the test pictures right, by the weights of epoch "
+    f"{percent(run.test.top1, 2)} of the test pictures right, by the weights of epoch "
     f"{run.history.best.number}, the best on the held-out pictures"
 )
 
@@ -249,7 +250,7 @@ baseline = {
 # Both numbers, and the baseline of the second:
 
 # %% tags=["hide-input"]
-from internals.figures import Table, percent
+from internals.figures import Table
 
 show(
     Table.of(
