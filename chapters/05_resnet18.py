@@ -874,8 +874,9 @@ show(
     filters(
         run.model.conv1.weight.detach().numpy(),
         caption="The 64 filters of conv1, 7 × 7 pixels in three colours, on one scale with mid grey "
-        "for 0. A filter whose halves differ in brightness answers to an edge, one whose halves differ "
-        "in hue to a border of colours. A plain one answers to its colour, and a speckled one is noise.",
+        "for 0. Filters 16, 18, 23, 27, 36 and 40 are bars in two directions, 22, 26, 38 and 42 plain "
+        "colours, 52 and 54 checks. Others, as 5, 11 and 47, are still little more than speckle, the "
+        "noise that they began as.",
         alt="Four rows of sixteen small squares of seven by seven coloured pixels.",
     ),
     "conv1-filters",
@@ -928,9 +929,10 @@ print(
 # %%
 from internals.activations import class_counts
 
+rows_shown = dict(zip(layers, [6] * 6 + [3] * 4, strict=True))
 classes_of = {}
-for layer, shown in zip(layers, [6] * 6 + [3] * 4, strict=True):
-    counts = class_counts(top[layer].image, mined.labels)[:shown].tolist()
+for layer, rows in rows_shown.items():
+    counts = class_counts(top[layer].image[:rows], mined.labels).tolist()
     classes_of[layer] = ", ".join(map(str, counts))
 
 # %% [markdown]
@@ -945,7 +947,10 @@ show(
     panels(
         net.patches(top["conv2"]),
         caption="The nine strongest patches of six channels of conv2, 19 × 19 pixels, under their guided "
-        f"projections. The nine images of a row come from {classes_of['conv2']} classes.",
+        "projections. Most patches of channel 0 have a dark level line, those of 1 are blue or turquoise, those "
+        "of 2 have a light level stripe above black. In 3 black lies above white, and in 4 the border of "
+        "the two slants down to the right. The nine images of a row come from "
+        f"{classes_of['conv2']} classes.",
         alt="Nine projections and patches of nineteen pixels for each of 6 channels of conv2.",
     ),
     "conv2-strongest",
@@ -963,8 +968,10 @@ assert field["conv4"] - (field["conv3"] - field["pool1"]) == 19
 show(
     panels(
         net.patches(top["conv4"]),
-        caption="Six channels of conv4, patches of 35 × 35 pixels under their guided projections. The nine "
-        f"images of a row come from {classes_of['conv4']} classes.",
+        caption="Six channels of conv4, patches of 35 × 35 pixels under their guided projections. Most patches "
+        "of channel 0 have a dark stroke on white, of 1 and 3 something dark in a light frame, of 2 the left "
+        "edge of something white and round, and of 4 a level edge with light below it. The nine images of a "
+        f"row come from {classes_of['conv4']} classes.",
         alt="Nine projections and patches of thirty-five pixels for each of 6 channels of conv4.",
     ),
     "conv4-strongest",
@@ -980,8 +987,9 @@ show(
 show(
     panels(
         net.patches(top["conv6"]),
-        caption="Six channels of conv6, patches of 51 × 51 pixels. Its units are 8 pixels apart. The nine "
-        f"images of a row come from {classes_of['conv6']} classes.",
+        caption="Six channels of conv6, patches of 51 × 51 pixels. Its units are 8 pixels apart. Hardly a theme "
+        "can be named here by eye. The nine images of a row come from "
+        f"{classes_of['conv6']} classes.",
         alt="Nine projections and patches of fifty-one pixels for each of 6 channels of conv6.",
     ),
     "conv6-strongest",
@@ -997,7 +1005,8 @@ show(
     panels(
         net.patches(top["conv8"]),
         caption="Six channels of conv8, patches of 83 × 83 pixels. Where a field reaches over the border of "
-        "the image, its patch has no pixels; the network has zeros there. The nine images of a row come "
+        "the image, its patch has no pixels; the network has zeros there. Most patches of channel 5 have "
+        "something round and white in their lower half, mostly golf balls. The nine images of a row come "
         f"from {classes_of['conv8']} classes.",
         alt="Nine projections and patches of eighty-three pixels for each of 6 channels of conv8.",
     ),
@@ -1015,7 +1024,9 @@ show(
     panels(
         net.patches(top["conv10"]),
         caption="Six channels of conv10, patches of 115 × 115 pixels, or whole images where these are "
-        f"smaller. The nine images of a row come from {classes_of['conv10']} classes.",
+        "smaller. Channel 0 has mostly buildings before a light sky, 4 golf balls, and 5 tenches in "
+        "somebody's hands; round things recur in 1, wheels and knobs. The nine images of a row come from "
+        f"{classes_of['conv10']} classes.",
         alt="Nine projections and patches of 115 pixels, or whole images, for each of 6 channels of conv10.",
     ),
     "conv10-strongest",
@@ -1033,7 +1044,9 @@ show(
     panels(
         net.patches(top["conv13"]),
         caption="Six channels of conv13, patches of 211 × 211 pixels, or whole images where these are "
-        f"smaller. The nine images of a row come from {classes_of['conv13']} classes.",
+        "smaller. Channel 5 has nine tenches, each of them held by somebody, 3 and 4 mostly French horns, and "
+        "2 mostly gas pumps; channel 0 has sky above grass or a building. The nine images of a row come from "
+        f"{classes_of['conv13']} classes.",
         alt="Nine projections and large patches or whole images for each of 6 channels of conv13.",
     ),
     "conv13-strongest",
@@ -1051,7 +1064,8 @@ show(
     panels(
         net.patches(top["conv14"], range(3)),
         caption="Three channels of conv14, the first convolution of the last stage. Its units are 32 pixels "
-        f"apart. The nine images of a row come from {classes_of['conv14']} classes.",
+        "apart. Channel 0 has nine churches before the sky, 1 and 2 mostly tenches, which are held in 1. The "
+        f"nine images of a row come from {classes_of['conv14']} classes.",
         alt="Nine projections and whole images for each of 3 channels of conv14.",
     ),
     "conv14-strongest",
@@ -1065,7 +1079,8 @@ show(
     panels(
         net.patches(top["conv15"], range(3)),
         caption="Three channels of conv15. They show what the branch adds, and not what the block puts out. "
-        f"The nine images of a row come from {classes_of['conv15']} classes.",
+        "Channel 1 has nine English springers, channel 0 gas pumps and golf balls. The nine images of a row "
+        f"come from {classes_of['conv15']} classes.",
         alt="Nine projections and whole images for each of 3 channels of conv15.",
     ),
     "conv15-strongest",
@@ -1078,8 +1093,10 @@ show(
 show(
     panels(
         net.patches(top["conv16"], range(3)),
-        caption="Three channels of conv16, the first convolution of the last block. The nine images of a row "
-        f"come from {classes_of['conv16']} classes.",
+        caption="Three channels of conv16, the first convolution of the last block. Channel 1 has nine "
+        "golf balls, on grass, sand, wood and in boxes, and 2 nine tenches with the people who hold them. "
+        "Channel 0 mixes the two. The nine images of a row come from "
+        f"{classes_of['conv16']} classes.",
         alt="Nine projections and whole images for each of 3 channels of conv16.",
     ),
     "conv16-strongest",
@@ -1096,14 +1113,38 @@ print(
 # After `conv17` there is one more addition and a rectifier, and then the mean of each map:
 
 # %% tags=["hide-input"]
+reached = top["conv17"].value[:3, 0].tolist()
 show(
     panels(
         net.patches(top["conv17"], range(3)),
         caption="Three channels of conv17, the last convolution. One linear layer weights the means of the "
-        f"512 maps by class. The nine images of a row come from {classes_of['conv17']} classes.",
+        "512 maps by class. Channel 1 has nine English springers; 0 and 2 are mixed, and their strongest "
+        f"values are {reached[0]:.1f} and {reached[2]:.1f}, where that of channel 1 is {reached[1]:.1f}. The "
+        f"nine images of a row come from {classes_of['conv17']} classes.",
         alt="Nine projections and whole images for each of 3 channels of conv17.",
     ),
     "conv17-strongest",
+)
+single = [
+    (layer, row, names[mined.labels[top[layer].image[row, 0]]])
+    for layer, rows in rows_shown.items()
+    for row in range(rows)
+    if class_counts(top[layer].image[row : row + 1], mined.labels).item() == 1
+]
+chapter.finding(
+    f"In {len(single)} of these {sum(rows_shown.values())} rows all nine images are of one class: "
+    f"{', '.join(f'channel {row} of {layer} ({name})' for layer, row, name in single)}. No label says "
+    "that a church stands before the sky, or that somebody holds the fish.",
+    holds=single
+    == [
+        ("conv13", 5, "tench"),
+        ("conv14", 0, "church"),
+        ("conv15", 1, "English springer"),
+        ("conv16", 1, "golf ball"),
+        ("conv16", 2, "tench"),
+        ("conv17", 1, "English springer"),
+    ]
+    and max(reached[0], reached[2]) < reached[1] / 2,
 )
 
 # %% [markdown]
@@ -1129,11 +1170,10 @@ show(
     ),
     "conv17-optimised",
 )
-by_image = top["conv17"].value[:3, 0].tolist()
 print(
     "The three images made from noise reach",
     f"{', '.join(f'{image.value:.1f}' for image in made)}; the strongest training images reach",
-    f"{', '.join(f'{value:.1f}' for value in by_image)}.",
+    f"{', '.join(f'{value:.1f}' for value in reached)}.",
     sep="\n",
 )
 
