@@ -30,8 +30,8 @@
 # - a layer of 84 units that has learned ten little pictures, in nine directions;
 # - a linear classifier for every layer: where the digits become easy to read, and how far random
 #   weights of the right size would get;
-# - layers rewritten in a few entries of a long dictionary: two for each digit are enough to read 98 of
-#   100. But most of the lead in variance that two entries have, they have in an untrained layer too.
+# - layers rewritten in a few entries of a long dictionary: two for each digit are enough to read 98 %
+#   of them. But most of the lead in variance that two entries have, they have in an untrained layer too.
 
 # %%
 from internals.book import open_chapter, show

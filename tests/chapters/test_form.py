@@ -5,11 +5,13 @@ out a figure or a table are folded on the page by their tag.
 """
 
 import ast
+import re
 import statistics
 from itertools import pairwise
 from pathlib import Path
 
 import jupytext
+import markdown
 import pytest
 from nbformat import NotebookNode
 
@@ -51,6 +53,18 @@ def test_prose_and_code_alternate(path: Path) -> None:
     pairs = list(pairwise(kinds))
     assert ("code", "code") not in pairs, f"cell {pairs.index(('code', 'code'))}"
     assert ("markdown", "markdown") not in pairs
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_no_line_becomes_an_item_of_a_list_by_its_number(path: Path) -> None:
+    """Oracle: Python-Markdown, which draws the pages. A line "100. But" would be an item."""
+    for cell in cells(path):
+        if cell.cell_type == "markdown":
+            page = markdown.markdown(cell.source, extensions=["fenced_code"])
+            numbers = re.findall(r"^([0-9]+)\. ", cell.source, flags=re.MULTILINE)
+            bullets = re.findall(r"^- ", cell.source, flags=re.MULTILINE)
+            assert numbers == [str(n) for n in range(1, len(numbers) + 1)]
+            assert page.count("<li>") == len(numbers) + len(bullets), cell.source[:80]
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
