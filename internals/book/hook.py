@@ -43,6 +43,7 @@ _CARDS, _BIBLIOGRAPHY = "<!-- chapters -->", "<!-- bibliography -->"
 _FIGURE = re.compile(r"<!-- figure: (\w+) ([\w-]+) -->")  # a chapter, and one of its figures
 _API = re.compile(r"<!-- api: ([a-z.]+)((?: \w+)*) -->")  # a package, and some of its names
 _WIDE = re.compile(r"(<table\b(?![^>]*\btabindex)|<pre\b[^>]*>(?:<span></span>)?<code)")
+_BEFORE_PERCENT = re.compile(r"<(pre|code)\b.*?</\1>|(?<=\d) (?=%)", re.DOTALL)
 _SOURCE_MAP = re.compile(r"/\*# sourceMappingURL=.*?\*/")
 _EVERY_CHAPTER = "chapters/*.py"
 
@@ -205,9 +206,10 @@ def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files
     """Let wide things be reached by keyboard, and spare the page the lightbox's own files.
 
     The browser takes the stop away from what fits, and fetches the lightbox at the first click
-    (`docs/javascripts/page.js`).
+    (`docs/javascripts/page.js`). Outside code no line ends between a number and its %.
     """
     page.meta["glightbox"] = False
+    content = _BEFORE_PERCENT.sub(lambda m: m[0] if m[1] else "\N{NO-BREAK SPACE}", content)
     return _WIDE.sub(r'\1 tabindex="0"', content)
 
 

@@ -190,6 +190,11 @@ def test_code_has_no_prompts_and_captions_are_said_once_below(fine: Page) -> Non
     assert article.count("A straight line from the lower left") == 1
 
 
+def test_no_line_ends_before_a_percent_sign_and_code_is_left_alone(fine: Page) -> None:
+    assert "rises by 100\N{NO-BREAK SPACE}% and" in fine.text
+    assert "<code>7 % 2</code>" in fine.text
+
+
 def test_output_is_quiet_and_folded_when_long(fine: Page) -> None:
     assert "01_fine at quick, seed 7" in fine.text
     assert re.search(r'<details class="output">\s*<summary>60 lines of output</summary>', fine.text)

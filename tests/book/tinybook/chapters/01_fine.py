@@ -34,7 +34,7 @@ print(f"{chapter.name} at {chapter.profile}, seed {chapter.seed}")
 # %% [markdown]
 # ## A picture
 #
-# A line that rises:
+# A line that rises by 100 % and not by `7 % 2`:
 
 # %%
 figure = Figure(figsize=(3.44, 2))
