@@ -12,7 +12,7 @@
 # title: InceptionNet
 # year: 2014
 # paper_score: 10.07 % errors (top-5) on ImageNet, one network and crop
-# thumbnail: conv30-strongest
+# thumbnail: conv42-strongest
 # description: Four ways of looking at the same maps, side by side, for a ninth of AlexNet's parameters.
 # network: inceptionnet
 # data: imagenette
@@ -838,14 +838,13 @@ largest = {
 # conv2 is a 1 × 1 convolution on the pooled maps of conv1, with their field of 11 pixels:
 
 # %%
-# TODO-CAPTION
 show(
     panels(
         net.patches(top["conv2"], six),
         caption="Six channels of conv2: the 11 × 11 pixels that drive each hardest in nine different images, "
-        f"with their projections. Channel 1 responds to green, 3 to light above dark, and the others "
-        "to slanting edges, ends and corners of strokes. The nine images of a row come from "
-        f"{classes_of['conv2']} classes.",
+        "with their projections. Channel 0 responds mostly to blue above yellow or white, 1 and 4 to light "
+        "above dark, 2 to upright bars, 3 to corners and bends of black on white, and 5 to slanting light bars. "
+        f"The nine images of a row come from {classes_of['conv2']} classes.",
         alt="For each channel of conv2 nine projections and their patches: patches of eleven pixels.",
     ),
     "conv2-strongest",
@@ -857,13 +856,12 @@ show(
 # All three read the same 192 maps. The 1 × 1 branch keeps their field of 27 pixels:
 
 # %% tags=["hide-input"]
-# TODO-CAPTION
 show(
     panels(
         net.patches(top["conv4"], six),
-        caption="Six channels of 3a's 1 × 1 branch, patches of 27 × 27 pixels. Channel 0 responds to light "
-        "level bars, 1 to blue, 2 to curves in yellow and skin colours, and 3 to an upright light bar "
-        "between dark ones, as on the head of a springer. The nine images of a row come "
+        caption="Six channels of 3a's 1 × 1 branch, patches of 27 × 27 pixels. Channel 0 responds to dark or red "
+        "slanting bars and edges, 1 to orange and yellow, 4 to red beside white, mostly letters, and 5 to level "
+        "bars. In 3 there is no common theme. The nine images of a row come "
         f"from {classes_of['conv4']} classes.",
         alt="For each channel of conv4 nine projections and their patches: patches of 27 pixels.",
     ),
@@ -874,12 +872,12 @@ show(
 # The 3 × 3 branch also sees how things lie beside one another, within 43 pixels:
 
 # %% tags=["hide-input"]
-# TODO-CAPTION
 show(
     panels(
         net.patches(top["conv6"], six),
-        caption="Six channels of 3a's 3 × 3 branch, patches of 43 × 43 pixels. Channel 1 responds to round "
-        "edges, 3 to a thin dark upright line on white, 4 to black on blue, and 5 mostly to pink. The nine "
+        caption="Six channels of 3a's 3 × 3 branch, patches of 43 × 43 pixels. Most patches of channel 0 have a black "
+        "arch or loop, of 1 signs and panels of gas pumps, of 2 a round white thing on dark, and of 4 the tubes of "
+        "French horns. Those of 3 have red or orange on blue. The nine "
         f"images of a row come from {classes_of['conv6']} classes.",
         alt="For each channel of conv6 nine projections and their patches: patches of 43 pixels.",
     ),
@@ -890,13 +888,12 @@ show(
 # The 5 × 5 branch sees 59 pixels. It is thin, with 32 maps made from 16:
 
 # %% tags=["hide-input"]
-# TODO-CAPTION
 show(
     panels(
         net.patches(top["conv8"], six),
-        caption="Six channels of 3a's 5 × 5 branch, patches of 59 × 59 pixels. Channel 1 responds to rows of "
-        "letters, lamps and stripes, 3 to level bars between dark and light, and 4 to blue. The "
-        "nine images of a row come "
+        caption="Six channels of 3a's 5 × 5 branch, patches of 59 × 59 pixels. Most patches of channel 0 have yellow or "
+        "orange beside blue, of 2 a white thing with a round edge, and of 3 red or orange on a dark "
+        "ground. In 1 and 4 there is no common theme. The nine images of a row come "
         f"from {classes_of['conv8']} classes.",
         alt="For each channel of conv8 nine projections and their patches: patches of 59 pixels.",
     ),
@@ -910,14 +907,13 @@ show(
 # 3a, so its field is that of 3a's widest branch, 59 pixels:
 
 # %% tags=["hide-input"]
-# TODO-CAPTION
 show(
     panels(
         net.patches(top["conv10"], six),
         caption="Six channels of 3b's 1 × 1 branch. All have fields of 59 pixels, whatever part of them they "
-        "use. Channel 2 responds mostly to white on red, as on signs, 3 to a level edge, and 5 to fine "
-        "grain, such as dimples and grass. The nine images of a row come from "
-        f"{classes_of['conv10']} classes.",
+        "use. Channel 1 responds mostly to the red and orange of garbage trucks, 2 to red or dark cloth before a "
+        "pale sky, 3 to grass at the image's border, and 5 to shining or striped bands. The nine images of a row "
+        f"come from {classes_of['conv10']} classes.",
         alt="For each channel of conv10 nine projections and their patches: patches of 59 pixels.",
     ),
     "conv10-strongest",
@@ -927,13 +923,12 @@ show(
 # The 3 × 3 branch of 3b sees 75 pixels:
 
 # %% tags=["hide-input"]
-# TODO-CAPTION
 show(
     panels(
         net.patches(top["conv12"], six),
-        caption="Six channels of 3b's 3 × 3 branch, patches of 75 × 75 pixels. Channel 0 responds to white sky "
-        "at the image's border, 1 to orange above black, as on trucks, 4 to dark green leaves, and 5 to black "
-        "beside white. The nine images of a row come "
+        caption="Six channels of 3b's 3 × 3 branch, patches of 75 × 75 pixels. All nine patches of channel 2 are golf "
+        "balls, and most of channel 1 show the body of a tench. Channel 4 responds to golf balls and to rings, "
+        "such as those of horns. The nine images of a row come "
         f"from {classes_of['conv12']} classes.",
         alt="For each channel of conv12 nine projections and their patches: patches of 75 pixels.",
     ),
@@ -944,12 +939,12 @@ show(
 # Its 5 × 5 branch sees 91:
 
 # %% tags=["hide-input"]
-# TODO-CAPTION
 show(
     panels(
         net.patches(top["conv14"], six),
-        caption="Six channels of 3b's 5 × 5 branch, patches of 91 × 91 pixels. Channel 1 responds to slanting "
-        "bars, often tubes of horns, 4 to grass, and 5 to a light stripe beside dark. The nine images of "
+        caption="Six channels of 3b's 5 × 5 branch, patches of 91 × 91 pixels. Most patches of channel 0 have dark "
+        "trees or bushes. Those of 1 have rows of windows, keys or letters, on churches, players and pumps. Channel 5 "
+        "often has a dark thing before a pale ground, such as a skydiver. The nine images of "
         f"a row come from {classes_of['conv14']} classes.",
         alt="For each channel of conv14 nine projections and their patches: patches of 91 pixels.",
     ),
@@ -963,13 +958,12 @@ show(
 # pixels:
 
 # %% tags=["hide-input"]
-# TODO-CAPTION
 show(
     panels(
         net.patches(top["conv16"], six),
-        caption="Six channels of 4a's 1 × 1 branch, whose units see 107 pixels. Channels 0 to 2 respond mostly "
-        "to the body of a tench, to red canopies and to pale sky in a corner, 4 to corners, mostly of gas "
-        "pumps. The nine images of a row come "
+        caption="Six channels of 4a's 1 × 1 branch, whose units see 107 pixels. Most patches of channel 2 have a face, "
+        "of a man or a dog, or a church's tower, of 3 grass, leaves or a fence, and of 5 the tubes of French horns. "
+        "The nine images of a row come "
         f"from {classes_of['conv16']} classes.",
         alt="For each channel of conv16 nine projections and their patches: large patches or whole images.",
     ),
@@ -981,14 +975,13 @@ show(
 # outwards [@luo2016]:
 
 # %% tags=["hide-input"]
-# TODO-CAPTION
 show(
     panels(
         net.patches(top["conv18"], six),
-        caption="Six channels of 4a's 3 × 3 branch, whose units see 139 pixels. Channel 4 responds mostly to "
-        "the tubes of French horns, and 5 to heads of springers. The nine images of a row come "
-        f"from {classes_of['conv18']} classes. How much of such a projection was learned is tested further "
-        "down.",
+        caption="Six channels of 4a's 3 × 3 branch, whose units see 139 pixels. Channel 1 responds to trees or hills before "
+        "a pale sky, mostly above a garbage truck, and 2 mostly to writing: on a golf ball, a bin, a drum, a "
+        f"display. The nine images of a row come from {classes_of['conv18']} classes. How much of such a projection "
+        "was learned is tested further down.",
         alt="For each channel of conv18 nine projections and their patches: large patches or whole images.",
     ),
     "conv18-strongest",
@@ -1000,12 +993,11 @@ show(
 # The next panels show the 3 × 3 branch. That of 4b has fields of 203 pixels:
 
 # %% tags=["hide-input"]
-# TODO-CAPTION
 show(
     panels(
         net.patches(top["conv24"], three),
-        caption="Three channels of 4b's 3 × 3 branch, with fields of 203 pixels. All three respond to blue "
-        "sky, mostly with a canopy or flag before it. The nine images of a row come "
+        caption="Three channels of 4b's 3 × 3 branch, with fields of 203 pixels. Channel 0 has nine churches, from outside "
+        "and from within, 1 parachutes and golf balls, and 2 mostly garbage trucks. The nine images of a row come "
         f"from {classes_of['conv24']} classes.",
         alt="For each channel of conv24 nine projections and their patches: whole images or nearly so.",
     ),
@@ -1017,13 +1009,12 @@ show(
 # its edge a part:
 
 # %% tags=["hide-input"]
-# TODO-CAPTION
 show(
     panels(
         net.patches(top["conv30"], three),
-        caption="Three channels of 4c's 3 × 3 branch, with fields of 267 pixels, on whole images: parachutes "
-        "once more, and many of the same photographs in every row. The nine images of a row come from "
-        f"{classes_of['conv30']} classes.",
+        caption="Three channels of 4c's 3 × 3 branch, with fields of 267 pixels, on whole images. Channel 1 has nine "
+        "parachutes. Channel 0 mixes churches and golf balls, and 2 garbage trucks and golf balls. The nine images of "
+        f"a row come from {classes_of['conv30']} classes.",
         alt="For each channel of conv30 nine projections and their patches: whole images.",
     ),
     "conv30-strongest",
@@ -1033,13 +1024,12 @@ show(
 # The paper's second auxiliary head reads the output of 4d, and has to name the class from it alone:
 
 # %% tags=["hide-input"]
-# TODO-CAPTION
 show(
     panels(
         net.patches(top["conv36"], three),
-        caption="Three channels of 4d's 3 × 3 branch on whole images. Channel 1 has a fish in somebody's "
-        "hands, channel 2 windows, dials and other frames. The nine images of a row come from "
-        f"{classes_of['conv36']} classes.",
+        caption="Three channels of 4d's 3 × 3 branch on whole images. Channel 1 has nine churches. The two others mix "
+        "classes: 0 has mostly garbage trucks and springers, and 2 churches, parachutes and trucks. The nine images "
+        f"of a row come from {classes_of['conv36']} classes.",
         alt="For each channel of conv36 nine projections and their patches: whole images.",
     ),
     "conv36-strongest",
@@ -1049,13 +1039,12 @@ show(
 # 4e is the last module on this grid, and the widest so far:
 
 # %% tags=["hide-input"]
-# TODO-CAPTION
 show(
     panels(
         net.patches(top["conv42"], three),
         caption="Three channels of 4e's 3 × 3 branch on whole images. Their largest values are "
-        f"{largest['conv42']}. Channel 1 has no theme. The nine images of a row come from "
-        f"{classes_of['conv42']} classes.",
+        f"{largest['conv42']}. Channel 1 has nine springers and 2 nine tenches. Channel 0 has mostly chain saws. The "
+        f"nine images of a row come from {classes_of['conv42']} classes.",
         alt="For each channel of conv42 nine projections and their patches: whole images.",
     ),
     "conv42-strongest",
@@ -1067,13 +1056,12 @@ show(
 # The grid is halved a last time. 5a reads 832 maps:
 
 # %% tags=["hide-input"]
-# TODO-CAPTION
 show(
     panels(
         net.patches(top["conv48"], three),
         caption="Three channels of 5a's 3 × 3 branch on whole images. Their largest values are "
-        f"{largest['conv48']}. Channels 0 and 2 have the same parachutes, channel 1 mostly horns and "
-        f"churches. The nine images of a row come from {classes_of['conv48']} classes.",
+        f"{largest['conv48']}. All three have nine parachutes, and mostly the same ones. The nine images of a row "
+        f"come from {classes_of['conv48']} classes.",
         alt="For each channel of conv48 nine projections and their patches: whole images.",
     ),
     "conv48-strongest",
@@ -1083,13 +1071,12 @@ show(
 # 5b makes the maps that are averaged, so no window comes after this one:
 
 # %% tags=["hide-input"]
-# TODO-CAPTION
 show(
     panels(
         net.patches(top["conv54"], three),
-        caption="Three channels of 5b's 3 × 3 branch on whole images: parachutes twice, then mostly cassette "
-        f"players. The nine images of a row come from {classes_of['conv54']} classes. Each channel is "
-        "averaged over the image, and the classifier weights the averages.",
+        caption="Three channels of 5b's 3 × 3 branch on whole images. Channel 0 mixes gas pumps and horns, 1 has mostly "
+        f"chain saws, and 2 mostly garbage trucks and springers. The nine images of a row come from {classes_of['conv54']} "
+        "classes. Each channel is averaged over the image, and the classifier weights the averages.",
         alt="For each channel of conv54 nine projections and their patches: whole images.",
     ),
     "conv54-strongest",
